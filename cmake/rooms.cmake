@@ -1,0 +1,25 @@
+# Sources by glob: a new file needs no registration. Kernels get their instruction set here, never -march=native:
+# the choice among them is made at run time from the CPU's features.
+file(GLOB FINCH_CORE_SOURCES CONFIGURE_DEPENDS src/base/*.c src/text/*.c src/tensor/*.c src/model/*.c src/train/*.c
+     src/tensor/kernels/scalar/*.c)
+file(GLOB FINCH_ROOM_SOURCES CONFIGURE_DEPENDS src/data/*.c src/store/*.c src/label/*.c src/serve/*.c)
+file(GLOB FINCH_CLI_SOURCES CONFIGURE_DEPENDS src/cli/*.c)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  file(GLOB avx2_sources CONFIGURE_DEPENDS src/tensor/kernels/avx2/*.c)
+  file(GLOB avx512_sources CONFIGURE_DEPENDS src/tensor/kernels/avx512/*.c)
+  set_source_files_properties(${avx2_sources} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+  foreach(source IN LISTS avx512_sources)
+    set(flags -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
+    if(source MATCHES "_vnni\\.c$")
+      list(APPEND flags -mavx512vnni)
+    elseif(source MATCHES "_bf16\\.c$")
+      list(APPEND flags -mavx512bf16)
+    endif()
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags}")
+  endforeach()
+  list(APPEND FINCH_CORE_SOURCES ${avx2_sources} ${avx512_sources})
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  file(GLOB neon_sources CONFIGURE_DEPENDS src/tensor/kernels/neon/*.c)
+  list(APPEND FINCH_CORE_SOURCES ${neon_sources})
+endif()

@@ -1,0 +1,86 @@
+#include "base/mem.h"
+
+#include "base/fault.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_uint_fast64_t n_allocations;
+static atomic_int_fast64_t n_live;
+
+bool size_mul(size_t a, size_t b, size_t *out)
+{
+    size_t product;
+    if (__builtin_mul_overflow(a, b, &product)) return false;
+    *out = product;
+    return true;
+}
+
+bool size_add(size_t a, size_t b, size_t *out)
+{
+    size_t sum;
+    if (__builtin_add_overflow(a, b, &sum)) return false;
+    *out = sum;
+    return true;
+}
+
+finch_status mem_alloc(size_t n, size_t item_bytes, void **out, finch_error *err)
+{
+    size_t size, rounded;
+    *out = NULL;
+    if (!size_mul(n, item_bytes, &size) || !size_add(size, MEM_ALIGN, &rounded))
+        return finch_fail(err, FINCH_E_MEMORY, "%zu items of %zu bytes are more than memory can address", n, item_bytes);
+    rounded -= rounded % MEM_ALIGN;
+    void *block = fault_hit(FAULT_ALLOC) ? NULL : aligned_alloc(MEM_ALIGN, rounded);
+    if (block == NULL)
+        return finch_fail(err, FINCH_E_MEMORY, "out of memory for %zu bytes; close other programs or use smaller batches", size);
+    atomic_fetch_add_explicit(&n_allocations, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&n_live, 1, memory_order_relaxed);
+    *out = block;
+    return FINCH_OK;
+}
+
+finch_status mem_alloc_zero(size_t n, size_t item_bytes, void **out, finch_error *err)
+{
+    FINCH_TRY(mem_alloc(n, item_bytes, out, err));
+    memset(*out, 0, n * item_bytes);
+    return FINCH_OK;
+}
+
+finch_status mem_grow(void **block, size_t old_bytes, size_t n, size_t item_bytes, finch_error *err)
+{
+    void *grown;
+    FINCH_TRY(mem_alloc(n, item_bytes, &grown, err));
+    size_t new_bytes = n * item_bytes;
+    if (*block != NULL) memcpy(grown, *block, old_bytes < new_bytes ? old_bytes : new_bytes);
+    mem_free(*block);
+    *block = grown;
+    return FINCH_OK;
+}
+
+void mem_free(void *block)
+{
+    if (block == NULL) return;
+    atomic_fetch_sub_explicit(&n_live, 1, memory_order_relaxed);
+    free(block);
+}
+
+finch_status mem_text(const char *text, size_t size, char **out, finch_error *err)
+{
+    size_t with_end;
+    *out = NULL;
+    if (!size_add(size, 1, &with_end)) return finch_fail(err, FINCH_E_MEMORY, "a text of %zu bytes is too long", size);
+    FINCH_TRY(mem_alloc(with_end, 1, (void **)out, err));
+    if (size > 0) memcpy(*out, text, size);
+    (*out)[size] = '\0';
+    return FINCH_OK;
+}
+
+mem_counts mem_count(void)
+{
+    return (mem_counts){
+        .allocations = atomic_load_explicit(&n_allocations, memory_order_relaxed),
+        .live = atomic_load_explicit(&n_live, memory_order_relaxed),
+    };
+}
