@@ -1,0 +1,66 @@
+# make run    build, then score the sample tweets with the model that ships
+# make test   everything that needs no accelerator: sanitizers, fuzzers, unit, parity, command line
+# make help   the other targets
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
+# ctest shows what failed, and one line for what passed.
+CTEST := ctest --output-on-failure --no-tests=error
+
+.PHONY: help setup setup-test deps build run test test-release test-asan test-fuzz bench model mutants lint clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup:
+	@tools/setup.sh build
+
+deps: setup
+	@tools/deps.sh
+
+build: deps ## build/finch (release) and build/libfinch.so
+	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
+	@ninja -C build -j $(JOBS) finch_program finch
+
+run: build ## score the sample tweets with the model that ships
+	@build/finch score --input data/sample/tweets.parquet --output build/scored.parquet
+
+setup-test:
+	@tools/setup.sh test
+
+# The release run comes last: its closing lines say what the whole of the tests said.
+test: setup-test deps ## everything that needs no accelerator
+	@$(MAKE) --no-print-directory test-fuzz
+	@$(MAKE) --no-print-directory test-asan
+	@$(MAKE) --no-print-directory test-release
+
+test-release: setup-test deps
+	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
+	@ninja -C build -j $(JOBS)
+	@cd build && $(CTEST) -j $(JOBS)
+
+test-asan: setup-test deps
+	@cmake --preset asan >build/configure-asan.log || { cat build/configure-asan.log; exit 1; }
+	@ninja -C build-asan -j $(JOBS)
+	@cd build-asan && $(CTEST) -j $(JOBS)
+
+test-fuzz: setup-test deps
+	@cmake --preset fuzz -DFINCH_FUZZ_SECONDS=$(FUZZ_SECONDS) >build/configure-fuzz.log || { cat build/configure-fuzz.log; exit 1; }
+	@ninja -C build-fuzz -j $(JOBS) fuzzers
+	@cd build-fuzz && $(CTEST) -j $(JOBS) -L fuzz
+
+bench: build setup-test ## the benchmarks of bench/ against their peers (long; prints JSON)
+	@bench/run_all.sh
+
+model: build setup-test ## make models/finch-mini-5 again from the base weights (long; prints its time)
+	@tools/make_model.sh
+
+mutants: setup-test deps ## planted bugs must turn each suite red
+	@$(FINCH_PYTHON) tests/mutants/run.py
+
+lint: setup-test ## clang-tidy and cppcheck
+	@tools/lint.sh
+
+clean: ## remove what was built (build folders); .venv stays
+	rm -rf build build-debug build-asan build-tsan build-fuzz
