@@ -58,3 +58,10 @@ bool bytes_equal(bytes a, const char *text)
     size_t size = strlen(text);
     return a.size == size && (size == 0 || memcmp(a.at, text, size) == 0);
 }
+
+int bytes_compare(bytes a, bytes b)
+{
+    size_t both = a.size < b.size ? a.size : b.size;
+    int order = both == 0 ? 0 : memcmp(a.at, b.at, both);
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}

@@ -22,5 +22,7 @@ bool bytes_take_u32(bytes *rest, uint32_t *out);
 bool bytes_take_u64(bytes *rest, uint64_t *out);
 
 bool bytes_equal(bytes a, const char *text);
+/* Below, equal to or above 0, as memcmp; a proper prefix comes first. */
+int bytes_compare(bytes a, bytes b);
 
 #endif

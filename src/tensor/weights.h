@@ -2,8 +2,8 @@
  *
  * weights_open takes one file (*.safetensors, a PyTorch zip checkpoint, or an index *.index.json) or a folder, where it
  * takes the first of: model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json,
- * adapter_model.safetensors, adapter_model.bin. Nothing in a checkpoint is executed; every offset is checked at opening, so that a tensor handed out
- * is inside its file. */
+ * adapter_model.safetensors, adapter_model.bin. Nothing in a checkpoint is executed; every offset is checked at opening,
+ * so that a tensor handed out is inside its file. */
 #ifndef FINCH_TENSOR_WEIGHTS_H
 #define FINCH_TENSOR_WEIGHTS_H
 
