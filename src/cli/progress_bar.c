@@ -1,0 +1,99 @@
+/* Progress on stderr. On a terminal one line is drawn again and again; elsewhere a line is added every few seconds. */
+#include "base/clock.h"
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DRAW_SECONDS 0.1
+#define LINE_SECONDS 5.0
+
+enum { BAR_CELLS = 24, TIME_BYTES = 32 };
+
+void cli_bar_begin(cli_bar *bar, const cli_args *args, const char *label, const char *unit)
+{
+    const char *terminal = getenv("TERM");
+    bool dumb = terminal != NULL && strcmp(terminal, "dumb") == 0;
+    *bar = (cli_bar){
+        .label = label,
+        .unit = unit,
+        .quiet = cli_flag(args, "quiet"),
+        .terminal = isatty(STDERR_FILENO) == 1 && !dumb,
+        .began = clock_seconds(),
+    };
+    bar->last = bar->began;
+}
+
+static const char *time_text(double seconds, char out[TIME_BYTES])
+{
+    unsigned long long whole = seconds > 0 && seconds < 1e15 ? (unsigned long long)(seconds + 0.5) : 0;
+    if (whole >= 3600)
+        snprintf(out, TIME_BYTES, "%llu:%02llu:%02llu", whole / 3600, whole / 60 % 60, whole % 60);
+    else
+        snprintf(out, TIME_BYTES, "%llu:%02llu", whole / 60, whole % 60);
+    return out;
+}
+
+static void draw_cells(double share)
+{
+    size_t full = (size_t)(share * BAR_CELLS);
+    fputc('[', stderr);
+    for (size_t i = 0; i < BAR_CELLS; i++) fputc(i < full ? '#' : '.', stderr);
+    fputs("] ", stderr);
+}
+
+/* Work that was done before (a resumed run) says nothing about the rate. */
+static double rate_of(cli_bar *bar, uint64_t done, double now)
+{
+    if (!bar->first_known) {
+        bar->first_known = true;
+        bar->first_done = now - bar->began < 1.0 ? 0 : done;
+        if (bar->first_done == 0 && done > 0 && now - bar->began < DRAW_SECONDS) bar->first_done = done;
+    }
+    double seconds = now - bar->began;
+    return seconds > 0 && done > bar->first_done ? (double)(done - bar->first_done) / seconds : 0;
+}
+
+static void draw(cli_bar *bar, uint64_t done, uint64_t total, const char *note, double now)
+{
+    char text[TIME_BYTES];
+    double rate = rate_of(bar, done, now);
+    if (bar->terminal) fputs("\r\033[K", stderr);
+    fprintf(stderr, "%s ", bar->label);
+    if (total > 0) {
+        double share = done < total ? (double)done / (double)total : 1.0;
+        if (bar->terminal) draw_cells(share);
+        fprintf(stderr, "%3.0f %%, %llu of %llu %s", share * 100, (unsigned long long)done, (unsigned long long)total, bar->unit);
+    } else {
+        fprintf(stderr, "%llu %s", (unsigned long long)done, bar->unit);
+    }
+    if (rate > 0) fprintf(stderr, rate < 10 ? ", %.2f/s" : ", %.0f/s", rate);
+    if (rate > 0 && total > done) fprintf(stderr, ", %s left", time_text((double)(total - done) / rate, text));
+    if (note != NULL && note[0] != '\0') fprintf(stderr, ", %s", note);
+    if (!bar->terminal) fputc('\n', stderr);
+    fflush(stderr);
+    bar->shown = true;
+}
+
+static bool bar_report(void *context, uint64_t done, uint64_t total, const char *note)
+{
+    cli_bar *bar = context;
+    double now = clock_seconds();
+    bool due = now - bar->last >= (bar->terminal ? DRAW_SECONDS : LINE_SECONDS);
+    bool finished = bar->shown && total > 0 && done >= total;
+    if (!bar->quiet && (due || finished)) {
+        draw(bar, done, total, note, now);
+        bar->last = now;
+    }
+    return !cli_cancelled();
+}
+
+progress cli_bar_progress(cli_bar *bar) { return (progress){bar_report, bar}; }
+
+void cli_bar_end(cli_bar *bar)
+{
+    if (bar->shown && bar->terminal) fputc('\n', stderr);
+    bar->shown = false;
+}
