@@ -94,11 +94,11 @@ typedef struct cli_bar {
     const char *unit;  /* "tweets", of done and total */
     bool quiet;
     bool terminal;
-    bool shown;
-    double began;
-    double last;
+    bool shown;          /* something was drawn */
+    bool started;        /* the first report came: */
     uint64_t first_done;
-    bool first_known;
+    double first_seconds;
+    double last;         /* when it was drawn */
 } cli_bar;
 
 void cli_bar_begin(cli_bar *bar, const cli_args *args, const char *label, const char *unit);

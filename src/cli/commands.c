@@ -6,7 +6,9 @@
 
 /* In the order of the overview. A new command: its name here, `const cli_command cli_command_NAME` in src/cli/NAME.c. */
 #define COMMAND_LIST(X) \
-    X(help)
+    X(help) \
+    X(completion) \
+    X(man)
 
 #define COMMAND_DECLARE(name) extern const cli_command cli_command_##name;
 COMMAND_LIST(COMMAND_DECLARE)

@@ -125,6 +125,48 @@ finch_status help_overview(str *out, finch_error *err)
     return str_add_text(out, "\nfinch COMMAND --help tells more and shows an example; finch --version tells the version.\n", err);
 }
 
+/* ---- the same for programs ---- */
+
+static json_t *option_json(const cli_option *option)
+{
+    static const char *const kinds[] = {
+        [CLI_FLAG] = "flag", [CLI_TEXT] = "text",     [CLI_PATH] = "path", [CLI_SIZE] = "size",
+        [CLI_REAL] = "real", [CLI_CHOICE] = "choice", [CLI_LIST] = "list",
+    };
+    return json_pack("{s:s, s:s?, s:s, s:s?, s:b, s:s}", "name", option->name, "value", option->value, "kind", kinds[option->kind], "default",
+                     option->preset, "required", (int)option->required, "help", option->help);
+}
+
+static json_t *options_json(const cli_option *options)
+{
+    json_t *list = json_array();
+    for (const cli_option *o = options; o != NULL && o->name != NULL; o++) {
+        if (json_array_append_new(list, option_json(o)) == 0) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+static json_t *command_json(const cli_command *command)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:o}", "name", command->name, "summary", command->summary, "about", command->about,
+                     "example", command->example, "operands", command->operands, "operand_words", command->operand_words, "options",
+                     options_json(command->options));
+}
+
+static json_t *all_json(const cli_command *only)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; commands_at(i) != NULL; i++) {
+        if (only != NULL && commands_at(i) != only) continue;
+        if (json_array_append_new(list, command_json(commands_at(i))) == 0) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return json_pack("{s:s, s:o, s:o}", "version", finch_version(), "common_options", options_json(cli_common_options), "commands", list);
+}
+
 static finch_status run(const cli_args *args, finch_error *err)
 {
     size_t n;
@@ -133,6 +175,7 @@ static finch_status run(const cli_args *args, finch_error *err)
     str text = {0};
     if (n > 0 && command == NULL)
         return finch_fail(err, FINCH_E_USAGE, "there is no command \"%.200s\"; finch alone lists them", operands[0]);
+    if (cli_wants_json(args)) return cli_print_json(all_json(command), err);
     finch_status st = command != NULL ? help_command(command, &text, err) : help_overview(&text, err);
     if (st == FINCH_OK) st = cli_print(text.at, text.size, err);
     str_free(&text);
@@ -143,8 +186,9 @@ const cli_command cli_command_help = {
     .name = "help",
     .group = CLI_GROUP_LOOK,
     .summary = "what a command does and takes",
-    .about = "The same text as finch COMMAND --help.",
-    .example = "finch help help",
+    .about = "The same text as finch COMMAND --help; with --json the tables that help, completion and man pages are made from.",
+    .example = "finch help score\n"
+               "finch help --json",
     .operands = "[COMMAND]",
     .operands_max = 1,
     .run = run,

@@ -21,9 +21,8 @@ void cli_bar_begin(cli_bar *bar, const cli_args *args, const char *label, const 
         .unit = unit,
         .quiet = cli_flag(args, "quiet"),
         .terminal = isatty(STDERR_FILENO) == 1 && !dumb,
-        .began = clock_seconds(),
+        .last = clock_seconds(),
     };
-    bar->last = bar->began;
 }
 
 static const char *time_text(double seconds, char out[TIME_BYTES])
@@ -44,15 +43,10 @@ static void draw_cells(double share)
     fputs("] ", stderr);
 }
 
-/* Work that was done before (a resumed run) says nothing about the rate. */
-static double rate_of(cli_bar *bar, uint64_t done, double now)
+/* Counted from the first report: work that was done before (a resumed run) says nothing about the rate. */
+static double rate_of(const cli_bar *bar, uint64_t done, double now)
 {
-    if (!bar->first_known) {
-        bar->first_known = true;
-        bar->first_done = now - bar->began < 1.0 ? 0 : done;
-        if (bar->first_done == 0 && done > 0 && now - bar->began < DRAW_SECONDS) bar->first_done = done;
-    }
-    double seconds = now - bar->began;
+    double seconds = now - bar->first_seconds;
     return seconds > 0 && done > bar->first_done ? (double)(done - bar->first_done) / seconds : 0;
 }
 
@@ -81,6 +75,11 @@ static bool bar_report(void *context, uint64_t done, uint64_t total, const char 
 {
     cli_bar *bar = context;
     double now = clock_seconds();
+    if (!bar->started) {
+        bar->started = true;
+        bar->first_done = done;
+        bar->first_seconds = now;
+    }
     bool due = now - bar->last >= (bar->terminal ? DRAW_SECONDS : LINE_SECONDS);
     bool finished = bar->shown && total > 0 && done >= total;
     if (!bar->quiet && (due || finished)) {
