@@ -8,7 +8,8 @@
 #define COMMAND_LIST(X) \
     X(help) \
     X(completion) \
-    X(man)
+    X(man) \
+    X(quantize)
 
 #define COMMAND_DECLARE(name) extern const cli_command cli_command_##name;
 COMMAND_LIST(COMMAND_DECLARE)
