@@ -8,20 +8,31 @@ cd "$(dirname "$0")/.."
 python="${FINCH_PYTHON:-.venv/bin/python}"
 threads="${FINCH_BENCH_THREADS:-2}"
 out=bench/results
-works="gemm wordpiece score train"
 if [ "${1:-}" = --peers-only ]; then
     out=build/bench-peers
-    works="wordpiece score train"
 elif [ $# -gt 0 ]; then
     echo "run_all.sh: unknown argument $1; known: --peers-only" >&2
     exit 2
 fi
 mkdir -p "$out"
 "$python" bench/make_models.py >/dev/null
-for work in $works; do
-    echo "== $work" >&2
-    count=$threads
-    [ "$work" = wordpiece ] && count=1
-    "$python" "bench/$work.py" --threads "$count" --save "$out/$work.json" ${1:+"$1"} >/dev/null
+run() { # result script arguments...
+    result=$1
+    script=$2
+    shift 2
+    echo "== $result" >&2
+    "$python" "bench/$script.py" --save "$out/$result.json" "$@" >/dev/null
+}
+[ $# -gt 0 ] || run gemm gemm --threads "$threads"
+run wordpiece wordpiece "$@"
+# A case a file, so that one can be measured again alone.
+for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do
+    run "score-$case" score --threads "$threads" --cases "$case" "$@"
 done
-echo "results in $out" >&2
+run train train --threads "$threads" "$@"
+if [ $# -eq 0 ]; then
+    "$python" bench/table.py
+    echo "results in $out, tables in bench/RESULTS.md" >&2
+else
+    echo "what the peers reach is in $out" >&2
+fi

@@ -1,0 +1,158 @@
+"""Writes the tables of bench/RESULTS.md from bench/results/*.json, and nothing by hand.
+
+    python bench/table.py            renew the tables between the marks
+    python bench/table.py --check    exit 1 where the page does not say what the results say
+"""
+import json
+import re
+import sys
+
+import benchlib
+
+PAGE = benchlib.ROOT / "bench" / "RESULTS.md"
+NOT_MEASURED = "not measured yet"
+SPEED_HEAD = "| work | peer | finch, median | peer, median | ratio: min / median / max | at least | reached |\n|---|---|---|---|---|---|---|\n"
+
+
+def load(name):
+    path = benchlib.RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+SCORE_CASES = ("minilm-int8", "minilm-float", "bert-base-int8", "one-tweet", "memory")
+
+
+def load_score():
+    """The cases of scoring, each in a file of its own so that one can be measured again alone."""
+    cases = {}
+    for name in SCORE_CASES:
+        found = load(f"score-{name}")
+        if found is not None:
+            cases.update(found["cases"])
+    return {"cases": cases}
+
+
+def dig(document, path):
+    for key in path:
+        if document is None:
+            return None
+        document = document.get(key)
+    return document
+
+
+def scaled(value, unit):
+    if unit == "MiB":
+        return f"{value / 2**20:,.0f} MiB"
+    return f"{value:.2f} ms" if unit == "ms" else f"{value:,.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+
+
+def row(work, peer, found, unit, goal):
+    if found is None or "ratio" not in found:
+        return f"| {work} | {peer} | {NOT_MEASURED} | | | {goal:g}x | |\n"
+    ratio = found["ratio"]
+    return (f"| {work} | {peer} | {scaled(found['finch']['median'], unit)} | {scaled(found['peer']['median'], unit)} | "
+            f"{ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f} | {goal:g}x | {'yes' if found['reached'] else 'no'} |\n")
+
+
+def speed():
+    score, train, wordpiece = load_score(), load("train"), load("wordpiece")
+    cases = dig(score, ["cases"])
+    text = SPEED_HEAD
+    text += row("MiniLM int8, bulk", "ONNX Runtime int8", dig(cases, ["minilm-int8", "onnxruntime"]), "tweets/s", 2)
+    for peer, name, goal in (("onnxruntime", "ONNX Runtime f32", 1.8), ("pytorch", "PyTorch f32, as installed", 3)):
+        for compute in ("f32", "bf16"):
+            text += row(f"MiniLM {compute}, bulk", name, dig(cases, ["minilm-float", peer, compute]), "tweets/s", goal)
+    text += row("bert-base int8, bulk", "ONNX Runtime int8", dig(cases, ["bert-base-int8", "onnxruntime"]), "tweets/s", 1.6)
+    text += row("one tweet, p50, MiniLM int8", "ONNX Runtime int8", dig(cases, ["one-tweet", "onnxruntime"]), "ms", 1.5)
+    text += row("peak memory, bulk MiniLM int8", "ONNX Runtime int8", dig(cases, ["memory", "onnxruntime"]), "MiB", 2)
+    for compute in ("f32", "bf16"):
+        text += row(f"fine-tuning MiniLM, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "examples_per_second"]), "examples/s", 4)
+        text += row(f"its peak memory, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "peak_rss_bytes"]), "MiB", 2)
+    text += row("WordPiece, one thread", "HF tokenizers `encode_batch`", dig(wordpiece, ["tokenizers"]), "tweets/s", 10)
+    return text
+
+
+def beside():
+    """What is printed beside the peers, and whether bf16 counts as finch's best float mode."""
+    lines = []
+    score, train, wordpiece = load_score(), load("train"), load("wordpiece")
+    bf16 = dig(score, ["cases", "minilm-float", "bf16"])
+    if bf16:
+        lines.append(f"- bf16 beside f32 on {bf16['rows']:,} tweets: logits within {bf16['max_abs_logit']:.3g}, {100 * bf16['labels_agree']:.2f} % of labels agree; "
+                     f"so finch's best float mode here is {score['cases']['minilm-float']['best_mode']} (asked: 1e-2 and 99.9 %).")
+    for name, found in (dig(score, ["cases", "minilm-float", "beside"]) or {}).items():
+        said = f"{found['texts_per_second']:,.0f} tweets/s at batch {found['batch']}" if "failed" not in found else "did not run"
+        lines.append(f"- PyTorch with better settings ({name}): {said}.")
+    for name, found in (dig(train, ["beside"]) or {}).items():
+        lines.append(f"- {name}: {found['examples_per_second']:,.1f} examples/s of fine-tuning.")
+    fast = dig(wordpiece, ["beside", "encode_batch_fast"])
+    if fast:
+        lines.append(f"- HF tokenizers `encode_batch_fast` (no offsets): {fast['median']:,.0f} tweets/s.")
+    return "\n".join(lines) + "\n" if lines else NOT_MEASURED + "\n"
+
+
+def quality():
+    found = load("baseline_trainer")
+    if found is None:
+        return NOT_MEASURED + "\n"
+    names = (("macro_f1", "macro F1"), ("accuracy", "accuracy"), ("weighted_f1", "weighted F1"), ("kappa", "kappa"), ("mcc", "MCC"), ("log_loss", "log loss"))
+    text = "| seed | " + " | ".join(label for _, label in names) + " | examples/s |\n|" + "---|" * (len(names) + 2) + "\n"
+    for run in [*found["seeds"], {"seed": "mean", **found["mean"]}]:
+        text += f"| {run['seed']} | " + " | ".join(f"{run[key]:.4f}" for key, _ in names) + f" | {run['examples_per_second']:.1f} |\n"
+    return text + f"\n{found['recipe']['epochs']} epochs, {found['recipe']['train_rows']:,} training rows, {found['recipe']['valid_rows']:,} validation rows.\n"
+
+
+def products():
+    found = load("gemm")
+    if found is None:
+        return NOT_MEASURED + "\n"
+    last = found["runs"][-1]
+    if not isinstance(last.get("products"), list):
+        raise SystemExit("bench/results/gemm.json: a run has no list `products`; renew it with: python bench/gemm.py --save bench/results/gemm.json")
+    text = "| type | shape (m x n x k) | share of the CPU's peak: min / median / max |\n|---|---|---|\n"
+    for at, product in enumerate(last["products"]):
+        share = benchlib.spread([run["products"][at]["share_of_peak"] for run in found["runs"]])
+        text += (f"| {product['compute']} | {product['m']} x {product['n']} x {product['k']} | "
+                 f"{100 * share['min']:.0f} / **{100 * share['median']:.0f}** / {100 * share['max']:.0f} % |\n")
+    return text
+
+
+def runs():
+    text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
+    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "gemm", "baseline_trainer"):
+        found = load(name)
+        if found is None:
+            text += f"| {name} | | {NOT_MEASURED} | | | |\n"
+            continue
+        where = found["environment"]
+        command = where["command"] if isinstance(where["command"], str) else "; ".join(where["command"])
+        cpu = f"{where['cpu']['name']} {where['cpu']['family_model']} ({', '.join(where['cpu']['features'])})"
+        text += f"| {name} | `{command}` | {where['date']} | {cpu} | {where['threads']} | {where['commit']} |\n"
+    return text
+
+
+def renew(page):
+    for name, make in (("speed", speed), ("beside", beside), ("products", products), ("quality", quality), ("runs", runs)):
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not mark.search(page):
+            raise SystemExit(f"{PAGE}: the mark <!-- {name} --> is missing")
+        page = mark.sub(lambda found, make=make: found.group(1) + make() + found.group(2), page)
+    return page
+
+
+def main():
+    old = PAGE.read_text(encoding="utf-8")
+    new = renew(old)
+    if sys.argv[1:] == ["--check"]:
+        if new != old:
+            benchlib.note(f"{PAGE} does not say what bench/results/*.json say; run: python bench/table.py")
+        return int(new != old)
+    if sys.argv[1:]:
+        benchlib.note(__doc__)
+        return 2
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
