@@ -5,16 +5,16 @@
 bool bytes_range(bytes whole, uint64_t begin, uint64_t end, bytes *out)
 {
     if (begin > end || end > whole.size) return false; /* order first: end - begin must not wrap */
-    *out = (bytes){whole.at + begin, (size_t)(end - begin)};
+    /* An empty file is {NULL, 0}, and NULL + 0 is undefined in C. */
+    *out = (bytes){whole.at == NULL ? NULL : whole.at + begin, (size_t)(end - begin)};
     return true;
 }
 
 bool bytes_take(bytes *rest, uint64_t size, bytes *out)
 {
-    if (!bytes_range(*rest, 0, size, out)) return false;
-    rest->at += size;
-    rest->size -= (size_t)size;
-    return true;
+    bytes whole = *rest;
+    if (!bytes_range(whole, 0, size, out)) return false;
+    return bytes_range(whole, size, whole.size, rest);
 }
 
 static bool take_integer(bytes *rest, size_t n_bytes, uint64_t *out)

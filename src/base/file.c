@@ -158,14 +158,35 @@ static finch_status remove_tree(const char *path, int depth, finch_error *err)
 
 finch_status file_remove_tree(const char *path, finch_error *err) { return remove_tree(path, 0, err); }
 
+finch_status file_check_output(const char *path, finch_error *err)
+{
+    struct stat info;
+    if (path[0] == '\0') return finch_fail(err, FINCH_E_USAGE, "the path of the output is empty");
+    if (stat(path, &info) != 0) return FINCH_OK; /* what is wrong with the folder is said when the file is made */
+    if (S_ISREG(info.st_mode)) return FINCH_OK;
+    return finch_fail(err, FINCH_E_USAGE, "%s is %s; give the path of a file as the output", path,
+                      S_ISDIR(info.st_mode) ? "a folder" : "no regular file");
+}
+
+/* A fresh file: nothing that lies at this guessable name already, a link least of all, is written through. */
+static int create_fresh(const char *path)
+{
+    if (fault_hit(FAULT_OPEN)) {
+        errno = EIO;
+        return -1;
+    }
+    if (unlink(path) != 0 && errno != ENOENT) return -1;
+    return open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+}
+
 finch_status file_writer_open(const char *path, file_writer *out, finch_error *err)
 {
     *out = (file_writer){.descriptor = -1};
     finch_status st;
+    FINCH_TRY(file_check_output(path, err));
     FINCH_GO(failed, st, str_add_text(&out->path, path, err));
     FINCH_GO(failed, st, str_add_format(&out->beside, err, "%s.part-%ld", path, (long)getpid()));
-    if (fault_hit(FAULT_OPEN)) errno = EIO;
-    else out->descriptor = open(out->beside.at, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    out->descriptor = create_fresh(out->beside.at);
     if (out->descriptor < 0) FINCH_GO(failed, st, fail_errno(err, out->beside.at, "creating"));
     return FINCH_OK;
 failed:
@@ -203,26 +224,29 @@ finch_status file_sync(const char *path, finch_error *err)
     return st;
 }
 
-static finch_status sync_folder_of(const char *path, finch_error *err)
+static finch_status folder_of(const char *path, char **out, finch_error *err)
 {
     const char *slash = strrchr(path, '/');
-    if (slash == NULL) return file_sync(".", err);
-    if (slash == path) return file_sync("/", err);
-    char *folder;
-    FINCH_TRY(mem_text(path, (size_t)(slash - path), &folder, err));
-    finch_status st = file_sync(folder, err);
-    mem_free(folder);
-    return st;
+    if (slash == NULL) return mem_text(".", 1, out, err);
+    return mem_text(path, slash == path ? 1 : (size_t)(slash - path), out, err);
+}
+
+static finch_status rename_file(const char *from, const char *to, finch_error *err)
+{
+    if (fault_hit(FAULT_RENAME)) errno = EIO;
+    else if (rename(from, to) == 0) return FINCH_OK;
+    return fail_errno(err, to, "renaming into place");
 }
 
 finch_status file_replace(const char *beside, const char *path, finch_error *err)
 {
-    if (fault_hit(FAULT_RENAME)) {
-        errno = EIO;
-        return fail_errno(err, path, "renaming into place");
-    }
-    if (rename(beside, path) != 0) return fail_errno(err, path, "renaming into place");
-    return sync_folder_of(path, err);
+    char *folder; /* made first: once the file is in place only the flush itself may fail */
+    FINCH_TRY(file_check_output(path, err));
+    FINCH_TRY(folder_of(path, &folder, err));
+    finch_status st = rename_file(beside, path, err);
+    if (st == FINCH_OK) st = file_sync(folder, err);
+    mem_free(folder);
+    return st;
 }
 
 finch_status file_writer_commit(file_writer *writer, finch_error *err)

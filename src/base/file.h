@@ -25,6 +25,11 @@ finch_status file_join(const char *dir, const char *name, str *out, finch_error 
 finch_status file_make_directories(const char *path, finch_error *err);
 finch_status file_remove_tree(const char *path, finch_error *err);
 
+/* Whether an output may be put at path: nothing is there yet, or a regular file. A device, a pipe or a folder is
+ * FINCH_E_USAGE: renaming over it would destroy it or fail after the work. Called by all that put outputs in place; long
+ * commands call it before they begin. */
+finch_status file_check_output(const char *path, finch_error *err);
+
 /* An output written beside its path: open, write..., then commit (fsync, rename, fsync of the directory) or abort
  * (nothing is left). commit and abort both end the writer; abort after commit is a no-op. */
 typedef struct file_writer {

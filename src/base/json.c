@@ -73,6 +73,8 @@ finch_status json_get_text(const json_t *object, const char *name, const char *k
     const json_t *field;
     FINCH_TRY(get_field(object, name, key, &field, err));
     if (!json_is_string(field)) return finch_fail(err, FINCH_E_DATA, "%s: the field \"%s\" must be a text", name, key);
+    if (strlen(json_string_value(field)) != json_string_length(field))
+        return finch_fail(err, FINCH_E_DATA, "%s: the field \"%s\" must not hold a NUL (\\u0000)", name, key);
     *out = json_string_value(field);
     return FINCH_OK;
 }

@@ -15,7 +15,7 @@ finch_status json_parse_file(const char *path, json_t **out, finch_error *err);
 /* Written whole or not at all, indented by 2, keys in insertion order. */
 finch_status json_write_file(const char *path, const json_t *value, finch_error *err);
 
-/* Required fields of the object. Strings are borrowed from it. Errors: FINCH_E_DATA naming file and key. */
+/* Required fields of the object. Strings are borrowed from it and have no NUL inside. Errors: FINCH_E_DATA naming file and key. */
 finch_status json_get_size(const json_t *object, const char *name, const char *key, size_t *out, finch_error *err);
 finch_status json_get_number(const json_t *object, const char *name, const char *key, double *out, finch_error *err);
 finch_status json_get_text(const json_t *object, const char *name, const char *key, const char **out, finch_error *err);

@@ -1,0 +1,95 @@
+#include "harness.h"
+
+TEST(sizes_that_do_not_fit_are_refused)
+{
+    size_t out = 7;
+    CHECK(!size_mul(SIZE_MAX, 2, &out));
+    CHECK(!size_mul((size_t)1 << 33, (size_t)1 << 31, &out));
+    CHECK(!size_add(SIZE_MAX, 1, &out));
+    CHECK_EQUAL(7, out);
+    CHECK(size_mul(SIZE_MAX, 1, &out) && out == SIZE_MAX);
+    CHECK(size_mul(0, SIZE_MAX, &out) && out == 0);
+    CHECK(size_add(SIZE_MAX - 1, 1, &out) && out == SIZE_MAX);
+}
+
+TEST(blocks_are_aligned_and_zeroed_where_asked)
+{
+    finch_error err;
+    for (size_t n = 0; n < 300; n += 7) {
+        unsigned char *plain, *zeroed;
+        CHECK_OK(mem_alloc(n, 3, (void **)&plain, &err), &err);
+        CHECK_EQUAL(0, (uintptr_t)plain % MEM_ALIGN);
+        memset(plain, 0xFF, n * 3);
+        mem_free(plain); /* the next block is likely the same one, and must not come with its bytes */
+        CHECK_OK(mem_alloc_zero(n, 3, (void **)&zeroed, &err), &err);
+        CHECK_EQUAL(0, (uintptr_t)zeroed % MEM_ALIGN);
+        for (size_t i = 0; i < n * 3; i++) CHECK_EQUAL(0, zeroed[i]);
+        mem_free(zeroed);
+    }
+}
+
+TEST(a_product_that_overflows_gives_no_block)
+{
+    finch_error err;
+    void *block = &err;
+    CHECK_STATUS(FINCH_E_MEMORY, mem_alloc(SIZE_MAX / 2, 3, &block, &err), &err);
+    CHECK(block == NULL);
+    block = &err;
+    CHECK_STATUS(FINCH_E_MEMORY, mem_alloc(SIZE_MAX, 1, &block, &err), &err);
+    CHECK(block == NULL);
+    CHECK_STATUS(FINCH_E_MEMORY, mem_alloc_zero(SIZE_MAX - 10, 1, &block, &err), &err);
+    char *text = (char *)&err;
+    CHECK_STATUS(FINCH_E_MEMORY, mem_text("x", SIZE_MAX, &text, &err), &err);
+    CHECK(text == NULL);
+}
+
+TEST(growing_keeps_the_content_also_when_it_fails)
+{
+    finch_error err;
+    void *block;
+    CHECK_OK(mem_alloc(4, 1, &block, &err), &err);
+    memcpy(block, "abcd", 4);
+    CHECK_OK(mem_grow(&block, 4, 100, 1, &err), &err);
+    CHECK(memcmp(block, "abcd", 4) == 0);
+    void *before = block;
+    fault_arm(FAULT_ALLOC, 1);
+    CHECK_STATUS(FINCH_E_MEMORY, mem_grow(&block, 100, 1000, 1, &err), &err);
+    CHECK(fault_disarm());
+    CHECK(block == before && memcmp(block, "abcd", 4) == 0);
+    CHECK_OK(mem_grow(&block, 100, 2, 1, &err), &err);
+    CHECK(memcmp(block, "ab", 2) == 0);
+    mem_free(block);
+    block = NULL;
+    CHECK_OK(mem_grow(&block, 0, 8, 8, &err), &err);
+    mem_free(block);
+}
+
+TEST(blocks_are_counted)
+{
+    finch_error err;
+    mem_counts before = mem_count();
+    char *text;
+    CHECK_OK(mem_text("a\0b", 3, &text, &err), &err);
+    CHECK(memcmp(text, "a\0b", 4) == 0);
+    mem_counts during = mem_count();
+    CHECK_EQUAL(before.live + 1, during.live);
+    CHECK_EQUAL(before.allocations + 1, during.allocations);
+    mem_free(text);
+    mem_free(NULL);
+    CHECK_EQUAL(before.live, mem_count().live);
+}
+
+TEST(the_nth_allocation_fails_once)
+{
+    finch_error err;
+    void *a, *b, *c;
+    fault_arm(FAULT_ALLOC, 2);
+    CHECK_OK(mem_alloc(1, 1, &a, &err), &err);
+    CHECK_STATUS(FINCH_E_MEMORY, mem_alloc(1, 1, &b, &err), &err);
+    CHECK_OK(mem_alloc(1, 1, &c, &err), &err);
+    CHECK(fault_disarm());
+    fault_arm(FAULT_ALLOC, 1);
+    CHECK(!fault_disarm());
+    mem_free(a);
+    mem_free(c);
+}
