@@ -79,7 +79,12 @@ finch_status finch_fail_prefix(finch_error *err, const char *format, ...)
     int used = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
     size_t at = used < 0 ? 0 : (size_t)used;
-    if (at < sizeof err->message) snprintf(err->message + at, sizeof err->message - at, ": %s", rest);
+    if (at < sizeof err->message - 3) {
+        size_t room = sizeof err->message - at - 3, size = strnlen(rest, room);
+        memcpy(err->message + at, ": ", 2);
+        memcpy(err->message + at + 2, rest, size);
+        err->message[at + 2 + size] = '\0';
+    }
     message_trim(err->message, sizeof err->message);
     return err->status;
 }

@@ -93,9 +93,11 @@ static int by_place(const void *a, const void *b)
 }
 
 /* The ranges are inside the data; they must also touch end to end and fill it. */
-static finch_status check_cover(const char *path, bytes data, tensor *tensors, size_t n, finch_error *err)
+static finch_status check_cover(const char *path, bytes data, const tensor_list *list, size_t first, finch_error *err)
 {
     const unsigned char *reached = data.at;
+    size_t n = list->n - first;
+    tensor *tensors = n > 0 ? list->at + first : NULL;
     if (n > 0) qsort(tensors, n, sizeof *tensors, by_place);
     for (size_t i = 0; i < n; i++) {
         const unsigned char *at = tensors[i].data;
@@ -124,7 +126,7 @@ static finch_status read_header(const char *path, bytes header, bytes data, tens
         if (strcmp(name, "__metadata__") == 0) FINCH_GO(done, st, check_metadata(path, entry, err));
         else FINCH_GO(done, st, read_entry(path, name, entry, data, out, err));
     }
-    st = check_cover(path, data, out->at + first, out->n - first, err);
+    st = check_cover(path, data, out, first, err);
 done:
     json_decref(root);
     return st;
