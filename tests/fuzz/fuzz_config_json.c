@@ -1,0 +1,62 @@
+/* The input is a model's config.json: parsed, asked for its quantisation, and read as the engine reads it (from a folder,
+ * on the memory file system where there is one). What model_config_read accepts must be inside the engine's limits. */
+#include "base/json.h"
+#include "model/config.h"
+#include "tensor/compressed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char folder[64];
+static char path[96];
+
+static void remove_folder(void)
+{
+    unlink(path);
+    rmdir(folder);
+}
+
+static void make_folder(void)
+{
+    snprintf(folder, sizeof folder, "%s/finch-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    if (mkdtemp(folder) == NULL) abort();
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    atexit(remove_folder);
+}
+
+static void check_limits(const model_config *c)
+{
+    bool sound = c->hidden_size >= 1 && c->hidden_size <= MODEL_HIDDEN_MAX && c->n_heads >= 1 && c->hidden_size % c->n_heads == 0 &&
+                 c->n_layers <= MODEL_LAYERS_MAX && c->intermediate_size >= 1 && c->intermediate_size <= MODEL_INTERMEDIATE_MAX &&
+                 c->vocab_size >= 1 && c->vocab_size <= MODEL_VOCAB_MAX && c->n_positions > c->position_offset &&
+                 c->n_positions <= MODEL_POSITIONS_MAX && c->n_labels >= 1 && c->n_labels <= MODEL_LABELS_MAX;
+    for (size_t i = 0; sound && i < c->n_labels; i++) sound = memchr(c->labels[i], '\0', MODEL_LABEL_BYTES_MAX) != NULL;
+    if (!sound) abort();
+}
+
+static void read_as_model(const uint8_t *data, size_t size)
+{
+    model_config config;
+    if (folder[0] == '\0') make_folder();
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(data, 1, size, file) != size || fclose(file) != 0) abort();
+    if (model_config_read(folder, &config, NULL) == FINCH_OK) check_limits(&config);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    json_t *root;
+    bool quantized;
+    finch_error err;
+    if (json_parse((const char *)data, size, "fuzz", &root, &err) == FINCH_OK) {
+        finch_status st = compressed_config_check(root, "fuzz", &quantized, &err);
+        if (st != FINCH_OK && st != FINCH_E_UNSUPPORTED) abort();
+        json_decref(root);
+    }
+    read_as_model(data, size);
+    return 0;
+}
