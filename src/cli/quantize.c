@@ -11,12 +11,14 @@ static const cli_option options[] = {
 
 static json_t *report_json(const compressed_report *r, const char *model, const char *output)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "model", model, "output", output, "tensors", (json_int_t)r->n_tensors,
-                     "quantized", (json_int_t)r->n_quantized, "bytes_before", (json_int_t)r->bytes_before, "bytes_after",
-                     (json_int_t)r->bytes_after, "largest_error", r->largest_error);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f}", "model", model, "output", output, "tensors",
+                     (json_int_t)r->n_tensors, "quantized", (json_int_t)r->n_quantized, "bytes_before",
+                     (json_int_t)r->bytes_before, "bytes_after", (json_int_t)r->bytes_after, "largest_error",
+                     r->largest_error);
 }
 
-static finch_status say_report(const cli_args *args, const compressed_report *r, const char *model, const char *output, finch_error *err)
+static finch_status say_report(const cli_args *args, const compressed_report *r, const char *model, const char *output,
+                               finch_error *err)
 {
     static const double megabyte = 1e6;
     cli_say(args, "%zu of %zu tensors are int8 now: %.1f MB became %.1f MB in %s\n", r->n_quantized, r->n_tensors,
@@ -50,7 +52,8 @@ const cli_command cli_command_quantize = {
     .about = "Writes a model folder whose Linear and word-embedding weights are int8, one scale a row, in the layout of "
              "compressed-tensors: finch, transformers and vLLM open it. Heads, positions and norms stay floating-point. "
              "Memory stays that of the largest matrix, and the folder appears whole or not at all.\n"
-             "finch score and finch eval then run int8 products, which are faster; finch eval with both models says what it costs.",
+             "finch score and finch eval then run int8 products, which are faster; finch eval with both models says what it "
+             "costs.",
     .example = "finch quantize --model models/mine --output models/mine-int8",
     .options = options,
     .run = run,

@@ -33,7 +33,8 @@ compressed_role compressed_role_of(const tensor *t)
     static const char suffix[] = ".weight";
     size_t size = strlen(t->name), suffix_size = sizeof suffix - 1;
     bool matrix = t->n_dims == 2 && t->n_items > 0 && tensor_dtype_is_float(t->dtype);
-    if (!matrix || size <= suffix_size || strcmp(t->name + size - suffix_size, suffix) != 0 || is_kept_module(t->name)) return COMPRESSED_KEPT;
+    if (!matrix || size <= suffix_size || strcmp(t->name + size - suffix_size, suffix) != 0 || is_kept_module(t->name))
+        return COMPRESSED_KEPT;
     size_t module_end = size - suffix_size, module = module_end;
     while (module > 0 && t->name[module - 1] != '.') module--;
     for (size_t i = module; i + 5 <= module_end; i++) {
@@ -73,7 +74,8 @@ finch_status compressed_quantize_rows(const float *w, size_t rows, size_t column
     for (size_t r = 0; r < rows; r++) {
         float largest;
         if (!row_largest(w + r * columns, columns, &largest))
-            return finch_fail_row(err, FINCH_E_DATA, r + 1, "row %zu holds an item that is not finite; the weights are damaged", r + 1);
+            return finch_fail_row(err, FINCH_E_DATA, r + 1,
+                                  "row %zu holds an item that is not finite; the weights are damaged", r + 1);
         scale[r] = largest / 127.0f;
         if (scale[r] == 0.0f) scale[r] = 1.0f;
         quantize_row(w + r * columns, columns, scale[r], q + r * columns);
@@ -98,14 +100,15 @@ static finch_status find_scale(const weights *w, const char *name, size_t rows, 
         const tensor *scale = weights_find(w, scale_name.at);
         if (scale != NULL && is_scale_of(scale, rows)) *out = scale;
         else
-            st = finch_fail(err, FINCH_E_DATA, "%s: the int8 tensor %s needs %s_scale, floating-point of shape [%zu, 1]", weights_path(w),
-                            name, name, rows);
+            st = finch_fail(err, FINCH_E_DATA, "%s: the int8 tensor %s needs %s_scale, floating-point of shape [%zu, 1]",
+                            weights_path(w), name, name, rows);
     }
     str_free(&scale_name);
     return st;
 }
 
-finch_status compressed_require(const weights *w, const char *name, size_t rows, size_t columns, compressed_matrix *out, finch_error *err)
+finch_status compressed_require(const weights *w, const char *name, size_t rows, size_t columns, compressed_matrix *out,
+                                finch_error *err)
 {
     const size_t wanted[2] = {rows, columns};
     const tensor *weight = weights_find(w, name), *scale = NULL;
@@ -115,8 +118,9 @@ finch_status compressed_require(const weights *w, const char *name, size_t rows,
     } else {
         if (weight->n_dims != 2 || weight->dims[0] != rows || weight->dims[1] != columns) {
             char found[TENSOR_SHAPE_TEXT_BYTES], needed[TENSOR_SHAPE_TEXT_BYTES];
-            return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s has the shape %s; the configuration needs %s", weights_path(w), name,
-                              tensor_shape_text(weight->dims, weight->n_dims, found), tensor_shape_text(wanted, 2, needed));
+            return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s has the shape %s; the configuration needs %s",
+                              weights_path(w), name, tensor_shape_text(weight->dims, weight->n_dims, found),
+                              tensor_shape_text(wanted, 2, needed));
         }
         FINCH_TRY(find_scale(w, name, rows, &scale, err));
     }
@@ -140,17 +144,22 @@ static finch_status read_scales(const compressed_matrix *m, size_t first, size_t
     FINCH_TRY(tensor_to_f32(&slice, out, err));
     for (size_t i = 0; i < n; i++) {
         if (!(out[i] > 0.0f && out[i] <= FLT_MAX))
-            return finch_fail(err, FINCH_E_DATA, "the tensor %s: scale %zu is not a finite number above 0", m->scale->name, first + i);
+            return finch_fail(err, FINCH_E_DATA, "the tensor %s: scale %zu is not a finite number above 0", m->scale->name,
+                              first + i);
     }
     return FINCH_OK;
 }
 
-finch_status compressed_scales(const compressed_matrix *m, float *out, finch_error *err) { return read_scales(m, 0, m->rows, out, err); }
+finch_status compressed_scales(const compressed_matrix *m, float *out, finch_error *err)
+{
+    return read_scales(m, 0, m->rows, out, err);
+}
 
 finch_status compressed_rows_to_f32(const compressed_matrix *m, size_t first, size_t n, float *out, finch_error *err)
 {
     if (first > m->rows || n > m->rows - first)
-        return finch_fail(err, FINCH_E_USAGE, "rows %zu to %zu of %s, which has %zu", first, first + n, m->weight->name, m->rows);
+        return finch_fail(err, FINCH_E_USAGE, "rows %zu to %zu of %s, which has %zu", first, first + n, m->weight->name,
+                          m->rows);
     tensor slice = slice_of(m->weight, first * m->columns, n * m->columns);
     if (m->scale == NULL) return tensor_to_f32(&slice, out, err);
     const int8_t *q = slice.data;
@@ -173,7 +182,8 @@ static json_t *kept_patterns(void)
 {
     json_t *list = json_array();
     bool whole = list != NULL;
-#define COMPRESSED_KEPT_PATTERN(part) whole = whole && json_array_append_new(list, json_string("re:(.*[.])?" part "([.].*)?$")) == 0;
+#define COMPRESSED_KEPT_PATTERN(part) \
+    whole = whole && json_array_append_new(list, json_string("re:(.*[.])?" part "([.].*)?$")) == 0;
     COMPRESSED_KEPT_LIST(COMPRESSED_KEPT_PATTERN)
 #undef COMPRESSED_KEPT_PATTERN
     if (whole) return list;
@@ -184,30 +194,33 @@ static json_t *kept_patterns(void)
 /* {"targets": [target], "weights": int8 per row, "input_activations": int8 per token or null} */
 static json_t *group_json(const char *target, bool activations)
 {
-    json_t *inputs = activations ? json_pack("{s:i, s:s, s:b, s:s, s:b}", "num_bits", 8, "type", "int", "symmetric", 1, "strategy",
-                                             "token", "dynamic", 1)
+    json_t *inputs = activations ? json_pack("{s:i, s:s, s:b, s:s, s:b}", "num_bits", 8, "type", "int", "symmetric", 1,
+                                             "strategy", "token", "dynamic", 1)
                                  : json_null();
-    return json_pack("{s:[s], s:{s:i, s:s, s:b, s:s, s:b}, s:o, s:n, s:s}", "targets", target, "weights", "num_bits", 8, "type", "int",
-                     "symmetric", 1, "strategy", "channel", "dynamic", 0, "input_activations", inputs, "output_activations", "format",
-                     "int-quantized");
+    return json_pack("{s:[s], s:{s:i, s:s, s:b, s:s, s:b}, s:o, s:n, s:s}", "targets", target, "weights", "num_bits", 8,
+                     "type", "int", "symmetric", 1, "strategy", "channel", "dynamic", 0, "input_activations", inputs,
+                     "output_activations", "format", "int-quantized");
 }
 
 json_t *compressed_config_json(void)
 {
-    return json_pack("{s:s, s:s, s:s, s:{s:o, s:o}, s:o, s:n}", "quant_method", "compressed-tensors", "format", "int-quantized",
-                     "quantization_status", "compressed", "config_groups", "group_0", group_json("Linear", true), "group_1",
-                     group_json("Embedding", false), "ignore", kept_patterns(), "kv_cache_scheme");
+    return json_pack("{s:s, s:s, s:s, s:{s:o, s:o}, s:o, s:n}", "quant_method", "compressed-tensors", "format",
+                     "int-quantized", "quantization_status", "compressed", "config_groups", "group_0",
+                     group_json("Linear", true), "group_1", group_json("Embedding", false), "ignore", kept_patterns(),
+                     "kv_cache_scheme");
 }
 
 /* ---- the configuration: read ------------------------------------------------------------------------------------ */
 
 static finch_status unsupported(const char *name, const char *field, const char *wanted, finch_error *err)
 {
-    return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: quantization_config: finch reads weights with %s %s only; use the float checkpoint",
-                      name, field, wanted);
+    return finch_fail(err, FINCH_E_UNSUPPORTED,
+                      "%s: quantization_config: finch reads weights with %s %s only; use the float checkpoint", name, field,
+                      wanted);
 }
 
-static finch_status expect_text(const json_t *object, const char *name, const char *field, const char *wanted, finch_error *err)
+static finch_status expect_text(const json_t *object, const char *name, const char *field, const char *wanted,
+                                finch_error *err)
 {
     const json_t *value = json_object_get(object, field);
     if (json_is_string(value) && strcmp(json_string_value(value), wanted) == 0) return FINCH_OK;

@@ -15,9 +15,10 @@
 #include "tensor/weights.h"
 
 /* Modules, anywhere in a tensor's dotted name, whose weights stay floating-point. */
-#define COMPRESSED_KEPT_LIST(X)                                                                                            \
-    X("pooler") X("classifier") X("score") X("cls") X("lm_head") X("qa_outputs") X("position_embeddings")                  \
-    X("token_type_embeddings") X("relative_attention_bias")
+#define COMPRESSED_KEPT_LIST(X)                                                                                          \
+    X("pooler")                                                                                                          \
+    X("classifier") X("score") X("cls") X("lm_head") X("qa_outputs") X("position_embeddings") X("token_type_embeddings") \
+        X("relative_attention_bias")
 
 typedef enum compressed_role {
     COMPRESSED_KEPT,     /* stays floating-point */
@@ -30,7 +31,8 @@ compressed_role compressed_role_of(const tensor *t);
 /* Rows to int8: scale = largest magnitude / 127, q = w / scale rounded half to even, in [-127, 127]; a row of zeros has
  * scale 1. w [rows, columns], q likewise, scale [rows]. The result does not depend on the number of threads.
  * Errors: FINCH_E_DATA where an item is not finite (err->row is its 1-based row); q and scale are then undefined. */
-finch_status compressed_quantize_rows(const float *w, size_t rows, size_t columns, int8_t *q, float *scale, finch_error *err);
+finch_status compressed_quantize_rows(const float *w, size_t rows, size_t columns, int8_t *q, float *scale,
+                                      finch_error *err);
 
 /* A matrix of a checkpoint in either form.
  * weight  its items: I8, or a float type.
@@ -61,11 +63,11 @@ json_t *compressed_config_json(void);
 finch_status compressed_config_check(const json_t *config, const char *name, bool *out, finch_error *err);
 
 typedef struct compressed_report {
-    size_t n_tensors;      /* of the float checkpoint */
+    size_t n_tensors; /* of the float checkpoint */
     size_t n_quantized;
     uint64_t bytes_before; /* of the tensors' items */
     uint64_t bytes_after;
-    double largest_error;  /* of one item, over its row's largest magnitude: at most 1/254 and rounding */
+    double largest_error; /* of one item, over its row's largest magnitude: at most 1/254 and rounding */
 } compressed_report;
 
 /* Writes the folder `to` as `from` with int8 weights: model.safetensors, config.json, and every other plain file

@@ -107,7 +107,8 @@ static finch_status quantize_tensor(job *j, const tensor *t, finch_error *err)
         int8_t *q = j->items + r * columns;
         FINCH_TRY(compressed_rows_to_f32(&matrix, r, 1, j->row, err));
         if (compressed_quantize_rows(j->row, 1, columns, q, &j->scales[r], err) != FINCH_OK)
-            return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s holds an item in row %zu that is not finite; the weights are damaged",
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s: the tensor %s holds an item in row %zu that is not finite; the weights are damaged",
                               weights_path(j->w), t->name, r);
         note_error(j, j->row, q, j->scales[r], columns);
     }
@@ -154,7 +155,8 @@ static bool ends_with(const char *name, const char *end)
 /* Weights in any framework's form, their indices, hidden files, and config.json, which is written anew. */
 static bool is_left_out(const char *name)
 {
-    static const char *const ends[] = {".safetensors", ".bin", ".index.json", ".pt", ".pth", ".h5", ".msgpack", ".ot", ".onnx", ".gguf"};
+    static const char *const ends[] = {".safetensors", ".bin",     ".index.json", ".pt",   ".pth",
+                                       ".h5",          ".msgpack", ".ot",         ".onnx", ".gguf"};
     if (name[0] == '.' || strcmp(name, "config.json") == 0) return true;
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         if (ends_with(name, ends[i])) return true;
@@ -259,7 +261,8 @@ static finch_status name_places(const char *to, str *place, str *beside, finch_e
     while (size > 1 && to[size - 1] == '/') size--;
     if (size == 0) return finch_fail(err, FINCH_E_USAGE, "the folder to write has no name");
     FINCH_TRY(str_add(place, to, size, err));
-    if (is_taken(place->at)) return finch_fail(err, FINCH_E_USAGE, "%s exists already; remove it or choose another folder", place->at);
+    if (is_taken(place->at))
+        return finch_fail(err, FINCH_E_USAGE, "%s exists already; remove it or choose another folder", place->at);
     return str_add_format(beside, err, "%s.part-%ld", place->at, (long)getpid());
 }
 
@@ -277,7 +280,8 @@ done:
     return st;
 }
 
-finch_status compressed_quantize_folder(const char *from, const char *to, const progress *p, compressed_report *report, finch_error *err)
+finch_status compressed_quantize_folder(const char *from, const char *to, const progress *p, compressed_report *report,
+                                        finch_error *err)
 {
     json_t *config = NULL;
     weights *w = NULL;

@@ -32,9 +32,10 @@ static pickle_place here(const machine *m) { return (pickle_place){m->file, m->o
 const char *pickle_kind_text(pickle_kind kind)
 {
     static const char *const texts[] = {
-        [PICKLE_UNSET] = "nothing", [PICKLE_MARK] = "a mark",    [PICKLE_NONE] = "None",       [PICKLE_BOOL] = "a truth value",
-        [PICKLE_INT] = "a number",  [PICKLE_FLOAT] = "a number", [PICKLE_TEXT] = "a text",     [PICKLE_TUPLE] = "a tuple",
-        [PICKLE_LIST] = "a list",   [PICKLE_DICT] = "a dict",    [PICKLE_GLOBAL] = "a global", [PICKLE_STORAGE] = "a storage",
+        [PICKLE_UNSET] = "nothing",      [PICKLE_MARK] = "a mark",     [PICKLE_NONE] = "None",
+        [PICKLE_BOOL] = "a truth value", [PICKLE_INT] = "a number",    [PICKLE_FLOAT] = "a number",
+        [PICKLE_TEXT] = "a text",        [PICKLE_TUPLE] = "a tuple",   [PICKLE_LIST] = "a list",
+        [PICKLE_DICT] = "a dict",        [PICKLE_GLOBAL] = "a global", [PICKLE_STORAGE] = "a storage",
         [PICKLE_TENSOR] = "a tensor"};
     return texts[kind];
 }
@@ -59,7 +60,10 @@ static pickle_value *top(machine *m)
     return &m->stack[m->n_stack - 1];
 }
 
-static finch_status too_few(const machine *m, finch_error *err) { return malformed(m, "an opcode finds too few values", err); }
+static finch_status too_few(const machine *m, finch_error *err)
+{
+    return malformed(m, "an opcode finds too few values", err);
+}
 
 static finch_status pop(machine *m, pickle_value *out, finch_error *err)
 {
@@ -100,7 +104,8 @@ static finch_status items_add(machine *m, pickle_items *items, const pickle_valu
     return FINCH_OK;
 }
 
-static finch_status make_container(machine *m, pickle_kind kind, const pickle_value *at, size_t n, pickle_value *out, finch_error *err)
+static finch_status make_container(machine *m, pickle_kind kind, const pickle_value *at, size_t n, pickle_value *out,
+                                   finch_error *err)
 {
     pickle_items *items;
     if (m->n_nodes++ == PICKLE_NODES_MAX) return malformed(m, "more containers than any checkpoint holds", err);
@@ -137,7 +142,8 @@ static finch_status memo_set(machine *m, size_t index, finch_error *err)
 
 static finch_status memo_get(machine *m, size_t index, finch_error *err)
 {
-    if (index >= m->memo_capacity || m->memo[index].kind == PICKLE_UNSET) return malformed(m, "a memo index that was never set", err);
+    if (index >= m->memo_capacity || m->memo[index].kind == PICKLE_UNSET)
+        return malformed(m, "a memo index that was never set", err);
     return push(m, m->memo[index], err);
 }
 
@@ -148,7 +154,8 @@ static finch_status op_proto(machine *m, finch_error *err)
     uint8_t version;
     if (!bytes_take_u8(&m->rest, &version)) return cut(m, err);
     if (version <= 5) return FINCH_OK;
-    return finch_fail(err, FINCH_E_UNSUPPORTED, "%s, byte %zu: pickle protocol %u; finch reads up to 5", m->file, m->op_at, version);
+    return finch_fail(err, FINCH_E_UNSUPPORTED, "%s, byte %zu: pickle protocol %u; finch reads up to 5", m->file, m->op_at,
+                      version);
 }
 
 /* A frame only says how much to read ahead. */
@@ -168,9 +175,15 @@ static finch_status op_stop(machine *m, finch_error *err)
 
 static finch_status op_none(machine *m, finch_error *err) { return push(m, (pickle_value){.kind = PICKLE_NONE}, err); }
 
-static finch_status op_true(machine *m, finch_error *err) { return push(m, (pickle_value){.kind = PICKLE_BOOL, .as.truth = true}, err); }
+static finch_status op_true(machine *m, finch_error *err)
+{
+    return push(m, (pickle_value){.kind = PICKLE_BOOL, .as.truth = true}, err);
+}
 
-static finch_status op_false(machine *m, finch_error *err) { return push(m, (pickle_value){.kind = PICKLE_BOOL, .as.truth = false}, err); }
+static finch_status op_false(machine *m, finch_error *err)
+{
+    return push(m, (pickle_value){.kind = PICKLE_BOOL, .as.truth = false}, err);
+}
 
 static finch_status push_int(machine *m, int64_t whole, finch_error *err)
 {
@@ -279,7 +292,8 @@ static finch_status add_to_top(machine *m, pickle_kind kind, const pickle_value 
 {
     const pickle_value *container = top(m);
     if (container == NULL) return too_few(m, err);
-    if (container->kind != kind || (kind == PICKLE_DICT && n % 2 != 0)) return malformed(m, "values for no dict or list", err);
+    if (container->kind != kind || (kind == PICKLE_DICT && n % 2 != 0))
+        return malformed(m, "values for no dict or list", err);
     return items_add(m, container->as.items, at, n, err);
 }
 
@@ -386,7 +400,8 @@ static finch_status op_reduce(machine *m, finch_error *err)
     pickle_value args, callee, made;
     FINCH_TRY(pop(m, &args, err));
     FINCH_TRY(pop(m, &callee, err));
-    if (callee.kind != PICKLE_GLOBAL || args.kind != PICKLE_TUPLE) return malformed(m, "a call of something that is no known global", err);
+    if (callee.kind != PICKLE_GLOBAL || args.kind != PICKLE_TUPLE)
+        return malformed(m, "a call of something that is no known global", err);
     if (callee.as.global->role == PICKLE_ROLE_ORDERED_DICT) {
         if (args.as.items->n != 0) return malformed(m, "an OrderedDict made from arguments", err);
         return push_container(m, PICKLE_DICT, NULL, 0, err);
@@ -411,7 +426,8 @@ static finch_status op_build(machine *m, finch_error *err)
     FINCH_TRY(pop(m, &state, err));
     const pickle_value *target = top(m);
     if (target == NULL) return too_few(m, err);
-    if (target->kind != PICKLE_DICT || state.kind != PICKLE_DICT) return malformed(m, "a state for something that is no dict", err);
+    if (target->kind != PICKLE_DICT || state.kind != PICKLE_DICT)
+        return malformed(m, "a state for something that is no dict", err);
     return FINCH_OK;
 }
 
@@ -423,28 +439,75 @@ typedef struct opcode {
 } opcode;
 
 static const opcode opcodes[256] = {
-    [0x80] = {"PROTO", op_proto}, [0x95] = {"FRAME", op_frame}, ['.'] = {"STOP", op_stop},
-    ['N'] = {"NONE", op_none}, [0x88] = {"NEWTRUE", op_true}, [0x89] = {"NEWFALSE", op_false},
-    ['K'] = {"BININT1", op_int1}, ['M'] = {"BININT2", op_int2}, ['J'] = {"BININT", op_int4},
-    [0x8a] = {"LONG1", op_long1}, ['G'] = {"BINFLOAT", op_float},
-    [0x8c] = {"SHORT_BINUNICODE", op_text1}, ['X'] = {"BINUNICODE", op_text4}, [0x8d] = {"BINUNICODE8", op_text8},
+    [0x80] = {"PROTO", op_proto},
+    [0x95] = {"FRAME", op_frame},
+    ['.'] = {"STOP", op_stop},
+    ['N'] = {"NONE", op_none},
+    [0x88] = {"NEWTRUE", op_true},
+    [0x89] = {"NEWFALSE", op_false},
+    ['K'] = {"BININT1", op_int1},
+    ['M'] = {"BININT2", op_int2},
+    ['J'] = {"BININT", op_int4},
+    [0x8a] = {"LONG1", op_long1},
+    ['G'] = {"BINFLOAT", op_float},
+    [0x8c] = {"SHORT_BINUNICODE", op_text1},
+    ['X'] = {"BINUNICODE", op_text4},
+    [0x8d] = {"BINUNICODE8", op_text8},
     ['U'] = {"SHORT_BINSTRING", op_text1},
-    ['('] = {"MARK", op_mark}, ['}'] = {"EMPTY_DICT", op_empty_dict}, [']'] = {"EMPTY_LIST", op_empty_list},
-    [')'] = {"EMPTY_TUPLE", op_empty_tuple}, ['t'] = {"TUPLE", op_tuple}, [0x85] = {"TUPLE1", op_tuple1},
-    [0x86] = {"TUPLE2", op_tuple2}, [0x87] = {"TUPLE3", op_tuple3},
-    ['s'] = {"SETITEM", op_setitem}, ['u'] = {"SETITEMS", op_setitems}, ['a'] = {"APPEND", op_append}, ['e'] = {"APPENDS", op_appends},
-    ['q'] = {"BINPUT", op_put1}, ['r'] = {"LONG_BINPUT", op_put4}, [0x94] = {"MEMOIZE", op_memoize},
-    ['h'] = {"BINGET", op_get1}, ['j'] = {"LONG_BINGET", op_get4},
-    ['c'] = {"GLOBAL", op_global}, [0x93] = {"STACK_GLOBAL", op_stack_global}, ['R'] = {"REDUCE", op_reduce},
-    ['Q'] = {"BINPERSID", op_persistent_id}, ['b'] = {"BUILD", op_build},
+    ['('] = {"MARK", op_mark},
+    ['}'] = {"EMPTY_DICT", op_empty_dict},
+    [']'] = {"EMPTY_LIST", op_empty_list},
+    [')'] = {"EMPTY_TUPLE", op_empty_tuple},
+    ['t'] = {"TUPLE", op_tuple},
+    [0x85] = {"TUPLE1", op_tuple1},
+    [0x86] = {"TUPLE2", op_tuple2},
+    [0x87] = {"TUPLE3", op_tuple3},
+    ['s'] = {"SETITEM", op_setitem},
+    ['u'] = {"SETITEMS", op_setitems},
+    ['a'] = {"APPEND", op_append},
+    ['e'] = {"APPENDS", op_appends},
+    ['q'] = {"BINPUT", op_put1},
+    ['r'] = {"LONG_BINPUT", op_put4},
+    [0x94] = {"MEMOIZE", op_memoize},
+    ['h'] = {"BINGET", op_get1},
+    ['j'] = {"LONG_BINGET", op_get4},
+    ['c'] = {"GLOBAL", op_global},
+    [0x93] = {"STACK_GLOBAL", op_stack_global},
+    ['R'] = {"REDUCE", op_reduce},
+    ['Q'] = {"BINPERSID", op_persistent_id},
+    ['b'] = {"BUILD", op_build},
     /* Refused by name. */
-    ['0'] = {"POP", NULL}, ['1'] = {"POP_MARK", NULL}, ['2'] = {"DUP", NULL}, ['F'] = {"FLOAT", NULL}, ['I'] = {"INT", NULL},
-    ['L'] = {"LONG", NULL}, ['P'] = {"PERSID", NULL}, ['S'] = {"STRING", NULL}, ['T'] = {"BINSTRING", NULL}, ['V'] = {"UNICODE", NULL},
-    ['d'] = {"DICT", NULL}, ['g'] = {"GET", NULL}, ['i'] = {"INST", NULL}, ['l'] = {"LIST", NULL}, ['o'] = {"OBJ", NULL},
-    ['p'] = {"PUT", NULL}, ['B'] = {"BINBYTES", NULL}, ['C'] = {"SHORT_BINBYTES", NULL}, [0x81] = {"NEWOBJ", NULL},
-    [0x82] = {"EXT1", NULL}, [0x83] = {"EXT2", NULL}, [0x84] = {"EXT4", NULL}, [0x8b] = {"LONG4", NULL}, [0x8e] = {"BINBYTES8", NULL},
-    [0x8f] = {"EMPTY_SET", NULL}, [0x90] = {"ADDITEMS", NULL}, [0x91] = {"FROZENSET", NULL}, [0x92] = {"NEWOBJ_EX", NULL},
-    [0x96] = {"BYTEARRAY8", NULL}, [0x97] = {"NEXT_BUFFER", NULL}, [0x98] = {"READONLY_BUFFER", NULL},
+    ['0'] = {"POP", NULL},
+    ['1'] = {"POP_MARK", NULL},
+    ['2'] = {"DUP", NULL},
+    ['F'] = {"FLOAT", NULL},
+    ['I'] = {"INT", NULL},
+    ['L'] = {"LONG", NULL},
+    ['P'] = {"PERSID", NULL},
+    ['S'] = {"STRING", NULL},
+    ['T'] = {"BINSTRING", NULL},
+    ['V'] = {"UNICODE", NULL},
+    ['d'] = {"DICT", NULL},
+    ['g'] = {"GET", NULL},
+    ['i'] = {"INST", NULL},
+    ['l'] = {"LIST", NULL},
+    ['o'] = {"OBJ", NULL},
+    ['p'] = {"PUT", NULL},
+    ['B'] = {"BINBYTES", NULL},
+    ['C'] = {"SHORT_BINBYTES", NULL},
+    [0x81] = {"NEWOBJ", NULL},
+    [0x82] = {"EXT1", NULL},
+    [0x83] = {"EXT2", NULL},
+    [0x84] = {"EXT4", NULL},
+    [0x8b] = {"LONG4", NULL},
+    [0x8e] = {"BINBYTES8", NULL},
+    [0x8f] = {"EMPTY_SET", NULL},
+    [0x90] = {"ADDITEMS", NULL},
+    [0x91] = {"FROZENSET", NULL},
+    [0x92] = {"NEWOBJ_EX", NULL},
+    [0x96] = {"BYTEARRAY8", NULL},
+    [0x97] = {"NEXT_BUFFER", NULL},
+    [0x98] = {"READONLY_BUFFER", NULL},
 };
 
 static finch_status step(machine *m, finch_error *err)
@@ -455,11 +518,13 @@ static finch_status step(machine *m, finch_error *err)
     if (opcodes[code].run != NULL) return opcodes[code].run(m, err);
     if (opcodes[code].name == NULL) return malformed(m, "a byte that is no pickle opcode", err);
     return finch_fail(err, FINCH_E_UNSUPPORTED,
-                      "%s, byte %zu: the pickle opcode %s is foreign to state dicts and is refused (save the state dict alone, or as safetensors)",
+                      "%s, byte %zu: the pickle opcode %s is foreign to state dicts and is refused (save the state dict "
+                      "alone, or as safetensors)",
                       m->file, m->op_at, opcodes[code].name);
 }
 
-finch_status pickle_load(bytes stream, const char *file, size_t base_bytes, arena *memory, pickle_result *out, finch_error *err)
+finch_status pickle_load(bytes stream, const char *file, size_t base_bytes, arena *memory, pickle_result *out,
+                         finch_error *err)
 {
     *out = (pickle_result){0};
     /* What lies behind the limit is never looked at: a pickle that long fails as one that ends without STOP. */

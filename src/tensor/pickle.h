@@ -42,7 +42,12 @@ typedef struct pickle_items {
     size_t capacity;
 } pickle_items;
 
-typedef enum pickle_role { PICKLE_ROLE_ORDERED_DICT, PICKLE_ROLE_TENSOR, PICKLE_ROLE_PARAMETER, PICKLE_ROLE_STORAGE } pickle_role;
+typedef enum pickle_role {
+    PICKLE_ROLE_ORDERED_DICT,
+    PICKLE_ROLE_TENSOR,
+    PICKLE_ROLE_PARAMETER,
+    PICKLE_ROLE_STORAGE
+} pickle_role;
 
 typedef struct pickle_global {
     const char *module;
@@ -90,7 +95,8 @@ typedef struct pickle_result {
 /* Reads one pickle from the front of stream. Texts are views into stream, everything else lives in memory. file is for
  * messages, and base_bytes is where the stream begins in it.
  * Errors: FINCH_E_DATA (malformed), FINCH_E_UNSUPPORTED (foreign opcode or global), FINCH_E_MEMORY. */
-finch_status pickle_load(bytes stream, const char *file, size_t base_bytes, arena *memory, pickle_result *out, finch_error *err);
+finch_status pickle_load(bytes stream, const char *file, size_t base_bytes, arena *memory, pickle_result *out,
+                         finch_error *err);
 
 /* "a dict", for messages. */
 const char *pickle_kind_text(pickle_kind kind);
@@ -110,6 +116,7 @@ typedef struct pickle_place {
 finch_status pickle_torch_call(const pickle_global *global, const pickle_items *args, pickle_place place, arena *memory,
                                pickle_value *out, finch_error *err);
 /* The storage a persistent id names. */
-finch_status pickle_torch_storage(const pickle_value *id, pickle_place place, arena *memory, pickle_value *out, finch_error *err);
+finch_status pickle_torch_storage(const pickle_value *id, pickle_place place, arena *memory, pickle_value *out,
+                                  finch_error *err);
 
 #endif

@@ -44,19 +44,22 @@ static bool take_sizes(const pickle_value *value, size_t out[TENSOR_DIMS_MAX], s
 }
 
 /* (storage, offset, size, stride, requires_grad, hooks), and a seventh part that marks conjugated or negated numbers. */
-static finch_status build_tensor(const pickle_items *args, pickle_place place, arena *memory, pickle_value *out, finch_error *err)
+static finch_status build_tensor(const pickle_items *args, pickle_place place, arena *memory, pickle_value *out,
+                                 finch_error *err)
 {
     pickle_tensor *t;
     size_t n_strides;
     const pickle_value *at = args->at;
     if (args->n == 7 && at[6].kind != PICKLE_NONE)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s, byte %zu: a tensor with extra metadata (conjugated or negated); save it plainly",
-                          place.file, place.at);
+        return finch_fail(err, FINCH_E_UNSUPPORTED,
+                          "%s, byte %zu: a tensor with extra metadata (conjugated or negated); save it plainly", place.file,
+                          place.at);
     FINCH_TRY(ARENA_NEW(memory, &t, 1, err));
     *t = (pickle_tensor){0};
     if ((args->n != 6 && args->n != 7) || at[0].kind != PICKLE_STORAGE || !take_size(&at[1], &t->offset) ||
         !take_sizes(&at[2], t->dims, &t->n_dims) || !take_sizes(&at[3], t->strides, &n_strides) || n_strides != t->n_dims)
-        return finch_fail(err, FINCH_E_DATA, "%s, byte %zu: a tensor is described wrongly (storage, offset, up to %d sizes, as many strides)",
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s, byte %zu: a tensor is described wrongly (storage, offset, up to %d sizes, as many strides)",
                           place.file, place.at, TENSOR_DIMS_MAX);
     t->storage = at[0].as.storage;
     *out = (pickle_value){.kind = PICKLE_TENSOR, .as.tensor = t};
@@ -69,14 +72,15 @@ finch_status pickle_torch_call(const pickle_global *global, const pickle_items *
     if (global->role == PICKLE_ROLE_TENSOR) return build_tensor(args, place, memory, out, err);
     /* A parameter is its tensor: (tensor, requires_grad, hooks). */
     if (global->role != PICKLE_ROLE_PARAMETER || args->n == 0 || args->at[0].kind != PICKLE_TENSOR)
-        return finch_fail(err, FINCH_E_DATA, "%s, byte %zu: %s.%s is called in a way state dicts never do", place.file, place.at,
-                          global->module, global->name);
+        return finch_fail(err, FINCH_E_DATA, "%s, byte %zu: %s.%s is called in a way state dicts never do", place.file,
+                          place.at, global->module, global->name);
     *out = args->at[0];
     return FINCH_OK;
 }
 
 /* ("storage", type, key, location, number of items), and in files older than the zip format None as a sixth part. */
-finch_status pickle_torch_storage(const pickle_value *id, pickle_place place, arena *memory, pickle_value *out, finch_error *err)
+finch_status pickle_torch_storage(const pickle_value *id, pickle_place place, arena *memory, pickle_value *out,
+                                  finch_error *err)
 {
     pickle_storage *storage;
     const pickle_items *parts = id->kind == PICKLE_TUPLE ? id->as.items : NULL;

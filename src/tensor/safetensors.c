@@ -13,8 +13,8 @@ static finch_status read_dtype(const char *path, const char *name, const json_t 
     if (!json_is_string(field)) return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s has no \"dtype\" text", path, name);
     if (tensor_dtype_find(json_string_value(field), out)) return FINCH_OK;
     return finch_fail(err, FINCH_E_UNSUPPORTED,
-                      "%s: the tensor %s has the element type %s, which finch does not read; save it as F32, F16 or BF16", path,
-                      name, json_string_value(field));
+                      "%s: the tensor %s has the element type %s, which finch does not read; save it as F32, F16 or BF16",
+                      path, name, json_string_value(field));
 }
 
 static finch_status read_shape(const char *path, const char *name, const json_t *entry, tensor *t, finch_error *err)
@@ -28,7 +28,8 @@ static finch_status read_shape(const char *path, const char *name, const json_t 
     for (size_t i = 0; i < t->n_dims; i++) {
         const json_t *dim = json_array_get(shape, i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-            return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s has a size in its \"shape\" that is no whole number from 0", path, name);
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s: the tensor %s has a size in its \"shape\" that is no whole number from 0", path, name);
         t->dims[i] = (size_t)json_integer_value(dim);
     }
     if (!tensor_shape_size(t->dtype, t->dims, t->n_dims, &t->n_items, &t->size_bytes)) {
@@ -39,32 +40,38 @@ static finch_status read_shape(const char *path, const char *name, const json_t 
     return FINCH_OK;
 }
 
-static finch_status read_range(const char *path, const char *name, const json_t *entry, bytes data, tensor *t, finch_error *err)
+static finch_status read_range(const char *path, const char *name, const json_t *entry, bytes data, tensor *t,
+                               finch_error *err)
 {
     const json_t *offsets = json_object_get(entry, "data_offsets");
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 ||
         json_integer_value(end) < 0)
-        return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s has no \"data_offsets\" of two whole numbers from 0", path, name);
+        return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s has no \"data_offsets\" of two whole numbers from 0", path,
+                          name);
     uint64_t from = (uint64_t)json_integer_value(begin), to = (uint64_t)json_integer_value(end);
     bytes range;
     if (!bytes_range(data, from, to, &range))
         return finch_fail(err, FINCH_E_DATA,
-                          "%s: the tensor %s lies at bytes %llu to %llu of the data, which has %zu; the file is cut or damaged: get it again",
+                          "%s: the tensor %s lies at bytes %llu to %llu of the data, which has %zu; the file is cut or "
+                          "damaged: get it again",
                           path, name, (unsigned long long)from, (unsigned long long)to, data.size);
     if (range.size != t->size_bytes) {
         char text[TENSOR_SHAPE_TEXT_BYTES];
         return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s is %s %s, %zu bytes, but its range has %zu", path, name,
-                          tensor_dtype_name(t->dtype), tensor_shape_text(t->dims, t->n_dims, text), t->size_bytes, range.size);
+                          tensor_dtype_name(t->dtype), tensor_shape_text(t->dims, t->n_dims, text), t->size_bytes,
+                          range.size);
     }
     t->data = range.at;
     return FINCH_OK;
 }
 
-static finch_status read_entry(const char *path, const char *name, const json_t *entry, bytes data, tensor_list *out, finch_error *err)
+static finch_status read_entry(const char *path, const char *name, const json_t *entry, bytes data, tensor_list *out,
+                               finch_error *err)
 {
     tensor t = {.name = name};
-    if (!json_is_object(entry)) return finch_fail(err, FINCH_E_DATA, "%s: the entry %s of the header is no object", path, name);
+    if (!json_is_object(entry))
+        return finch_fail(err, FINCH_E_DATA, "%s: the entry %s of the header is no object", path, name);
     FINCH_TRY(read_dtype(path, name, entry, &t.dtype, err));
     FINCH_TRY(read_shape(path, name, entry, &t, err));
     FINCH_TRY(read_range(path, name, entry, data, &t, err));
@@ -109,7 +116,8 @@ static finch_status check_cover(const char *path, bytes data, const tensor_list 
     }
     size_t used = (size_t)(reached - data.at);
     if (used == data.size) return FINCH_OK;
-    return finch_fail(err, FINCH_E_DATA, "%s holds %zu bytes of data and its tensors use %zu; the file is damaged", path, data.size, used);
+    return finch_fail(err, FINCH_E_DATA, "%s holds %zu bytes of data and its tensors use %zu; the file is damaged", path,
+                      data.size, used);
 }
 
 static finch_status read_header(const char *path, bytes header, bytes data, tensor_list *out, finch_error *err)
@@ -122,7 +130,8 @@ static finch_status read_header(const char *path, bytes header, bytes data, tens
     FINCH_TRY(json_parse((const char *)header.at, header.size, path, &root, err));
     const char *name;
     json_t *entry;
-    json_object_foreach(root, name, entry) {
+    json_object_foreach(root, name, entry)
+    {
         if (strcmp(name, "__metadata__") == 0) FINCH_GO(done, st, check_metadata(path, entry, err));
         else FINCH_GO(done, st, read_entry(path, name, entry, data, out, err));
     }
@@ -137,9 +146,11 @@ finch_status safetensors_read(bytes file, const char *path, tensor_list *out, fi
     uint64_t header_bytes;
     bytes rest = file, header;
     if (!bytes_take_u64(&rest, &header_bytes))
-        return finch_fail(err, FINCH_E_DATA, "%s has %zu bytes, too few for a safetensors file; get it again", path, file.size);
+        return finch_fail(err, FINCH_E_DATA, "%s has %zu bytes, too few for a safetensors file; get it again", path,
+                          file.size);
     if (header_bytes > SAFETENSORS_HEADER_BYTES_MAX)
-        return finch_fail(err, FINCH_E_DATA, "%s: its header would have %llu bytes, more than the %d it may have; this is no safetensors file",
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s: its header would have %llu bytes, more than the %d it may have; this is no safetensors file",
                           path, (unsigned long long)header_bytes, SAFETENSORS_HEADER_BYTES_MAX);
     if (!bytes_take(&rest, header_bytes, &header))
         return finch_fail(err, FINCH_E_DATA, "%s ends inside its header (%llu bytes needed, %zu there); get it again", path,

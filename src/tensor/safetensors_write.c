@@ -11,8 +11,8 @@ enum { HEADER_ALIGN = 8 };
 
 /* The reference's order of its element types, which is the order of the data: later first. */
 static const unsigned char dtype_rank[TENSOR_DTYPE_COUNT] = {
-    [TENSOR_BOOL] = 0, [TENSOR_U8] = 1,   [TENSOR_I8] = 2,  [TENSOR_I16] = 3, [TENSOR_F16] = 4,
-    [TENSOR_BF16] = 5, [TENSOR_I32] = 6,  [TENSOR_F32] = 7, [TENSOR_F64] = 8, [TENSOR_I64] = 9,
+    [TENSOR_BOOL] = 0, [TENSOR_U8] = 1,  [TENSOR_I8] = 2,  [TENSOR_I16] = 3, [TENSOR_F16] = 4,
+    [TENSOR_BF16] = 5, [TENSOR_I32] = 6, [TENSOR_F32] = 7, [TENSOR_F64] = 8, [TENSOR_I64] = 9,
 };
 
 typedef struct slot {
@@ -34,7 +34,8 @@ static finch_status slot_fill(const char *path, const safetensors_entry *entry, 
     if (entry->name[0] == '\0' || strcmp(entry->name, "__metadata__") == 0)
         return finch_fail(err, FINCH_E_USAGE, "%s: a tensor can not be named \"%s\"", path, entry->name);
     *out = (slot){.entry = entry, .index = index};
-    if (entry->n_dims > TENSOR_DIMS_MAX || !tensor_shape_size(entry->dtype, entry->dims, entry->n_dims, &n_items, &out->size_bytes))
+    if (entry->n_dims > TENSOR_DIMS_MAX ||
+        !tensor_shape_size(entry->dtype, entry->dims, entry->n_dims, &n_items, &out->size_bytes))
         return finch_fail(err, FINCH_E_USAGE, "%s: the tensor %s has an impossible shape", path, entry->name);
     return FINCH_OK;
 }
@@ -91,7 +92,8 @@ static finch_status make_front(const char *path, const slot *slots, size_t n, st
     FINCH_TRY(str_add(s, (const char *)&size, sizeof size, err));
     FINCH_TRY(str_add_text(s, "{\"__metadata__\":{\"format\":\"pt\"}", err));
     for (size_t i = 0; i < n; i++) {
-        if (!size_add(at, slots[i].size_bytes, &end)) return finch_fail(err, FINCH_E_USAGE, "%s would be too large to write", path);
+        if (!size_add(at, slots[i].size_bytes, &end))
+            return finch_fail(err, FINCH_E_USAGE, "%s would be too large to write", path);
         FINCH_TRY(add_entry(s, &slots[i], at, err));
         at = end;
     }
@@ -99,12 +101,14 @@ static finch_status make_front(const char *path, const slot *slots, size_t n, st
     while (s->size % HEADER_ALIGN != 0) FINCH_TRY(str_add_text(s, " ", err));
     size = s->size - sizeof size;
     if (size > SAFETENSORS_HEADER_BYTES_MAX)
-        return finch_fail(err, FINCH_E_USAGE, "%s: the names of its tensors need more than %d bytes", path, SAFETENSORS_HEADER_BYTES_MAX);
+        return finch_fail(err, FINCH_E_USAGE, "%s: the names of its tensors need more than %d bytes", path,
+                          SAFETENSORS_HEADER_BYTES_MAX);
     memcpy(s->at, &size, sizeof size);
     return FINCH_OK;
 }
 
-static finch_status write_data(file_writer *writer, const slot *slots, size_t n, safetensors_fill fill, void *context, finch_error *err)
+static finch_status write_data(file_writer *writer, const slot *slots, size_t n, safetensors_fill fill, void *context,
+                               finch_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         const void *data = slots[i].entry->data;

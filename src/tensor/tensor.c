@@ -52,7 +52,8 @@ const char *tensor_shape_text(const size_t *dims, size_t n_dims, char out[TENSOR
     /* 8 dimensions of at most 20 digits, with their separators, fit. */
     size_t at = 0;
     out[at++] = '[';
-    for (size_t i = 0; i < n_dims; i++) at += (size_t)snprintf(out + at, TENSOR_SHAPE_TEXT_BYTES - at, i == 0 ? "%zu" : ", %zu", dims[i]);
+    for (size_t i = 0; i < n_dims; i++)
+        at += (size_t)snprintf(out + at, TENSOR_SHAPE_TEXT_BYTES - at, i == 0 ? "%zu" : ", %zu", dims[i]);
     out[at++] = ']';
     out[at] = '\0';
     return out;

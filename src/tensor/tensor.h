@@ -10,15 +10,15 @@
 
 /*        name  bytes  name in safetensors files */
 #define TENSOR_DTYPE_LIST(X) \
-    X(F32,  4, "F32")        \
-    X(F16,  2, "F16")        \
+    X(F32, 4, "F32")         \
+    X(F16, 2, "F16")         \
     X(BF16, 2, "BF16")       \
-    X(I8,   1, "I8")         \
-    X(U8,   1, "U8")         \
-    X(I16,  2, "I16")        \
-    X(I32,  4, "I32")        \
-    X(I64,  8, "I64")        \
-    X(F64,  8, "F64")        \
+    X(I8, 1, "I8")           \
+    X(U8, 1, "U8")           \
+    X(I16, 2, "I16")         \
+    X(I32, 4, "I32")         \
+    X(I64, 8, "I64")         \
+    X(F64, 8, "F64")         \
     X(BOOL, 1, "BOOL")
 
 typedef enum tensor_dtype {

@@ -31,7 +31,8 @@ finch_status tensor_list_add(tensor_list *list, const char *file, const char *na
     if (name_bytes == 0 || name_bytes > TENSOR_NAME_BYTES_MAX || memchr(name, '\0', name_bytes) != NULL)
         return finch_fail(err, FINCH_E_DATA, "%s: a tensor's name is empty, longer than %d bytes or holds a NUL byte", file,
                           TENSOR_NAME_BYTES_MAX);
-    if (list->n == TENSOR_LIST_MAX) return finch_fail(err, FINCH_E_DATA, "%s holds more than %d tensors", file, TENSOR_LIST_MAX);
+    if (list->n == TENSOR_LIST_MAX)
+        return finch_fail(err, FINCH_E_DATA, "%s holds more than %d tensors", file, TENSOR_LIST_MAX);
     FINCH_TRY(make_room(list, err));
     char *copy;
     FINCH_TRY(arena_alloc(&list->names, name_bytes + 1, 1, (void **)&copy, err));

@@ -10,7 +10,10 @@
 static const char legacy_magic[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 enum { LEGACY_MAGIC_BYTES = sizeof legacy_magic - 1, LEGACY_PROTOCOL = 1001 };
 
-static bool begins_with(bytes file, const char *magic, size_t size) { return file.size >= size && memcmp(file.at, magic, size) == 0; }
+static bool begins_with(bytes file, const char *magic, size_t size)
+{
+    return file.size >= size && memcmp(file.at, magic, size) == 0;
+}
 
 static bool is_legacy(bytes file) { return begins_with(file, legacy_magic, LEGACY_MAGIC_BYTES); }
 
@@ -34,10 +37,11 @@ static finch_status find_storage(const checkpoint *c, const pickle_storage *stor
     const zip_entry *entry = zip_find(&c->archive, c->prefix, storage->key);
     size_t size;
     if (entry == NULL)
-        return finch_fail(err, FINCH_E_DATA, "%s: the storage %.*s is missing; the checkpoint is damaged", c->path, shown(storage->key),
-                          (const char *)storage->key.at);
+        return finch_fail(err, FINCH_E_DATA, "%s: the storage %.*s is missing; the checkpoint is damaged", c->path,
+                          shown(storage->key), (const char *)storage->key.at);
     if (!size_mul(storage->n_items, tensor_dtype_bytes(storage->dtype), &size) || size != entry->content.size)
-        return finch_fail(err, FINCH_E_DATA, "%s: the storage %.*s has %zu bytes and should have %zu items of %s; the checkpoint is damaged",
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s: the storage %.*s has %zu bytes and should have %zu items of %s; the checkpoint is damaged",
                           c->path, shown(storage->key), (const char *)storage->key.at, entry->content.size, storage->n_items,
                           tensor_dtype_name(storage->dtype));
     *out = entry->content;
@@ -67,13 +71,15 @@ static finch_status add_tensor(const checkpoint *c, bytes name, const pickle_ten
         !size_mul(t->offset, tensor_dtype_bytes(made.dtype), &begin) || !size_add(begin, made.size_bytes, &end) ||
         !bytes_range(storage, begin, end, &range)) {
         char text[TENSOR_SHAPE_TEXT_BYTES];
-        return finch_fail(err, FINCH_E_DATA, "%s: the tensor %.*s with shape %s at item %zu reaches past its storage of %zu items", c->path,
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s: the tensor %.*s with shape %s at item %zu reaches past its storage of %zu items", c->path,
                           shown(name), (const char *)name.at, tensor_shape_text(made.dims, made.n_dims, text), t->offset,
                           t->storage->n_items);
     }
     if (!is_contiguous(t, made.n_items))
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: the items of the tensor %.*s are not contiguous; save it with .contiguous()",
-                          c->path, shown(name), (const char *)name.at);
+        return finch_fail(err, FINCH_E_UNSUPPORTED,
+                          "%s: the items of the tensor %.*s are not contiguous; save it with .contiguous()", c->path,
+                          shown(name), (const char *)name.at);
     made.data = range.at;
     return tensor_list_add(out, c->path, (const char *)name.at, name.size, &made, err);
 }
@@ -83,7 +89,8 @@ static const pickle_items *state_dict_of(const pickle_items *root)
 {
     for (size_t i = 0; i + 1 < root->n; i += 2) {
         const pickle_value *key = &root->at[i], *value = &root->at[i + 1];
-        if (key->kind == PICKLE_TEXT && bytes_equal(key->as.text, "state_dict") && value->kind == PICKLE_DICT) return value->as.items;
+        if (key->kind == PICKLE_TEXT && bytes_equal(key->as.text, "state_dict") && value->kind == PICKLE_DICT)
+            return value->as.items;
     }
     return root;
 }
@@ -91,14 +98,17 @@ static const pickle_items *state_dict_of(const pickle_items *root)
 static finch_status add_tensors(const checkpoint *c, const pickle_value *root, tensor_list *out, finch_error *err)
 {
     if (root->kind != PICKLE_DICT)
-        return finch_fail(err, FINCH_E_DATA, "%s holds %s, not a state dict; save model.state_dict()", c->path, pickle_kind_text(root->kind));
+        return finch_fail(err, FINCH_E_DATA, "%s holds %s, not a state dict; save model.state_dict()", c->path,
+                          pickle_kind_text(root->kind));
     const pickle_items *dict = state_dict_of(root->as.items);
     for (size_t i = 0; i + 1 < dict->n; i += 2) {
         const pickle_value *key = &dict->at[i], *value = &dict->at[i + 1];
         if (key->kind != PICKLE_TEXT)
-            return finch_fail(err, FINCH_E_DATA, "%s: a key of the state dict is %s, not a text", c->path, pickle_kind_text(key->kind));
+            return finch_fail(err, FINCH_E_DATA, "%s: a key of the state dict is %s, not a text", c->path,
+                              pickle_kind_text(key->kind));
         if (value->kind != PICKLE_TENSOR)
-            return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: the entry %.*s of the state dict is %s, not a tensor; save model.state_dict() alone",
+            return finch_fail(err, FINCH_E_UNSUPPORTED,
+                              "%s: the entry %.*s of the state dict is %s, not a tensor; save model.state_dict() alone",
                               c->path, shown(key->as.text), (const char *)key->as.text.at, pickle_kind_text(value->kind));
         FINCH_TRY(add_tensor(c, key->as.text, value->as.tensor, out, err));
     }
@@ -121,7 +131,8 @@ static finch_status find_pickle(checkpoint *c, bytes *folder, bytes *out, finch_
     for (size_t i = 0; i < c->archive.n; i++) {
         const zip_entry *entry = &c->archive.at[i];
         if (!ends_with(entry->name, pickle_name)) continue;
-        if (found != NULL) return finch_fail(err, FINCH_E_DATA, "%s holds two data.pkl; it is no PyTorch checkpoint", c->path);
+        if (found != NULL)
+            return finch_fail(err, FINCH_E_DATA, "%s holds two data.pkl; it is no PyTorch checkpoint", c->path);
         found = entry;
     }
     if (found == NULL)
@@ -156,9 +167,11 @@ static finch_status read_zip(checkpoint *c, bytes file, tensor_list *out, finch_
     FINCH_TRY(find_pickle(c, &folder, &stream, err));
     const zip_entry *order = find_in(c, folder, "/byteorder");
     if (order != NULL && !bytes_equal(order->content, "little"))
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s was written on a big-endian machine; save it again on another", c->path);
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s was written on a big-endian machine; save it again on another",
+                          c->path);
     if (find_in(c, folder, "/constants.pkl") != NULL)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is a TorchScript program, not a checkpoint; save model.state_dict()", c->path);
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is a TorchScript program, not a checkpoint; save model.state_dict()",
+                          c->path);
     FINCH_TRY(make_prefix(c, folder, err));
     FINCH_TRY(pickle_load(stream, c->path, (size_t)(stream.at - file.at), c->memory, &state, err));
     return add_tensors(c, &state.root, out, err);
@@ -174,15 +187,18 @@ static finch_status next_pickle(const checkpoint *c, bytes file, bytes *rest, pi
     return FINCH_OK;
 }
 
-static finch_status check_legacy_front(const checkpoint *c, const pickle_value *protocol, const pickle_value *sizes, finch_error *err)
+static finch_status check_legacy_front(const checkpoint *c, const pickle_value *protocol, const pickle_value *sizes,
+                                       finch_error *err)
 {
     if (protocol->kind != PICKLE_INT || protocol->as.whole != LEGACY_PROTOCOL || sizes->kind != PICKLE_DICT)
         return finch_fail(err, FINCH_E_DATA, "%s does not go on as a PyTorch checkpoint after its magic number", c->path);
     const pickle_items *items = sizes->as.items;
     for (size_t i = 0; i + 1 < items->n; i += 2) {
         const pickle_value *key = &items->at[i], *value = &items->at[i + 1];
-        if (key->kind == PICKLE_TEXT && bytes_equal(key->as.text, "little_endian") && value->kind == PICKLE_BOOL && !value->as.truth)
-            return finch_fail(err, FINCH_E_UNSUPPORTED, "%s was written on a big-endian machine; save it again on another", c->path);
+        if (key->kind == PICKLE_TEXT && bytes_equal(key->as.text, "little_endian") && value->kind == PICKLE_BOOL &&
+            !value->as.truth)
+            return finch_fail(err, FINCH_E_UNSUPPORTED, "%s was written on a big-endian machine; save it again on another",
+                              c->path);
     }
     return FINCH_OK;
 }
@@ -193,21 +209,21 @@ static int by_key(const void *a, const void *b)
 }
 
 /* One blob: a u64 number of items, then the items, whose type only the state dict knows. */
-static finch_status take_blob(const checkpoint *c, const pickle_items *storages, const pickle_value *key, bytes *rest, zip_entry *out,
-                              finch_error *err)
+static finch_status take_blob(const checkpoint *c, const pickle_items *storages, const pickle_value *key, bytes *rest,
+                              zip_entry *out, finch_error *err)
 {
     if (key->kind != PICKLE_TEXT) return finch_fail(err, FINCH_E_DATA, "%s: the key of a storage is no text", c->path);
     const pickle_storage wanted = {.key = key->as.text};
     const pickle_value probe = {.kind = PICKLE_STORAGE, .as.storage = &wanted};
-    const pickle_value *found =
-        storages->n == 0 ? NULL : bsearch(&probe, storages->at, storages->n, sizeof *storages->at, by_key);
+    const pickle_value *found = storages->n == 0 ? NULL
+                                                 : bsearch(&probe, storages->at, storages->n, sizeof *storages->at, by_key);
     uint64_t n_items = 0;
     size_t size = 0;
     out->name = key->as.text;
-    if (found == NULL || !bytes_take_u64(rest, &n_items) || !size_mul(n_items, tensor_dtype_bytes(found->as.storage->dtype), &size) ||
-        !bytes_take(rest, size, &out->content))
-        return finch_fail(err, FINCH_E_DATA, "%s: the storage %.*s is unknown or cut; get the file again", c->path, shown(key->as.text),
-                          (const char *)key->as.text.at);
+    if (found == NULL || !bytes_take_u64(rest, &n_items) ||
+        !size_mul(n_items, tensor_dtype_bytes(found->as.storage->dtype), &size) || !bytes_take(rest, size, &out->content))
+        return finch_fail(err, FINCH_E_DATA, "%s: the storage %.*s is unknown or cut; get the file again", c->path,
+                          shown(key->as.text), (const char *)key->as.text.at);
     return FINCH_OK;
 }
 
@@ -226,7 +242,8 @@ static finch_status read_legacy(checkpoint *c, bytes file, tensor_list *out, fin
     if (state.storages.n > 0) qsort(state.storages.at, state.storages.n, sizeof *state.storages.at, by_key);
     FINCH_TRY(ARENA_NEW(c->memory, &blobs, names->n, err));
     for (size_t i = 0; i < names->n; i++) FINCH_TRY(take_blob(c, &state.storages, &names->at[i], &rest, &blobs[i], err));
-    if (rest.size != 0) return finch_fail(err, FINCH_E_DATA, "%s goes on for %zu bytes behind its last storage", c->path, rest.size);
+    if (rest.size != 0)
+        return finch_fail(err, FINCH_E_DATA, "%s goes on for %zu bytes behind its last storage", c->path, rest.size);
     FINCH_TRY(zip_index(blobs, names->n, c->path, &c->archive, err));
     return add_tensors(c, &state.root, out, err);
 }

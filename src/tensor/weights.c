@@ -28,7 +28,8 @@ static finch_status refuse_impostor(bytes file, const char *path, finch_error *e
     if (file.size >= sizeof lfs - 1 && memcmp(file.at, lfs, sizeof lfs - 1) == 0)
         return finch_fail(err, FINCH_E_DATA, "%s is a Git LFS pointer, not the weights themselves; run: git lfs pull", path);
     if (file.size >= 4 && memcmp(file.at, "GGUF", 4) == 0)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is a GGUF file; safetensors or a PyTorch checkpoint is needed here", path);
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is a GGUF file; safetensors or a PyTorch checkpoint is needed here",
+                          path);
     return FINCH_OK;
 }
 
@@ -54,12 +55,16 @@ typedef struct placement {
     const char *shard;
 } placement;
 
-static int by_shard(const void *a, const void *b) { return strcmp(((const placement *)a)->shard, ((const placement *)b)->shard); }
+static int by_shard(const void *a, const void *b)
+{
+    return strcmp(((const placement *)a)->shard, ((const placement *)b)->shard);
+}
 
 /* A shard is a plain name in the index's folder: an index can not reach out of it. */
 static bool is_plain_name(const char *name)
 {
-    return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strlen(name) <= 255;
+    return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+           strlen(name) <= 255;
 }
 
 static finch_status read_weight_map(const char *path, const json_t *root, placement **out, size_t *n, finch_error *err)
@@ -67,13 +72,17 @@ static finch_status read_weight_map(const char *path, const json_t *root, placem
     json_t *map = json_object_get(root, "weight_map");
     *out = NULL;
     *n = 0;
-    if (json_object_size(map) == 0) return finch_fail(err, FINCH_E_DATA, "%s has no \"weight_map\" with tensors in it", path);
+    if (json_object_size(map) == 0)
+        return finch_fail(err, FINCH_E_DATA, "%s has no \"weight_map\" with tensors in it", path);
     FINCH_TRY(MEM_NEW(out, json_object_size(map), err));
     const char *name;
     json_t *shard;
-    json_object_foreach(map, name, shard) {
-        if (!json_is_string(shard) || strlen(json_string_value(shard)) != json_string_length(shard) || !is_plain_name(json_string_value(shard)))
-            return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s must lie in a file of the same folder, named without any /", path, name);
+    json_object_foreach(map, name, shard)
+    {
+        if (!json_is_string(shard) || strlen(json_string_value(shard)) != json_string_length(shard) ||
+            !is_plain_name(json_string_value(shard)))
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s: the tensor %s must lie in a file of the same folder, named without any /", path, name);
         (*out)[(*n)++] = (placement){name, json_string_value(shard)};
     }
     qsort(*out, *n, sizeof **out, by_shard);
@@ -81,13 +90,14 @@ static finch_status read_weight_map(const char *path, const json_t *root, placem
 }
 
 /* Takes from the shard the tensors that the index places there, and only those: the index says what the checkpoint is. */
-static finch_status take_placed(const tensor_list *shard, const char *shard_path, const placement *placed, size_t n, tensor_list *out,
-                                finch_error *err)
+static finch_status take_placed(const tensor_list *shard, const char *shard_path, const placement *placed, size_t n,
+                                tensor_list *out, finch_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         const tensor *t = tensor_list_find(shard, placed[i].name);
         if (t == NULL)
-            return finch_fail(err, FINCH_E_DATA, "%s does not hold the tensor %s that the index places there; get both again", shard_path,
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s does not hold the tensor %s that the index places there; get both again", shard_path,
                               placed[i].name);
         FINCH_TRY(tensor_list_add(out, shard_path, t->name, strlen(t->name), t, err));
     }
@@ -117,10 +127,12 @@ static size_t count_shards(const placement *placed, size_t n)
     return shards;
 }
 
-static finch_status add_shards(weights *w, const char *path, const char *folder, const placement *placed, size_t n, finch_error *err)
+static finch_status add_shards(weights *w, const char *path, const char *folder, const placement *placed, size_t n,
+                               finch_error *err)
 {
     size_t n_shards = count_shards(placed, n);
-    if (n_shards > SHARDS_MAX) return finch_fail(err, FINCH_E_DATA, "%s names %zu shards, more than %d", path, n_shards, SHARDS_MAX);
+    if (n_shards > SHARDS_MAX)
+        return finch_fail(err, FINCH_E_DATA, "%s names %zu shards, more than %d", path, n_shards, SHARDS_MAX);
     FINCH_TRY(MEM_NEW(&w->maps, n_shards, err));
     for (size_t from = 0, to; from < n; from = to) {
         for (to = from + 1; to < n && by_shard(&placed[from], &placed[to]) == 0;) to++;
@@ -171,8 +183,9 @@ static finch_status open_file(weights *w, const char *path, finch_error *err)
 
 static finch_status open_folder(weights *w, const char *folder, finch_error *err)
 {
-    static const char *const names[] = {"model.safetensors",   "model.safetensors.index.json",  "pytorch_model.bin",
-                                        "pytorch_model.bin.index.json", "adapter_model.safetensors", "adapter_model.bin"};
+    static const char *const names[] = {"model.safetensors",         "model.safetensors.index.json",
+                                        "pytorch_model.bin",         "pytorch_model.bin.index.json",
+                                        "adapter_model.safetensors", "adapter_model.bin"};
     str path = {0};
     finch_status st = FINCH_OK;
     bool found = false;
@@ -184,7 +197,8 @@ static finch_status open_folder(weights *w, const char *folder, finch_error *err
     }
     str_free(&path);
     if (st == FINCH_OK && !found)
-        st = finch_fail(err, FINCH_E_NOT_FOUND, "%s holds no weights (model.safetensors, pytorch_model.bin or an adapter_model)", folder);
+        st = finch_fail(err, FINCH_E_NOT_FOUND,
+                        "%s holds no weights (model.safetensors, pytorch_model.bin or an adapter_model)", folder);
     return st;
 }
 
@@ -223,14 +237,15 @@ const tensor *weights_at(const weights *w, size_t index) { return &w->tensors.at
 
 const tensor *weights_find(const weights *w, const char *name) { return tensor_list_find(&w->tensors, name); }
 
-finch_status weights_require(const weights *w, const char *name, size_t n_dims, const size_t *dims, const tensor **out, finch_error *err)
+finch_status weights_require(const weights *w, const char *name, size_t n_dims, const size_t *dims, const tensor **out,
+                             finch_error *err)
 {
     const tensor *t = weights_find(w, name);
     *out = NULL;
     if (t == NULL) return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s is missing", w->path, name);
     if (!tensor_dtype_is_float(t->dtype))
-        return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s holds %s items where floating-point ones are needed", w->path, name,
-                          tensor_dtype_name(t->dtype));
+        return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s holds %s items where floating-point ones are needed",
+                          w->path, name, tensor_dtype_name(t->dtype));
     if (t->n_dims != n_dims || (n_dims > 0 && memcmp(t->dims, dims, n_dims * sizeof *dims) != 0)) {
         char found[TENSOR_SHAPE_TEXT_BYTES], wanted[TENSOR_SHAPE_TEXT_BYTES];
         return finch_fail(err, FINCH_E_DATA, "%s: the tensor %s has the shape %s; the configuration needs %s", w->path, name,

@@ -54,7 +54,8 @@ static bool find_end(bytes file, size_t *at)
     for (size_t i = last + 1; i-- > first;) {
         bytes rest = {file.at + i, file.size - i};
         uint16_t comment;
-        if (take_signature(&rest, SIGNATURE_END) && skip(&rest, 16) && bytes_take_u16(&rest, &comment) && comment == rest.size) {
+        if (take_signature(&rest, SIGNATURE_END) && skip(&rest, 16) && bytes_take_u16(&rest, &comment) &&
+            comment == rest.size) {
             *at = i;
             return true;
         }
@@ -68,11 +69,12 @@ static finch_status read_end64(bytes file, const char *path, size_t end_at, dire
     bytes rest;
     uint64_t at;
     if (end_at < LOCATOR64_BYTES) return damaged(path, "its zip64 locator is missing", err);
-    if (!bytes_range(file, end_at - LOCATOR64_BYTES, end_at, &rest) || !take_signature(&rest, SIGNATURE_LOCATOR64) || !skip(&rest, 4) ||
-        !bytes_take_u64(&rest, &at))
+    if (!bytes_range(file, end_at - LOCATOR64_BYTES, end_at, &rest) || !take_signature(&rest, SIGNATURE_LOCATOR64) ||
+        !skip(&rest, 4) || !bytes_take_u64(&rest, &at))
         return damaged(path, "its zip64 locator is missing", err);
     if (!bytes_range(file, at, end_at, &rest) || !take_signature(&rest, SIGNATURE_END64) || !skip(&rest, 28) ||
-        !bytes_take_u64(&rest, &out->n_entries) || !bytes_take_u64(&rest, &out->size_bytes) || !bytes_take_u64(&rest, &out->begin))
+        !bytes_take_u64(&rest, &out->n_entries) || !bytes_take_u64(&rest, &out->size_bytes) ||
+        !bytes_take_u64(&rest, &out->begin))
         return damaged(path, "its zip64 end record is not where the locator says", err);
     return FINCH_OK;
 }
@@ -84,10 +86,12 @@ static finch_status find_directory(bytes file, const char *path, directory *out,
     uint32_t size = 0, begin = 0;
     if (!find_end(file, &end_at)) return damaged(path, "it has no end record", err);
     bytes rest = {file.at + end_at, file.size - end_at};
-    if (!skip(&rest, 10) || !bytes_take_u16(&rest, &n_entries) || !bytes_take_u32(&rest, &size) || !bytes_take_u32(&rest, &begin))
+    if (!skip(&rest, 10) || !bytes_take_u16(&rest, &n_entries) || !bytes_take_u32(&rest, &size) ||
+        !bytes_take_u32(&rest, &begin))
         return damaged(path, "its end record is cut", err);
     *out = (directory){.begin = begin, .size_bytes = size, .n_entries = n_entries};
-    if (n_entries == in_zip64_16 || size == in_zip64_32 || begin == in_zip64_32) return read_end64(file, path, end_at, out, err);
+    if (n_entries == in_zip64_16 || size == in_zip64_32 || begin == in_zip64_32)
+        return read_end64(file, path, end_at, out, err);
     return FINCH_OK;
 }
 
@@ -121,10 +125,10 @@ static bool read_central(bytes *rest, central *out)
     uint32_t packed, size, local;
     bytes extra;
     if (!take_signature(rest, SIGNATURE_CENTRAL) || !skip(rest, 4) || !bytes_take_u16(rest, &out->flags) ||
-        !bytes_take_u16(rest, &out->method) || !skip(rest, 8) || !bytes_take_u32(rest, &packed) || !bytes_take_u32(rest, &size) ||
-        !bytes_take_u16(rest, &name_size) || !bytes_take_u16(rest, &extra_size) || !bytes_take_u16(rest, &comment_size) ||
-        !skip(rest, 8) || !bytes_take_u32(rest, &local) || !bytes_take(rest, name_size, &out->name) ||
-        !bytes_take(rest, extra_size, &extra) || !skip(rest, comment_size))
+        !bytes_take_u16(rest, &out->method) || !skip(rest, 8) || !bytes_take_u32(rest, &packed) ||
+        !bytes_take_u32(rest, &size) || !bytes_take_u16(rest, &name_size) || !bytes_take_u16(rest, &extra_size) ||
+        !bytes_take_u16(rest, &comment_size) || !skip(rest, 8) || !bytes_take_u32(rest, &local) ||
+        !bytes_take(rest, name_size, &out->name) || !bytes_take(rest, extra_size, &extra) || !skip(rest, comment_size))
         return false;
     out->packed_bytes = packed;
     out->size_bytes = size;
@@ -138,10 +142,11 @@ static bool find_content(bytes file, const central *entry, bytes *out)
 {
     bytes rest, name;
     uint16_t name_size, extra_size;
-    return bytes_range(file, entry->local_at, file.size, &rest) && take_signature(&rest, SIGNATURE_LOCAL) && skip(&rest, 22) &&
-           bytes_take_u16(&rest, &name_size) && bytes_take_u16(&rest, &extra_size) && bytes_take(&rest, name_size, &name) &&
-           name.size == entry->name.size && (name.size == 0 || memcmp(name.at, entry->name.at, name.size) == 0) &&
-           skip(&rest, extra_size) && bytes_take(&rest, entry->size_bytes, out);
+    return bytes_range(file, entry->local_at, file.size, &rest) && take_signature(&rest, SIGNATURE_LOCAL) &&
+           skip(&rest, 22) && bytes_take_u16(&rest, &name_size) && bytes_take_u16(&rest, &extra_size) &&
+           bytes_take(&rest, name_size, &name) && name.size == entry->name.size &&
+           (name.size == 0 || memcmp(name.at, entry->name.at, name.size) == 0) && skip(&rest, extra_size) &&
+           bytes_take(&rest, entry->size_bytes, out);
 }
 
 static int shown(bytes name) { return name.size < 200 ? (int)name.size : 200; }
@@ -151,22 +156,27 @@ static finch_status read_entry(bytes file, const char *path, bytes *rest, zip_en
     central entry = {0};
     if (!read_central(rest, &entry)) return damaged(path, "its directory is cut", err);
     if ((entry.flags & (FLAG_ENCRYPTED | FLAG_DEFLATED_NAMES)) != 0)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: the entry %.*s is encrypted; save the checkpoint again without", path,
-                          shown(entry.name), (const char *)entry.name.at);
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: the entry %.*s is encrypted; save the checkpoint again without",
+                          path, shown(entry.name), (const char *)entry.name.at);
     if (entry.method != 0)
         return finch_fail(err, FINCH_E_UNSUPPORTED,
-                          "%s: the entry %.*s is compressed (method %u); PyTorch stores entries as they are, so zip it again without compression",
+                          "%s: the entry %.*s is compressed (method %u); PyTorch stores entries as they are, so zip it "
+                          "again without compression",
                           path, shown(entry.name), (const char *)entry.name.at, entry.method);
     out->name = entry.name;
     if (entry.packed_bytes != entry.size_bytes || !find_content(file, &entry, &out->content))
-        return finch_fail(err, FINCH_E_DATA, "%s: the entry %.*s is not where the zip directory says; the file is cut or damaged: get it again",
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s: the entry %.*s is not where the zip directory says; the file is cut or damaged: get it again",
                           path, shown(entry.name), (const char *)entry.name.at);
     return FINCH_OK;
 }
 
 /* ---- the archive ------------------------------------------------------------------------------------------------ */
 
-static int by_name(const void *a, const void *b) { return bytes_compare(((const zip_entry *)a)->name, ((const zip_entry *)b)->name); }
+static int by_name(const void *a, const void *b)
+{
+    return bytes_compare(((const zip_entry *)a)->name, ((const zip_entry *)b)->name);
+}
 
 finch_status zip_index(zip_entry *entries, size_t n, const char *path, zip_archive *out, finch_error *err)
 {

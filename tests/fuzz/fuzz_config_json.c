@@ -30,10 +30,11 @@ static void make_folder(void)
 
 static void check_limits(const model_config *c)
 {
-    bool sound = c->hidden_size >= 1 && c->hidden_size <= MODEL_HIDDEN_MAX && c->n_heads >= 1 && c->hidden_size % c->n_heads == 0 &&
-                 c->n_layers <= MODEL_LAYERS_MAX && c->intermediate_size >= 1 && c->intermediate_size <= MODEL_INTERMEDIATE_MAX &&
-                 c->vocab_size >= 1 && c->vocab_size <= MODEL_VOCAB_MAX && c->n_positions > c->position_offset &&
-                 c->n_positions <= MODEL_POSITIONS_MAX && c->n_labels >= 1 && c->n_labels <= MODEL_LABELS_MAX;
+    bool sound = c->hidden_size >= 1 && c->hidden_size <= MODEL_HIDDEN_MAX && c->n_heads >= 1 &&
+                 c->hidden_size % c->n_heads == 0 && c->n_layers <= MODEL_LAYERS_MAX && c->intermediate_size >= 1 &&
+                 c->intermediate_size <= MODEL_INTERMEDIATE_MAX && c->vocab_size >= 1 && c->vocab_size <= MODEL_VOCAB_MAX &&
+                 c->n_positions > c->position_offset && c->n_positions <= MODEL_POSITIONS_MAX && c->n_labels >= 1 &&
+                 c->n_labels <= MODEL_LABELS_MAX;
     for (size_t i = 0; sound && i < c->n_labels; i++) sound = memchr(c->labels[i], '\0', MODEL_LABEL_BYTES_MAX) != NULL;
     if (!sound) abort();
 }

@@ -9,11 +9,14 @@
 static inline void fuzz_touch_tensor(const tensor *t)
 {
     size_t n_items, size_bytes;
-    if (!tensor_shape_size(t->dtype, t->dims, t->n_dims, &n_items, &size_bytes) || n_items != t->n_items || size_bytes != t->size_bytes) abort();
+    if (!tensor_shape_size(t->dtype, t->dims, t->n_dims, &n_items, &size_bytes) || n_items != t->n_items ||
+        size_bytes != t->size_bytes)
+        abort();
     volatile unsigned char sum = 0;
     for (size_t i = 0; i < t->size_bytes; i++) sum = (unsigned char)(sum + ((const unsigned char *)t->data)[i]);
     float *items = malloc(n_items * sizeof *items + 1);
-    if (items != NULL && (tensor_to_f32(t, items, NULL) == FINCH_OK) != (tensor_dtype_is_float(t->dtype) || n_items == 0)) abort();
+    if (items != NULL && (tensor_to_f32(t, items, NULL) == FINCH_OK) != (tensor_dtype_is_float(t->dtype) || n_items == 0))
+        abort();
     free(items);
 }
 

@@ -74,7 +74,10 @@ TEST(what_is_not_finite_is_refused_with_its_row)
 
 TEST(linear_layers_and_embeddings_are_told_from_what_is_kept)
 {
-    static const struct { const char *name; compressed_role role; } rows[] = {
+    static const struct {
+        const char *name;
+        compressed_role role;
+    } rows[] = {
         {"bert.encoder.layer.0.attention.self.query.weight", COMPRESSED_LINEAR},
         {"encoder.layer.5.output.dense.weight", COMPRESSED_LINEAR},
         {"mpnet.encoder.layer.0.attention.attn.q.weight", COMPRESSED_LINEAR},
@@ -135,7 +138,9 @@ static json_t *changed_config(const char *path, const char *value)
 
 TEST(another_quantisation_is_refused_by_its_field)
 {
-    static const struct { const char *path, *value, *says; } rows[] = {
+    static const struct {
+        const char *path, *value, *says;
+    } rows[] = {
         {"quant_method", "\"gptq\"", "quant_method"},
         {"format", "\"pack-quantized\"", "format"},
         {"config_groups", "{}", "config_groups"},
@@ -167,13 +172,15 @@ TEST(another_quantisation_is_refused_by_its_field)
 static void write_matrix(const char *path, tensor_dtype scale_dtype, size_t scale_rows, const void *scales)
 {
     static const int8_t items[6] = {127, -127, 0, 1, 2, 3};
-    const safetensors_entry entries[2] = {{.name = "x.weight", .dtype = TENSOR_I8, .n_dims = 2, .dims = {2, 3}, .data = items},
-                                          {.name = "x.weight_scale", .dtype = scale_dtype, .n_dims = 2, .dims = {scale_rows, 1}, .data = scales}};
+    const safetensors_entry entries[2] = {
+        {.name = "x.weight", .dtype = TENSOR_I8, .n_dims = 2, .dims = {2, 3}, .data = items},
+        {.name = "x.weight_scale", .dtype = scale_dtype, .n_dims = 2, .dims = {scale_rows, 1}, .data = scales}};
     finch_error err;
     CHECK_OK(safetensors_write(path, entries, scales == NULL ? 1 : 2, &err), &err);
 }
 
-static finch_status require_x(const char *path, size_t rows, size_t columns, weights **w, compressed_matrix *m, finch_error *err)
+static finch_status require_x(const char *path, size_t rows, size_t columns, weights **w, compressed_matrix *m,
+                              finch_error *err)
 {
     FINCH_TRY(weights_open(path, w, err));
     return compressed_require(*w, "x.weight", rows, columns, m, err);
@@ -191,7 +198,8 @@ TEST(an_int8_matrix_needs_its_scale)
     str path = {0};
     CHECK_OK(file_join(harness_folder(), "x.safetensors", &path, &err), &err);
     for (int form = 0; form < 2; form++) {
-        write_matrix(path.at, form == 0 ? TENSOR_F32 : TENSOR_BF16, 2, form == 0 ? (const void *)scales : (const void *)brain);
+        write_matrix(path.at, form == 0 ? TENSOR_F32 : TENSOR_BF16, 2,
+                     form == 0 ? (const void *)scales : (const void *)brain);
         CHECK_OK(require_x(path.at, 2, 3, &w, &m, &err), &err);
         CHECK_OK(compressed_to_f32(&m, out, &err), &err);
         CHECK(memcmp(out, wanted, sizeof wanted) == 0);
@@ -256,14 +264,15 @@ static void check_matrix(const weights *before, const weights *after, const tens
     CHECK_OK(mem_alloc(n, sizeof *b, (void **)&b, &err), &err);
     CHECK_OK(compressed_require(before, t->name, t->dims[0], t->dims[1], &old, &err), &err);
     CHECK_OK(compressed_require(after, t->name, t->dims[0], t->dims[1], &new, &err), &err);
-    CHECK(old.scale == NULL && new.scale != NULL && new.weight->dtype == TENSOR_I8);
+    CHECK(old.scale == NULL && new.scale != NULL &&new.weight->dtype == TENSOR_I8);
     CHECK_OK(compressed_to_f32(&old, a, &err), &err);
     CHECK_OK(compressed_to_f32(&new, b, &err), &err);
     for (size_t r = 0; r < t->dims[0]; r++) {
         float largest = 0;
         for (size_t i = 0; i < t->dims[1]; i++) largest = fmaxf(largest, fabsf(a[r * t->dims[1] + i]));
         for (size_t i = 0; i < t->dims[1]; i++)
-            CHECK(fabs((double)a[r * t->dims[1] + i] - (double)b[r * t->dims[1] + i]) <= (double)largest * (largest_error + 1e-6));
+            CHECK(fabs((double)a[r * t->dims[1] + i] - (double)b[r * t->dims[1] + i]) <=
+                  (double)largest * (largest_error + 1e-6));
     }
     mem_free(a);
     mem_free(b);
@@ -357,7 +366,8 @@ TEST(a_failing_disk_or_memory_leaves_no_half_folder)
             struck = fault_disarm();
             CHECK_EQUAL(struck ? (kinds[k] == FAULT_ALLOC ? FINCH_E_MEMORY : FINCH_E_IO) : FINCH_OK, st);
             CHECK(entries_of(harness_folder()) <= 1 && (!struck || nth > 1 || !file_exists(path.at)));
-            if (file_exists(path.at)) CHECK_EQUAL(entries_of(MODEL), entries_of(path.at)); /* a whole one: only flushing its parent failed */
+            if (file_exists(path.at))
+                CHECK_EQUAL(entries_of(MODEL), entries_of(path.at)); /* a whole one: only flushing its parent failed */
             CHECK_OK(file_remove_tree(path.at, &err), &err);
             str_free(&path);
         }

@@ -34,8 +34,16 @@ static void check_ramp(const weights *w, const char *name, tensor_dtype dtype, s
 
 TEST(every_type_of_the_reference_is_read)
 {
-    static const struct { const char *name; tensor_dtype dtype; size_t size; int first; } whole[] = {
-        {"i8", TENSOR_I8, 1, -3}, {"u8", TENSOR_U8, 1, 0}, {"i16", TENSOR_I16, 2, -3}, {"i32", TENSOR_I32, 4, -3}, {"i64", TENSOR_I64, 8, -3}};
+    static const struct {
+        const char *name;
+        tensor_dtype dtype;
+        size_t size;
+        int first;
+    } whole[] = {{"i8", TENSOR_I8, 1, -3},
+                 {"u8", TENSOR_U8, 1, 0},
+                 {"i16", TENSOR_I16, 2, -3},
+                 {"i32", TENSOR_I32, 4, -3},
+                 {"i64", TENSOR_I64, 8, -3}};
     weights *w;
     finch_error err;
     CHECK_OK(weights_open(fixture, &w, &err), &err);
@@ -133,7 +141,8 @@ TEST(a_write_that_fails_leaves_nothing_or_the_whole_file)
         for (; struck; nth++) {
             fault_arm(kinds[k], nth);
             const tensor *t = weights_find(w, "f32");
-            const safetensors_entry entry = {.name = t->name, .dtype = t->dtype, .n_dims = 2, .dims = {3, 4}, .data = t->data};
+            const safetensors_entry entry = {
+                .name = t->name, .dtype = t->dtype, .n_dims = 2, .dims = {3, 4}, .data = t->data};
             finch_status st = safetensors_write(path.at, &entry, 1, &err);
             struck = fault_disarm();
             CHECK_EQUAL(struck ? wanted[k] : FINCH_OK, st);
@@ -150,7 +159,8 @@ TEST(a_write_that_fails_leaves_nothing_or_the_whole_file)
 TEST(a_writer_refuses_what_no_reader_takes)
 {
     const float item = 1;
-    safetensors_entry entries[2] = {{.name = "a", .dtype = TENSOR_F32, .data = &item}, {.name = "a", .dtype = TENSOR_F32, .data = &item}};
+    safetensors_entry entries[2] = {{.name = "a", .dtype = TENSOR_F32, .data = &item},
+                                    {.name = "a", .dtype = TENSOR_F32, .data = &item}};
     finch_error err;
     CHECK_STATUS(FINCH_E_USAGE, safetensors_write("never", entries, 2, &err), &err);
     CHECK(strstr(err.message, "twice") != NULL);
@@ -219,9 +229,15 @@ TEST(a_file_with_one_bit_changed_stays_inside_itself)
 TEST(a_header_that_lies_is_refused_with_its_reason)
 {
 #define A(dtype, shape, offsets) "{\"a\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
-#define TWO(first, second) \
-    "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" first "},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" second "}}"
-    static const struct { const char *header; size_t data_bytes; finch_status status; const char *says; } lies[] = {
+#define TWO(first, second)                                           \
+    "{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" first \
+    "},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":" second "}}"
+    static const struct {
+        const char *header;
+        size_t data_bytes;
+        finch_status status;
+        const char *says;
+    } lies[] = {
         {A("F32", "[2]", "[0,8]"), 8, FINCH_OK, ""},
         {A("F32", "[2]", "[0,8]") "   ", 8, FINCH_OK, ""},
         {"{}", 0, FINCH_OK, ""},
@@ -253,8 +269,9 @@ TEST(a_header_that_lies_is_refused_with_its_reason)
         {"{\"a\":{}}", 0, FINCH_E_DATA, "dtype"},
         {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,0]}}", 0, FINCH_E_DATA, "shape"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0]}}", 0, FINCH_E_DATA, "data_offsets"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0,
-         FINCH_E_DATA, "duplicate"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_"
+         "offsets\":[0,0]}}",
+         0, FINCH_E_DATA, "duplicate"},
         {"{\"\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, FINCH_E_DATA, "empty"},
         {"{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, FINCH_E_DATA, "JSON"},
         {"{\"__metadata__\":{\"format\":1}}", 0, FINCH_E_DATA, "__metadata__"},

@@ -101,7 +101,13 @@ TEST(an_unaligned_tensor_reads_as_an_aligned_one)
     finch_error err;
     for (size_t shift = 0; shift < 2; shift++) {
         memcpy(store + shift, values, sizeof values);
-        tensor t = {.name = "x", .dtype = TENSOR_F64, .n_dims = 1, .dims = {9}, .n_items = 9, .data = store + shift, .size_bytes = 72};
+        tensor t = {.name = "x",
+                    .dtype = TENSOR_F64,
+                    .n_dims = 1,
+                    .dims = {9},
+                    .n_items = 9,
+                    .data = store + shift,
+                    .size_bytes = 72};
         CHECK_EQUAL(shift == 0, tensor_is_aligned(&t));
         CHECK_OK(tensor_to_f32(&t, out, &err), &err);
         for (size_t i = 0; i < 9; i++) CHECK_EQUAL(bits_of(wanted[i]), bits_of(out[i]));
@@ -111,7 +117,8 @@ TEST(an_unaligned_tensor_reads_as_an_aligned_one)
 TEST(whole_numbers_are_not_taken_for_weights)
 {
     const int8_t items[2] = {1, 2};
-    const tensor t = {.name = "ids", .dtype = TENSOR_I8, .n_dims = 1, .dims = {2}, .n_items = 2, .data = items, .size_bytes = 2};
+    const tensor t = {
+        .name = "ids", .dtype = TENSOR_I8, .n_dims = 1, .dims = {2}, .n_items = 2, .data = items, .size_bytes = 2};
     float out[2] = {5, 6};
     finch_error err;
     CHECK_STATUS(FINCH_E_DATA, tensor_to_f32(&t, out, &err), &err);

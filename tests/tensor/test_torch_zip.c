@@ -8,15 +8,13 @@
 
 #define FOLDER FIXTURES "/tensor/"
 
-static const char *const names[] = {"bert.embeddings.word_embeddings.weight",
-                                    "bert.encoder.layer.0.output.dense.weight",
-                                    "bert.encoder.layer.0.output.dense.bias",
-                                    "tied.first",
-                                    "tied.second"};
+static const char *const names[] = {"bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.output.dense.weight",
+                                    "bert.encoder.layer.0.output.dense.bias", "tied.first", "tied.second"};
 
 TEST(every_form_torch_saves_is_read)
 {
-    static const char *const files[] = {FOLDER "state.bin", FOLDER "protocol5.bin", FOLDER "legacy.bin", FOLDER "nested.bin", FOLDER "zip64.bin"};
+    static const char *const files[] = {FOLDER "state.bin", FOLDER "protocol5.bin", FOLDER "legacy.bin", FOLDER "nested.bin",
+                                        FOLDER "zip64.bin"};
     static const tensor_dtype dtypes[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_F32, TENSOR_F32};
     static const size_t dims[][2] = {{5, 4}, {4, 3}, {4, 1}, {4, 1}, {2, 3}};
     for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
@@ -34,7 +32,8 @@ TEST(every_form_torch_saves_is_read)
         }
         const tensor *ids = weights_find(w, "position_ids");
         const int64_t wanted[5] = {0, 1, 2, 3, 4};
-        CHECK(ids != NULL && ids->dtype == TENSOR_I64 && ids->size_bytes == sizeof wanted && memcmp(ids->data, wanted, sizeof wanted) == 0);
+        CHECK(ids != NULL && ids->dtype == TENSOR_I64 && ids->size_bytes == sizeof wanted &&
+              memcmp(ids->data, wanted, sizeof wanted) == 0);
         weights_close(w);
     }
 }
@@ -51,7 +50,11 @@ TEST(a_parameter_is_its_tensor)
 
 TEST(what_is_no_plain_state_dict_is_refused_by_name)
 {
-    static const struct { const char *file; finch_status status; const char *says; } bad[] = {
+    static const struct {
+        const char *file;
+        finch_status status;
+        const char *says;
+    } bad[] = {
         {"bad_system.bin", FINCH_E_UNSUPPORTED, "posix.system"},
         {"bad_system.bin", FINCH_E_UNSUPPORTED, "byte 57"},
         {"bad_eval.bin", FINCH_E_UNSUPPORTED, "__builtin__.eval"},
@@ -114,11 +117,20 @@ static void damage(const char *path)
     file_map_close(&map);
 }
 
-TEST(a_damaged_zip_never_leads_outside_it) { damage(FOLDER "state.bin"); }
+TEST(a_damaged_zip_never_leads_outside_it)
+{
+    damage(FOLDER "state.bin");
+}
 
-TEST(a_damaged_zip64_never_leads_outside_it) { damage(FOLDER "zip64.bin"); }
+TEST(a_damaged_zip64_never_leads_outside_it)
+{
+    damage(FOLDER "zip64.bin");
+}
 
-TEST(a_damaged_older_file_never_leads_outside_it) { damage(FOLDER "legacy.bin"); }
+TEST(a_damaged_older_file_never_leads_outside_it)
+{
+    damage(FOLDER "legacy.bin");
+}
 
 TEST(running_out_of_memory_or_files_is_a_status)
 {
@@ -146,7 +158,12 @@ TEST(running_out_of_memory_or_files_is_a_status)
 TEST(a_pickle_that_breaks_the_rules_is_refused)
 {
 #define P(bytes_, status_, says_) {bytes_, sizeof bytes_ - 1, status_, says_}
-    static const struct { const char *at; size_t size; finch_status status; const char *says; } rows[] = {
+    static const struct {
+        const char *at;
+        size_t size;
+        finch_status status;
+        const char *says;
+    } rows[] = {
         P("\x80\x02}.", FINCH_OK, ""),
         P("\x80\x02}q\x05h\x05X\x01\0\0\0aK\x01s.", FINCH_OK, ""), /* memo by a number of its own */
         P("(K\x01K\x02t.", FINCH_OK, ""),
@@ -166,8 +183,12 @@ TEST(a_pickle_that_breaks_the_rules_is_refused)
         P("K\1q\3h\2.", FINCH_E_DATA, "never set"),
         P("K\1r\xff\xff\xff\xff.", FINCH_E_DATA, "memo index"),
         P("j\xff\xff\xff\xff.", FINCH_E_DATA, "never set"),
-        P("X\xff\xff\xff\xff" "abc.", FINCH_E_DATA, "ends inside"),
-        P("\x8d\xff\xff\xff\xff\xff\xff\xff\xff" "abc.", FINCH_E_DATA, "ends inside"),
+        P("X\xff\xff\xff\xff"
+          "abc.",
+          FINCH_E_DATA, "ends inside"),
+        P("\x8d\xff\xff\xff\xff\xff\xff\xff\xff"
+          "abc.",
+          FINCH_E_DATA, "ends inside"),
         P("\x95\xff\xff\xff\xff\xff\xff\xff\xff.", FINCH_E_DATA, "ends inside"),
         P("J\1\0", FINCH_E_DATA, "ends inside"),
         P("ccollections\nOrderedDict", FINCH_E_DATA, "ends inside"),
@@ -195,7 +216,8 @@ TEST(a_pickle_that_breaks_the_rules_is_refused)
         pickle_result result;
         finch_error err = {0};
         arena_init(&memory);
-        finch_status st = pickle_load((bytes){(const unsigned char *)rows[i].at, rows[i].size}, "made", 0, &memory, &result, &err);
+        finch_status st = pickle_load((bytes){(const unsigned char *)rows[i].at, rows[i].size}, "made", 0, &memory, &result,
+                                      &err);
         if (st != rows[i].status || (st != FINCH_OK && strstr(err.message, rows[i].says) == NULL))
             fail_msg("pickle %zu gave %s: %s", i, finch_status_name(st), err.message);
         if (st == FINCH_OK) CHECK_EQUAL(rows[i].size, result.used_bytes);
@@ -205,15 +227,25 @@ TEST(a_pickle_that_breaks_the_rules_is_refused)
 
 TEST(numbers_have_pythons_values)
 {
-    static const struct { const char *at; size_t size; int64_t whole; } rows[] = {
-        {"K\xff.", 3, 255}, {"M\xff\xff.", 4, 65535}, {"J\xff\xff\xff\xff.", 6, -1}, {"J\0\0\0\x80.", 6, INT32_MIN}, {"\x8a\0.", 3, 0},
-        {"\x8a\1\xff.", 4, -1}, {"\x8a\2\xff\0.", 5, 255}, {"\x8a\x8\0\0\0\0\0\0\0\x80.", 11, INT64_MIN}};
+    static const struct {
+        const char *at;
+        size_t size;
+        int64_t whole;
+    } rows[] = {{"K\xff.", 3, 255},
+                {"M\xff\xff.", 4, 65535},
+                {"J\xff\xff\xff\xff.", 6, -1},
+                {"J\0\0\0\x80.", 6, INT32_MIN},
+                {"\x8a\0.", 3, 0},
+                {"\x8a\1\xff.", 4, -1},
+                {"\x8a\2\xff\0.", 5, 255},
+                {"\x8a\x8\0\0\0\0\0\0\0\x80.", 11, INT64_MIN}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         arena memory;
         pickle_result result;
         finch_error err;
         arena_init(&memory);
-        CHECK_OK(pickle_load((bytes){(const unsigned char *)rows[i].at, rows[i].size}, "made", 0, &memory, &result, &err), &err);
+        CHECK_OK(pickle_load((bytes){(const unsigned char *)rows[i].at, rows[i].size}, "made", 0, &memory, &result, &err),
+                 &err);
         CHECK(result.root.kind == PICKLE_INT && result.root.as.whole == rows[i].whole);
         arena_free(&memory);
     }

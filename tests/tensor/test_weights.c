@@ -65,7 +65,11 @@ TEST(shards_lose_nothing_when_memory_or_files_run_out)
 
 TEST(an_index_that_lies_is_refused)
 {
-    static const struct { const char *text; finch_status status; const char *says; } rows[] = {
+    static const struct {
+        const char *text;
+        finch_status status;
+        const char *says;
+    } rows[] = {
         {"{\"weight_map\":{\"f32\":\"a.safetensors\"}}", FINCH_OK, ""},
         {"{\"weight_map\":{\"f32\":\"../a.safetensors\"}}", FINCH_E_DATA, "same folder"},
         {"{\"weight_map\":{\"f32\":\"/etc/passwd\"}}", FINCH_E_DATA, "same folder"},
@@ -113,7 +117,11 @@ TEST(a_folder_prefers_safetensors)
 
 TEST(what_is_no_checkpoint_is_told_apart)
 {
-    static const struct { const char *text; finch_status status; const char *says; } rows[] = {
+    static const struct {
+        const char *text;
+        finch_status status;
+        const char *says;
+    } rows[] = {
         {"", FINCH_E_DATA, "empty"},
         {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", FINCH_E_DATA, "git lfs pull"},
         {"GGUF\3\0\0\0", FINCH_E_UNSUPPORTED, "GGUF"},
@@ -143,7 +151,8 @@ TEST(a_requirement_names_what_was_found_and_wanted)
     CHECK(t == weights_find(w, "f32"));
     CHECK_OK(weights_require(w, "bf16", 1, (size_t[]){7}, &t, &err), &err);
     CHECK_STATUS(FINCH_E_DATA, weights_require(w, "f32", 2, (size_t[]){4, 3}, &t, &err), &err);
-    CHECK(t == NULL && strstr(err.message, "[3, 4]") != NULL && strstr(err.message, "[4, 3]") != NULL && strstr(err.message, "f32") != NULL);
+    CHECK(t == NULL && strstr(err.message, "[3, 4]") != NULL && strstr(err.message, "[4, 3]") != NULL &&
+          strstr(err.message, "f32") != NULL);
     CHECK_STATUS(FINCH_E_DATA, weights_require(w, "f32", 1, (size_t[]){12}, &t, &err), &err);
     CHECK_STATUS(FINCH_E_DATA, weights_require(w, "i8", 2, (size_t[]){2, 3}, &t, &err), &err);
     CHECK(t == NULL && strstr(err.message, "I8") != NULL);
