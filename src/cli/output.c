@@ -60,9 +60,24 @@ finch_status cli_print_json(json_t *value, finch_error *err)
     return st;
 }
 
+/* VmHWM and not getrusage: that one remembers the process which started this one, from before the exec. */
+static uint64_t status_peak_bytes(void)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    if (file == NULL) return 0;
+    char line[256];
+    unsigned long long kib = 0;
+    while (kib == 0 && fgets(line, (int)sizeof line, file) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0) kib = strtoull(line + 6, NULL, 10);
+    fclose(file);
+    return (uint64_t)kib * 1024;
+}
+
 uint64_t cli_peak_rss_bytes(void)
 {
-    struct rusage usage;
+    uint64_t peak = status_peak_bytes();
+    if (peak != 0) return peak;
+    struct rusage usage; /* where there is no /proc */
     if (getrusage(RUSAGE_SELF, &usage) != 0 || usage.ru_maxrss < 0) return 0;
     return (uint64_t)usage.ru_maxrss * 1024; /* Linux counts it in KiB */
 }
