@@ -34,9 +34,10 @@ def pinned(threads):
 
 
 def finch(threads, *arguments):
-    """One finch run with --json; its document."""
-    command = [str(finch_binary()), *map(str, arguments), "--threads", str(threads), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=pinned(threads))
+    """One finch run with --json; its document. threads None: a command that measures nothing."""
+    count = [] if threads is None else ["--threads", str(threads)]
+    command = [str(finch_binary()), *map(str, arguments), *count, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ if threads is None else pinned(threads))
     if done.returncode != 0:
         raise Failed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
     try:

@@ -8,6 +8,7 @@ the peers at the best of several batch sizes (8, 16 and 32), threads pinned to t
 import contextlib
 import csv
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -26,6 +27,15 @@ BETTER_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHO
 def score_peer(args, runtime, model, tokenizer, rows, *more, environment=None):
     return drive.Peer("score_peer.py", args.threads, "--runtime", runtime, "--model", model, "--tokenizer", tokenizer / "tokenizer.json",
                       "--texts", make_models.tweets(rows), "--rows", rows, "--threads", args.threads, *more, environment=environment)
+
+
+def finch_int8(folder):
+    """What finch scores in int8: the same weights through `finch quantize`, as the peer loads a quantised file. Made anew each
+    time, since the format is the program's."""
+    target = folder.with_name(folder.name + "-finch-int8")
+    shutil.rmtree(target, ignore_errors=True)
+    drive.finch(None, "quantize", "--model", folder, "--output", target)
+    return target
 
 
 def finch_score(args, model, compute, rows):
@@ -56,9 +66,10 @@ def outcome(args, ours, theirs, goal):
 
 def bulk_int8(args, model_name, rows):
     folder, onnx = make_models.ensure(model_name)
+    int8 = None if args.peers_only else finch_int8(folder)
     with score_peer(args, "ort", onnx / "model-int8.onnx", folder, rows) as peer:
         batch, tried = drive.best_batch(peer, BATCHES)
-        ours, theirs = in_turns(args, {"onnxruntime": (peer, batch)}, {"finch": lambda: finch_score(args, folder, "int8", rows)})
+        ours, theirs = in_turns(args, {"onnxruntime": (peer, batch)}, {"finch": lambda: finch_score(args, int8, "int8", rows)})
     return {"rows": rows, "peer_settings": {"onnxruntime": {"graph": "model-int8.onnx", "batch": batch, "tried": tried}},
             "onnxruntime": outcome(args, ours["finch"], theirs["onnxruntime"], GOALS[f"{model_name}-int8"])}
 
@@ -136,6 +147,7 @@ def minilm_float(args):
 def one_tweet(args):
     """p50 over single tweets: ONNX Runtime int8 with the same threads and with one, the faster; finch measures itself."""
     folder, onnx = make_models.ensure("minilm")
+    int8 = None if args.peers_only else finch_int8(folder)
     ours, theirs = [], {}
     count = min(400, args.rows)
     with contextlib.ExitStack() as stack:
@@ -148,7 +160,7 @@ def one_tweet(args):
             theirs[threads] = []
         for turn in range(args.rounds):
             if not args.peers_only:
-                ours.append({"p50_ms": finch_score(args, folder, "int8", args.rows)["p50_ms_one"]})
+                ours.append({"p50_ms": finch_score(args, int8, "int8", args.rows)["p50_ms_one"]})
             for threads, peer in peers.items():
                 theirs[threads].append(peer.ask(do="one", count=count))
             said = ", ".join(f"onnxruntime {threads} threads {found[-1]['p50_ms']:.2f}" for threads, found in theirs.items())
@@ -164,10 +176,11 @@ def one_tweet(args):
 def memory(args):
     """Peak resident memory of a process that scores the tweets once in int8 and nothing else."""
     folder, onnx = make_models.ensure("minilm")
+    int8 = None if args.peers_only else finch_int8(folder)
     ours, theirs = [], []
     for _ in range(args.rounds):
         if not args.peers_only:
-            ours.append(finch_score(args, folder, "int8", args.rows))
+            ours.append(finch_score(args, int8, "int8", args.rows))
         with score_peer(args, "ort", onnx / "model-int8.onnx", folder, args.rows) as peer:
             peer.ask(do="pass", batch=BATCHES[0])
             theirs.append(peer.ask(do="memory"))
