@@ -9,6 +9,7 @@ if(NOT DUCKDB_LIBRARY)
   message(FATAL_ERROR "DuckDB is not in ${DUCKDB_ROOT}. Run tools/deps.sh (make build does it), or pass -DDUCKDB_ROOT=<folder>.")
 endif()
 pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 
 add_library(finch_core_dependencies INTERFACE)
 target_include_directories(finch_core_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE})
@@ -22,4 +23,4 @@ endif()
 
 add_library(finch_room_dependencies INTERFACE)
 target_include_directories(finch_room_dependencies SYSTEM INTERFACE "${DUCKDB_ROOT}/include")
-target_link_libraries(finch_room_dependencies INTERFACE ${DUCKDB_LIBRARY})
+target_link_libraries(finch_room_dependencies INTERFACE ${DUCKDB_LIBRARY} PkgConfig::zlib PkgConfig::zstd)

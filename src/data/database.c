@@ -1,5 +1,167 @@
 #include "data/database.h"
 
-#include "base/status.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 const char *data_library_version(void) { return duckdb_library_version(); }
+
+static finch_status configure(duckdb_config config, finch_error *err)
+{
+    char limit[32];
+    snprintf(limit, sizeof limit, "%dMB", DATA_MEMORY_LIMIT_MB);
+    /* temp_directory: nothing is spilled, so nothing is left beside the user's files; queries here stream. */
+    const char *const settings[][2] = {
+        {"threads", "1"},         {"autoinstall_known_extensions", "false"}, {"autoload_known_extensions", "false"},
+        {"memory_limit", limit},  {"temp_directory", ""},                    {"preserve_insertion_order", "true"},
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        if (duckdb_set_config(config, settings[i][0], settings[i][1]) != DuckDBSuccess)
+            return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the setting %s; use version 1.4", duckdb_library_version(),
+                              settings[i][0]);
+    return FINCH_OK;
+}
+
+finch_status data_database_open(data_database *out, finch_error *err)
+{
+    duckdb_config config = NULL;
+    char *reason = NULL;
+    finch_status st = FINCH_OK;
+    *out = (data_database){0};
+    if (duckdb_create_config(&config) != DuckDBSuccess) st = finch_fail(err, FINCH_E_MEMORY, "DuckDB could not be configured");
+    if (st == FINCH_OK) st = configure(config, err);
+    if (st == FINCH_OK && duckdb_open_ext(NULL, &out->database, config, &reason) != DuckDBSuccess)
+        st = finch_fail(err, FINCH_E_FAILED, "DuckDB could not be opened: %s", reason != NULL ? reason : "no reason given");
+    if (st == FINCH_OK && duckdb_connect(out->database, &out->connection) != DuckDBSuccess)
+        st = finch_fail(err, FINCH_E_FAILED, "DuckDB gave no connection");
+    duckdb_free(reason);
+    duckdb_destroy_config(&config);
+    if (st == FINCH_OK) st = data_query(out, "SET enable_progress_bar = false", NULL, err);
+    if (st != FINCH_OK) data_database_close(out);
+    return st;
+}
+
+void data_database_close(data_database *db)
+{
+    if (db->connection != NULL) duckdb_disconnect(&db->connection);
+    if (db->database != NULL) duckdb_close(&db->database);
+    *db = (data_database){0};
+}
+
+static finch_status status_of(duckdb_error_type type)
+{
+    switch (type) {
+    case DUCKDB_ERROR_IO:
+    case DUCKDB_ERROR_PERMISSION: return FINCH_E_IO;
+    case DUCKDB_ERROR_OUT_OF_MEMORY: return FINCH_E_MEMORY;
+    case DUCKDB_ERROR_INTERRUPT: return FINCH_E_CANCELLED;
+    case DUCKDB_ERROR_CONVERSION:
+    case DUCKDB_ERROR_OUT_OF_RANGE:
+    case DUCKDB_ERROR_MISMATCH_TYPE:
+    case DUCKDB_ERROR_INVALID_TYPE:
+    case DUCKDB_ERROR_INVALID_INPUT:
+    case DUCKDB_ERROR_SERIALIZATION: return FINCH_E_DATA;
+    default: return FINCH_E_FAILED;
+    }
+}
+
+/* DuckDB's message is a page; its first line says what and where. */
+static finch_status fail_result(duckdb_result *result, finch_error *err)
+{
+    const char *text = duckdb_result_error(result);
+    finch_status st = status_of(duckdb_result_error_type(result));
+    if (text == NULL) text = "DuckDB gave no reason";
+    const char *colon = strstr(text, "Error: ");
+    if (colon != NULL && colon - text < 40) text = colon + 7;
+    return finch_fail(err, st, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+finch_status data_query(data_database *db, const char *sql, duckdb_result *out, finch_error *err)
+{
+    duckdb_result result;
+    finch_status st = FINCH_OK;
+    if (duckdb_query(db->connection, sql, &result) != DuckDBSuccess) st = fail_result(&result, err);
+    if (st == FINCH_OK && out != NULL) *out = result;
+    else duckdb_destroy_result(&result);
+    return st;
+}
+
+finch_status data_query_count(data_database *db, const char *sql, uint64_t *out, finch_error *err)
+{
+    duckdb_result result;
+    *out = 0;
+    FINCH_TRY(data_query(db, sql, &result, err));
+    data_cursor cursor = {.result = &result};
+    int64_t value = 0;
+    if (data_cursor_step(&cursor) && data_cursor_integer(&cursor, 0, &value) && value > 0) *out = (uint64_t)value;
+    data_cursor_close(&cursor);
+    duckdb_destroy_result(&result);
+    return FINCH_OK;
+}
+
+bool data_cursor_step(data_cursor *cursor)
+{
+    if (cursor->chunk != NULL && ++cursor->row < cursor->n_rows) return true;
+    do {
+        if (cursor->chunk != NULL) duckdb_destroy_data_chunk(&cursor->chunk);
+        cursor->chunk = duckdb_fetch_chunk(*cursor->result);
+        cursor->row = 0;
+        cursor->n_rows = cursor->chunk != NULL ? duckdb_data_chunk_get_size(cursor->chunk) : 0;
+    } while (cursor->chunk != NULL && cursor->n_rows == 0);
+    return cursor->chunk != NULL;
+}
+
+void data_cursor_close(data_cursor *cursor)
+{
+    if (cursor->chunk != NULL) duckdb_destroy_data_chunk(&cursor->chunk);
+    *cursor = (data_cursor){0};
+}
+
+static void *cursor_values(const data_cursor *cursor, idx_t column)
+{
+    duckdb_vector vector = duckdb_data_chunk_get_vector(cursor->chunk, column);
+    uint64_t *valid = duckdb_vector_get_validity(vector);
+    if (valid != NULL && !duckdb_validity_row_is_valid(valid, cursor->row)) return NULL;
+    return duckdb_vector_get_data(vector);
+}
+
+finch_text data_vector_text(const duckdb_string_t *strings, idx_t row)
+{
+    duckdb_string_t *value = (duckdb_string_t *)(uintptr_t)&strings[row]; /* the C API takes it without const */
+    return (finch_text){duckdb_string_t_data(value), duckdb_string_t_length(*value)};
+}
+
+bool data_cursor_text(const data_cursor *cursor, idx_t column, finch_text *out)
+{
+    const duckdb_string_t *values = cursor_values(cursor, column);
+    *out = (finch_text){"", 0};
+    if (values == NULL) return false;
+    *out = data_vector_text(values, cursor->row);
+    return true;
+}
+
+bool data_cursor_integer(const data_cursor *cursor, idx_t column, int64_t *out)
+{
+    const int64_t *values = cursor_values(cursor, column);
+    *out = 0;
+    if (values == NULL) return false;
+    *out = values[cursor->row];
+    return true;
+}
+
+static finch_status quote(str *sql, char mark, const char *text, size_t size, finch_error *err)
+{
+    if (size > 0 && memchr(text, '\0', size) != NULL)
+        return finch_fail(err, FINCH_E_DATA, "a name holds a NUL byte, which no query can; rename it");
+    FINCH_TRY(str_reserve(sql, size + 2, err));
+    FINCH_TRY(str_add(sql, &mark, 1, err));
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == mark) FINCH_TRY(str_add(sql, &mark, 1, err));
+        FINCH_TRY(str_add(sql, &text[i], 1, err));
+    }
+    return str_add(sql, &mark, 1, err);
+}
+
+finch_status data_sql_text(str *sql, const char *text, size_t size, finch_error *err) { return quote(sql, '\'', text, size, err); }
+
+finch_status data_sql_name(str *sql, const char *name, finch_error *err) { return quote(sql, '"', name, strlen(name), err); }

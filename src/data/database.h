@@ -1,10 +1,52 @@
-/* DuckDB behind one door: opening, queries with errors in finch's form. */
+/* DuckDB behind one door: a private database in memory, queries with errors in finch's form, text quoted for SQL.
+ * No extension is ever fetched or loaded from outside and no setting is read from the user's machine. */
 #ifndef FINCH_DATA_DATABASE_H
 #define FINCH_DATA_DATABASE_H
+
+#include "base/str.h"
 
 #include <duckdb.h>
 
 /* "v1.4.4", static. */
 const char *data_library_version(void);
+
+enum { DATA_MEMORY_LIMIT_MB = 1024 };
+
+/* Threads: one connection, one thread at a time; data_database_interrupt may come from any thread. */
+typedef struct data_database {
+    duckdb_database database;
+    duckdb_connection connection;
+} data_database;
+
+/* One pipeline thread: rows keep their order and every run is the same; the work that takes time is inside our own
+ * functions, which have their own threads. close takes a zeroed or half-open struct. */
+finch_status data_database_open(data_database *out, finch_error *err);
+void data_database_close(data_database *db);
+
+/* Runs sql. *out (may be NULL) is to be destroyed by duckdb_destroy_result on FINCH_OK only. */
+finch_status data_query(data_database *db, const char *sql, duckdb_result *out, finch_error *err);
+
+/* The same, for a query with one row and one column of an unsigned number (null is 0). */
+finch_status data_query_count(data_database *db, const char *sql, uint64_t *out, finch_error *err);
+
+/* Row by row over a result, chunk by chunk: cursor = {0} with result set, then step until it returns false. */
+typedef struct data_cursor {
+    duckdb_result *result;
+    duckdb_data_chunk chunk;
+    idx_t row, n_rows; /* of the chunk */
+} data_cursor;
+
+bool data_cursor_step(data_cursor *cursor);
+void data_cursor_close(data_cursor *cursor);
+/* The row's VARCHAR or BIGINT value; false where it is null. Borrowed until the next step. */
+bool data_cursor_text(const data_cursor *cursor, idx_t column, finch_text *out);
+bool data_cursor_integer(const data_cursor *cursor, idx_t column, int64_t *out);
+
+/* A VARCHAR vector's value: borrowed from the vector. */
+finch_text data_vector_text(const duckdb_string_t *strings, idx_t row);
+
+/* 'text' with quotes doubled, and "name" the same way. NUL bytes can not stand in SQL: E_DATA. */
+finch_status data_sql_text(str *sql, const char *text, size_t size, finch_error *err);
+finch_status data_sql_name(str *sql, const char *name, finch_error *err);
 
 #endif

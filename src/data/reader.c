@@ -1,0 +1,242 @@
+#include "data/reader.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { HEAD_BYTES = 1 << 20 };
+
+/* A path as DuckDB's readers take it: they expand globs themselves, so what looks like one is put in brackets; and ~. */
+static finch_status add_path(str *sql, const char *path, finch_error *err)
+{
+    str literal = {0};
+    finch_status st = path[0] == '~' ? str_add_text(&literal, "./", err) : FINCH_OK;
+    for (const char *at = path; st == FINCH_OK && *at != '\0'; at++) {
+        bool special = *at == '*' || *at == '?' || *at == '[';
+        st = special ? str_add_format(&literal, err, "[%c]", *at) : str_add(&literal, at, 1, err);
+    }
+    if (st == FINCH_OK) st = data_sql_text(sql, literal.at, literal.size, err);
+    str_free(&literal);
+    return st;
+}
+
+static finch_status add_paths(str *sql, const data_reader *readers, size_t n, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "[", err));
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0) FINCH_TRY(str_add_text(sql, ", ", err));
+        FINCH_TRY(add_path(sql, readers[i].good.buffer != NULL ? readers[i].good.path : readers[i].file.path, err));
+    }
+    return str_add_text(sql, "]", err);
+}
+
+static const char *compression_word(data_compression compression)
+{
+    return compression == DATA_GZIP ? "gzip" : compression == DATA_ZSTD ? "zstd" : "uncompressed";
+}
+
+static finch_status add_character(str *sql, const char *option, char value, finch_error *err)
+{
+    FINCH_TRY(str_add_format(sql, err, ", %s=", option));
+    return data_sql_text(sql, &value, 1, err);
+}
+
+static finch_status csv_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
+{
+    const data_reader *r = &readers[0];
+    FINCH_TRY(str_add_text(sql, "read_csv(", err));
+    FINCH_TRY(add_paths(sql, readers, n, err));
+    FINCH_TRY(str_add_format(sql, err, ", auto_detect=false, header=true, strict_mode=true, null_padding=false,"
+                             " comment='', quote='\"', hive_partitioning=false, max_line_size=%d, encoding='%s', compression='%s'",
+                             DATA_LINE_MAX_BYTES + 2, r->file.encoding, compression_word(r->file.kind.compression)));
+    FINCH_TRY(add_character(sql, "delim", r->dialect.separator, err));
+    FINCH_TRY(add_character(sql, "escape", r->dialect.escape, err));
+    FINCH_TRY(str_add_text(sql, ", columns={", err));
+    for (size_t i = 0; i < r->columns.n; i++) {
+        if (i > 0) FINCH_TRY(str_add_text(sql, ", ", err));
+        FINCH_TRY(data_sql_text(sql, r->columns.at[i], strlen(r->columns.at[i]), err));
+        FINCH_TRY(str_add_text(sql, ": 'VARCHAR'", err));
+    }
+    return str_add_text(sql, "})", err);
+}
+
+/* The good objects of JSON files, as one column named json. */
+static finch_status objects_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "(SELECT json FROM read_json_objects(", err));
+    FINCH_TRY(add_paths(sql, readers, n, err));
+    FINCH_TRY(str_add_format(sql, err, ", format='%s', ignore_errors=%s, hive_partitioning=false, compression='%s')",
+                             readers[0].array ? "array" : "newline_delimited", readers[0].array ? "false" : "true",
+                             compression_word(readers[0].file.kind.compression)));
+    return str_add_text(sql, readers[0].array ? ")" : " WHERE json_valid(json) AND json_type(json) = 'OBJECT')", err);
+}
+
+static finch_status json_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
+{
+    const data_reader *r = &readers[0];
+    FINCH_TRY(str_add_text(sql, "(SELECT ", err));
+    for (size_t i = 0; i < r->columns.n; i++) {
+        FINCH_TRY(str_add_text(sql, i > 0 ? ", j." : "j.", err));
+        FINCH_TRY(data_sql_name(sql, r->columns.at[i], err));
+    }
+    FINCH_TRY(str_add_text(sql, " FROM (SELECT from_json(json, ", err));
+    FINCH_TRY(data_sql_text(sql, r->structure, strlen(r->structure), err));
+    FINCH_TRY(str_add_text(sql, ") AS j FROM ", err));
+    FINCH_TRY(objects_sql(readers, n, sql, err));
+    return str_add_text(sql, "))", err);
+}
+
+static finch_status parquet_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "read_parquet(", err));
+    FINCH_TRY(add_paths(sql, readers, n, err));
+    return str_add_text(sql, ", hive_partitioning=false)", err);
+}
+
+finch_status data_reader_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
+{
+    switch (readers[0].file.kind.format) {
+    case DATA_CSV: return csv_sql(readers, n, sql, err);
+    case DATA_PARQUET: return parquet_sql(readers, n, sql, err);
+    default: return json_sql(readers, n, sql, err);
+    }
+}
+
+/* Counts the rows; what DuckDB could not read as they are meant gets a copy of the good ones, which is plain and, where
+ * it was UTF-16, UTF-8. */
+static finch_status scan_csv(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
+{
+    size_t n_before = rejects->n;
+    bool utf16 = strcmp(r->file.encoding, "utf-16") == 0;
+    FINCH_TRY(data_csv_scan(&r->file, &r->dialect, watch, rejects, NULL, &r->scan, err));
+    if (rejects->n == n_before && !utf16 && !r->scan.irregular) return FINCH_OK;
+    FINCH_TRY(data_spool_open(&r->good, err));
+    FINCH_TRY(data_csv_scan(&r->file, &r->dialect, watch, NULL, &r->good, &r->scan, err));
+    r->file.kind.compression = DATA_PLAIN;
+    r->dialect.separator = ',';
+    r->dialect.escape = '"';
+    if (utf16) r->file.encoding = "utf-8";
+    return FINCH_OK;
+}
+
+static finch_status open_csv(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
+{
+    data_stream *stream;
+    str head = {0};
+    FINCH_TRY(data_stream_open(&r->file, &stream, err));
+    finch_status st = data_stream_head(stream, HEAD_BYTES, &head, err);
+    data_stream_close(stream);
+    if (st == FINCH_OK) {
+        st = data_dialect_detect(head.at, head.size, '\0', &r->dialect, err);
+        if (st != FINCH_OK) st = finch_fail_prefix(err, "%s", r->file.path);
+    }
+    str_free(&head);
+    for (size_t i = 0; st == FINCH_OK && i < r->dialect.columns.n; i++)
+        st = data_names_add(&r->columns, r->dialect.columns.at[i], strlen(r->dialect.columns.at[i]), err);
+    return st == FINCH_OK ? scan_csv(r, watch, rejects, err) : st;
+}
+
+/* Column names and types of a query. */
+static finch_status describe(data_database *db, const char *from, data_reader *r, finch_error *err)
+{
+    str sql = {0};
+    duckdb_result result;
+    finch_status st = str_add_format(&sql, err, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM %s)", from);
+    if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
+    str_free(&sql);
+    if (st != FINCH_OK) return st;
+    data_cursor cursor = {.result = &result};
+    finch_text name, type;
+    while (st == FINCH_OK && data_cursor_step(&cursor)) {
+        data_cursor_text(&cursor, 0, &name);
+        data_cursor_text(&cursor, 1, &type);
+        st = data_names_add(&r->columns, name.at, name.size_bytes, err);
+        if (st == FINCH_OK) st = data_names_add(&r->types, type.at, type.size_bytes, err);
+    }
+    data_cursor_close(&cursor);
+    duckdb_destroy_result(&result);
+    return st;
+}
+
+static finch_status open_parquet(data_database *db, data_reader *r, finch_error *err)
+{
+    str from = {0}, sql = {0};
+    finch_status st = parquet_sql(r, 1, &from, err);
+    if (st == FINCH_OK) st = describe(db, from.at, r, err);
+    if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT count(*) FROM %s", from.at);
+    if (st == FINCH_OK) st = data_query_count(db, sql.at, &r->scan.n_rows, err);
+    str_free(&from);
+    str_free(&sql);
+    if (st == FINCH_E_IO || st == FINCH_E_FAILED || st == FINCH_E_DATA)
+        return finch_fail_prefix(err, "%s can not be read as Parquet", r->file.path);
+    return st;
+}
+
+static finch_status count_objects(data_database *db, data_reader *r, const char *objects, finch_error *err)
+{
+    str sql = {0};
+    uint64_t n_other = 0;
+    finch_status st = str_add_format(&sql, err, "SELECT count(*) FROM %s", objects);
+    if (st == FINCH_OK) st = data_query_count(db, sql.at, &r->scan.n_rows, err);
+    str_clear(&sql);
+    if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT count(*) FROM %s WHERE json_type(json) <> 'OBJECT'", objects);
+    if (st == FINCH_OK) st = data_query_count(db, sql.at, &n_other, err);
+    str_free(&sql);
+    if (st == FINCH_OK && n_other > 0)
+        st = finch_fail(err, FINCH_E_DATA, "%s: %" PRIu64 " items of the array are no objects {...}", r->file.path, n_other);
+    return st;
+}
+
+static finch_status open_json(data_database *db, data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
+{
+    data_stream *stream;
+    str head = {0}, objects = {0};
+    if (strcmp(r->file.encoding, "utf-16") == 0)
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is JSON in UTF-16; save it as UTF-8", r->file.path);
+    r->file.encoding = "utf-8"; /* what is no UTF-8 is a broken line, never latin-1: RFC 8259 */
+    FINCH_TRY(data_stream_open(&r->file, &stream, err));
+    finch_status st = data_stream_head(stream, 4096, &head, err);
+    data_stream_close(stream);
+    r->array = st == FINCH_OK && head.size > 0 && head.at[strspn(head.at, " \t\r\n")] == '[';
+    str_free(&head);
+    if (st == FINCH_OK && !r->array) st = data_jsonl_scan(&r->file, watch, rejects, &r->scan, err);
+    if (st == FINCH_OK) st = objects_sql(r, 1, &objects, err);
+    if (st == FINCH_OK && r->array) st = count_objects(db, r, objects.at, err);
+    if (st == FINCH_OK && r->scan.n_rows > 0) st = data_reader_json_structure(db, r, objects.at, err);
+    str_free(&objects);
+    return st;
+}
+
+finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects, data_reader *out,
+                              finch_error *err)
+{
+    *out = (data_reader){0};
+    finch_status st = data_file_inspect(path, &out->file, err);
+    if (st == FINCH_OK) {
+        switch (out->file.kind.format) {
+        case DATA_CSV: st = open_csv(out, watch, rejects, err); break;
+        case DATA_PARQUET: st = open_parquet(db, out, err); break;
+        default: st = open_json(db, out, watch, rejects, err); break;
+        }
+    }
+    if (st != FINCH_OK) data_reader_close(out);
+    return st;
+}
+
+void data_reader_close(data_reader *r)
+{
+    data_dialect_free(&r->dialect);
+    data_names_free(&r->columns);
+    data_names_free(&r->types);
+    mem_free(r->structure);
+    data_spool_close(&r->good);
+    *r = (data_reader){0};
+}
+
+bool data_reader_same(const data_reader *a, const data_reader *b)
+{
+    if (a->file.kind.format != b->file.kind.format || a->file.kind.compression != b->file.kind.compression) return false;
+    if (strcmp(a->file.encoding, b->file.encoding) != 0 || a->array != b->array) return false;
+    if (a->dialect.separator != b->dialect.separator || a->dialect.escape != b->dialect.escape) return false;
+    if (a->structure != NULL && (b->structure == NULL || strcmp(a->structure, b->structure) != 0)) return false;
+    return data_names_equal(&a->columns, &b->columns) && data_names_equal(&a->types, &b->types);
+}

@@ -1,0 +1,36 @@
+/* One file of a table as DuckDB is to read it. Internal to data/relation.c and data/reader.c. */
+#ifndef FINCH_DATA_READER_H
+#define FINCH_DATA_READER_H
+
+#include "data/csv_dialect.h"
+#include "data/database.h"
+#include "data/files.h"
+#include "data/scan.h"
+
+typedef struct data_reader {
+    data_file file;
+    data_spool good;       /* CSV: a copy of the good rows, where there are others or the encoding asks for it */
+    data_dialect dialect;  /* CSV */
+    bool array;            /* JSON: one array, not lines */
+    char *structure;       /* JSON: its rows' structure for from_json */
+    data_names columns;
+    data_names types;      /* Parquet and JSON */
+    data_scan scan;        /* its n_rows for every format */
+} data_reader;
+
+/* Inspects the file and fills *out; broken rows go to rejects. */
+finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects, data_reader *out,
+                              finch_error *err);
+void data_reader_close(data_reader *r);
+
+/* Whether one call of DuckDB's reader serves both. */
+bool data_reader_same(const data_reader *a, const data_reader *b);
+
+/* "read_csv([...], ...)" or what the format needs, for n readers that are the same; gives the columns by name, text for
+ * CSV. */
+finch_status data_reader_sql(const data_reader *readers, size_t n, str *sql, finch_error *err);
+
+/* Fills structure, columns and types of a JSON reader from all its rows; objects is SQL that gives them as column json. */
+finch_status data_reader_json_structure(data_database *db, data_reader *r, const char *objects, finch_error *err);
+
+#endif

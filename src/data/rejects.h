@@ -1,0 +1,34 @@
+/* Rows that were set aside because they are broken: where each stands, why, and how it begins. */
+#ifndef FINCH_DATA_REJECTS_H
+#define FINCH_DATA_REJECTS_H
+
+#include "base/str.h"
+
+enum {
+    REJECTS_MAX = 100000,     /* past this the file is something else than it seems */
+    REJECT_TEXT_BYTES = 400,  /* of the row's text that is kept */
+    REJECT_REASON_BYTES = 120
+};
+
+typedef struct data_reject {
+    const char *path; /* borrowed */
+    uint64_t line;    /* 1-based physical line where the row begins */
+    char reason[REJECT_REASON_BYTES];
+    char *text;       /* NUL-terminated, valid UTF-8 */
+} data_reject;
+
+typedef struct data_rejects {
+    data_reject *at;
+    size_t n, capacity;
+} data_rejects;
+
+void data_rejects_free(data_rejects *rejects);
+
+/* reason is a format; text is cut to REJECT_TEXT_BYTES and made UTF-8. Errors: FINCH_E_DATA past REJECTS_MAX. */
+finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size, finch_error *err,
+                              const char *reason, ...) FINCH_PRINTF(7, 8);
+
+/* A CSV of file, line, reason, text; whole or not at all. */
+finch_status data_rejects_write(const data_rejects *rejects, const char *path, finch_error *err);
+
+#endif

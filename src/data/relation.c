@@ -1,0 +1,236 @@
+#include "data/relation.h"
+
+#include "data/reader.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct data_relation {
+    data_names paths;
+    data_reader *readers; /* [paths.n], n_open of them filled */
+    size_t n_open;
+    data_rejects rejects;
+    uint64_t n_rows;
+    str sql;
+    data_names columns, types;
+};
+
+static finch_status open_readers(data_database *db, const data_source *source, const progress *watch, data_relation *r, finch_error *err)
+{
+    FINCH_TRY(data_paths_expand(source->inputs, source->n_inputs, &r->paths, err));
+    FINCH_TRY(MEM_NEW(&r->readers, r->paths.n, err));
+    while (r->n_open < r->paths.n) {
+        FINCH_TRY(data_reader_open(db, r->paths.at[r->n_open], watch, &r->rejects, &r->readers[r->n_open], err));
+        r->n_rows += r->readers[r->n_open++].scan.n_rows;
+        const data_reject *first = r->rejects.at;
+        if (source->strict && r->rejects.n > 0)
+            return finch_fail_row(err, FINCH_E_DATA, first->line, "%s line %" PRIu64 ": %s; mend it, or leave out --strict to set such rows aside",
+                                  first->path, first->line, first->reason);
+    }
+    if (r->n_rows == 0 && r->rejects.n > 0)
+        return finch_fail_row(err, FINCH_E_DATA, r->rejects.at[0].line, "%s has no good row; line %" PRIu64 ": %s", r->rejects.at[0].path,
+                              r->rejects.at[0].line, r->rejects.at[0].reason);
+    return FINCH_OK;
+}
+
+/* ---- types of CSV columns ---- */
+
+typedef enum narrow { NARROW_TEXT, NARROW_INTEGER, NARROW_REAL, NARROW_BOOLEAN, NARROW_DATE, NARROW_TIME, NARROW_COUNT } narrow;
+
+/* When every value of the column c is of the type: a condition with c as %1$s. Integers must come back as they were
+ * written; reals may not have more digits than a double keeps, so that a long id stays what it is. */
+static const char *const narrow_rules[NARROW_COUNT] = {
+    [NARROW_INTEGER] = "CAST(TRY_CAST(%1$s AS BIGINT) AS VARCHAR) = %1$s",
+    [NARROW_REAL] = "TRY_CAST(%1$s AS DOUBLE) IS NOT NULL AND length(%1$s) <= 17"
+                    " AND regexp_full_match(%1$s, '-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?')",
+    [NARROW_BOOLEAN] = "lower(%1$s) IN ('true', 'false')",
+    [NARROW_DATE] = "TRY_CAST(%1$s AS DATE) IS NOT NULL AND regexp_full_match(%1$s, '[0-9]{4}-[0-9]{2}-[0-9]{2}')",
+    [NARROW_TIME] = "TRY_CAST(%1$s AS TIMESTAMP) IS NOT NULL"
+                    " AND regexp_full_match(%1$s, '[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?')",
+};
+static const char *const narrow_types[NARROW_COUNT] = {"VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP"};
+
+static finch_status add_rule(str *sql, narrow type, const char *column, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, " WHEN bool_and(coalesce(", err));
+    for (const char *at = narrow_rules[type]; *at != '\0';) {
+        size_t n = strcspn(at, "%");
+        FINCH_TRY(str_add(sql, at, n, err));
+        at += n;
+        if (*at == '\0') break;
+        FINCH_TRY(data_sql_name(sql, column, err));
+        at += strlen("%1$s");
+    }
+    FINCH_TRY(str_add_text(sql, ", false)) FILTER (", err));
+    FINCH_TRY(data_sql_name(sql, column, err));
+    return str_add_format(sql, err, " IS NOT NULL) THEN %d", (int)type);
+}
+
+static finch_status add_survey(str *sql, const data_reader *r, const char *from, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "SELECT ", err));
+    for (size_t i = 0; i < r->columns.n; i++) {
+        FINCH_TRY(str_add_text(sql, i > 0 ? ", CAST(CASE" : "CAST(CASE", err));
+        for (int type = NARROW_INTEGER; type < NARROW_COUNT; type++) FINCH_TRY(add_rule(sql, (narrow)type, r->columns.at[i], err));
+        FINCH_TRY(str_add_text(sql, " ELSE 0 END AS BIGINT)", err));
+    }
+    return str_add_format(sql, err, " FROM %s", from);
+}
+
+/* The type of each column of one group, into types[columns]. */
+static finch_status survey_types(data_database *db, const data_reader *r, const char *from, narrow *types, finch_error *err)
+{
+    str sql = {0};
+    duckdb_result result;
+    finch_status st = add_survey(&sql, r, from, err);
+    if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
+    str_free(&sql);
+    if (st != FINCH_OK) return st;
+    data_cursor cursor = {.result = &result};
+    bool any = data_cursor_step(&cursor);
+    for (size_t i = 0; i < r->columns.n; i++) {
+        int64_t type = 0;
+        types[i] = any && data_cursor_integer(&cursor, i, &type) && type > 0 && type < NARROW_COUNT ? (narrow)type : NARROW_TEXT;
+    }
+    data_cursor_close(&cursor);
+    duckdb_destroy_result(&result);
+    return FINCH_OK;
+}
+
+/* ---- the query ---- */
+
+static finch_status add_cast_columns(str *sql, const data_reader *r, const narrow *types, const char *text_column, finch_error *err)
+{
+    for (size_t i = 0; i < r->columns.n; i++) {
+        const char *name = r->columns.at[i];
+        bool text = types[i] == NARROW_TEXT || (text_column != NULL && strcmp(name, text_column) == 0);
+        FINCH_TRY(str_add_text(sql, i > 0 ? ", " : "", err));
+        if (!text) FINCH_TRY(str_add_text(sql, "CAST(", err));
+        FINCH_TRY(data_sql_name(sql, name, err));
+        if (!text) FINCH_TRY(str_add_format(sql, err, " AS %s) AS ", narrow_types[types[i]]));
+        if (!text) FINCH_TRY(data_sql_name(sql, name, err));
+    }
+    return FINCH_OK;
+}
+
+static finch_status add_group(data_database *db, data_relation *r, size_t begin, size_t end, const data_relation_options *options,
+                              finch_error *err)
+{
+    const data_reader *first = &r->readers[begin];
+    str from = {0};
+    narrow *types = NULL;
+    bool csv = first->file.kind.format == DATA_CSV;
+    finch_status st;
+    FINCH_GO(done, st, data_reader_sql(first, end - begin, &from, err));
+    FINCH_GO(done, st, MEM_NEW(&types, first->columns.n, err));
+    if (csv && options->typed) FINCH_GO(done, st, survey_types(db, first, from.at, types, err));
+    FINCH_GO(done, st, str_add_text(&r->sql, r->sql.size > 0 ? " UNION ALL BY NAME SELECT " : "SELECT ", err));
+    if (csv) FINCH_GO(done, st, add_cast_columns(&r->sql, first, types, options->text_column, err));
+    else FINCH_GO(done, st, str_add_text(&r->sql, "*", err));
+    FINCH_GO(done, st, str_add_format(&r->sql, err, " FROM %s", from.at));
+done:
+    str_free(&from);
+    mem_free(types);
+    return st;
+}
+
+static finch_status build_query(data_database *db, data_relation *r, const data_relation_options *options, finch_error *err)
+{
+    for (size_t begin = 0, end; begin < r->paths.n; begin = end) {
+        end = begin + 1;
+        while (end < r->paths.n && data_reader_same(&r->readers[begin], &r->readers[end])) end++;
+        if (r->readers[begin].columns.n == 0) continue; /* JSON files without a row */
+        FINCH_TRY(add_group(db, r, begin, end, options, err));
+    }
+    if (r->sql.size == 0) return finch_fail(err, FINCH_E_DATA, "%s has no rows", r->paths.at[0]);
+    return FINCH_OK;
+}
+
+static finch_status describe(data_database *db, data_relation *r, finch_error *err)
+{
+    str sql = {0};
+    duckdb_result result;
+    finch_status st = str_add_format(&sql, err, "SELECT column_name, column_type FROM (DESCRIBE %s)", r->sql.at);
+    if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
+    str_free(&sql);
+    if (st != FINCH_OK) return st;
+    data_cursor cursor = {.result = &result};
+    finch_text name, type;
+    while (st == FINCH_OK && data_cursor_step(&cursor)) {
+        data_cursor_text(&cursor, 0, &name);
+        data_cursor_text(&cursor, 1, &type);
+        st = data_names_add(&r->columns, name.at, name.size_bytes, err);
+        if (st == FINCH_OK) st = data_names_add(&r->types, type.at, type.size_bytes, err);
+    }
+    data_cursor_close(&cursor);
+    duckdb_destroy_result(&result);
+    return st;
+}
+
+finch_status data_relation_open(data_database *db, const data_source *source, const data_relation_options *options,
+                                data_relation **out, finch_error *err)
+{
+    data_relation *r = NULL;
+    finch_status st = FINCH_OK;
+    *out = NULL;
+    FINCH_GO(done, st, MEM_NEW(&r, 1, err));
+    FINCH_GO(done, st, open_readers(db, source, options->watch, r, err));
+    FINCH_GO(done, st, build_query(db, r, options, err));
+    FINCH_GO(done, st, describe(db, r, err));
+done:
+    if (st == FINCH_OK) *out = r;
+    else data_relation_close(r);
+    return st;
+}
+
+void data_relation_close(data_relation *r)
+{
+    if (r == NULL) return;
+    for (size_t i = 0; i < r->n_open; i++) data_reader_close(&r->readers[i]);
+    mem_free(r->readers);
+    data_names_free(&r->paths);
+    data_rejects_free(&r->rejects);
+    str_free(&r->sql);
+    data_names_free(&r->columns);
+    data_names_free(&r->types);
+    mem_free(r);
+}
+
+const char *data_relation_sql(const data_relation *r) { return r->sql.at; }
+const data_names *data_relation_columns(const data_relation *r) { return &r->columns; }
+const data_names *data_relation_types(const data_relation *r) { return &r->types; }
+uint64_t data_relation_rows(const data_relation *r) { return r->n_rows; }
+const data_rejects *data_relation_rejects(const data_relation *r) { return &r->rejects; }
+size_t data_relation_files(const data_relation *r) { return r->paths.n; }
+
+static finch_status fail_missing(const data_reader *reader, const char *column, const char *option, finch_error *err)
+{
+    str there = {0};
+    const char *likely = data_names_likeliest(&reader->columns, column);
+    finch_status st = data_names_list(&reader->columns, &there, err);
+    if (st == FINCH_OK && likely != NULL && option != NULL)
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps: %s %s", reader->file.path, column, there.at, option, likely);
+    else if (st == FINCH_OK && likely != NULL)
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps \"%s\" is meant", reader->file.path, column, there.at, likely);
+    else if (st == FINCH_OK)
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s", reader->file.path, column, there.at);
+    str_free(&there);
+    return st;
+}
+
+finch_status data_relation_need(const data_relation *r, const char *column, const char *option, finch_error *err)
+{
+    for (size_t i = 0; i < r->n_open; i++) {
+        const data_reader *reader = &r->readers[i];
+        if (reader->columns.n > 0 && data_names_find(&reader->columns, column) == reader->columns.n)
+            return fail_missing(reader, column, option, err);
+    }
+    return FINCH_OK;
+}
+
+finch_status data_relation_check_rows(const data_relation *r, uint64_t n_read, finch_error *err)
+{
+    if (n_read == r->n_rows) return FINCH_OK;
+    return finch_fail(err, FINCH_E_FAILED, "%s%s: %" PRIu64 " rows were counted and %" PRIu64 " were read; nothing was written. Please report this file",
+                      r->paths.at[0], r->paths.n > 1 ? " and the others" : "", r->n_rows, n_read);
+}

@@ -1,0 +1,154 @@
+#include "data/table.h"
+
+#include "data/relation.h"
+
+#include <stdint.h>
+#include <string.h>
+
+enum { BLOCK_BYTES = 1 << 20 };
+
+typedef struct text_block {
+    struct text_block *next;
+    size_t used, size;
+    char at[];
+} text_block;
+
+/* A value's place; at is NULL for null. */
+typedef struct value {
+    const char *at;
+    size_t size_bytes;
+} value;
+
+struct data_columns {
+    size_t n_columns, n_rows, capacity; /* rows */
+    bool *has;                          /* [n_columns] */
+    value *values;                      /* [capacity, n_columns] */
+    text_block *blocks;
+    size_t n_rejected;
+};
+
+static finch_status keep_text(data_columns *c, finch_text text, value *out, finch_error *err)
+{
+    text_block *b = c->blocks;
+    if (b == NULL || b->size - b->used <= text.size_bytes) {
+        size_t size = text.size_bytes + 1 > BLOCK_BYTES ? text.size_bytes + 1 : BLOCK_BYTES;
+        FINCH_TRY(mem_alloc(1, sizeof *b + size, (void **)&b, err));
+        b->next = c->blocks;
+        b->used = 0;
+        b->size = size;
+        c->blocks = b;
+    }
+    char *at = b->at + b->used;
+    if (text.size_bytes > 0) memcpy(at, text.at, text.size_bytes);
+    at[text.size_bytes] = '\0';
+    b->used += text.size_bytes + 1;
+    *out = (value){at, text.size_bytes};
+    return FINCH_OK;
+}
+
+static finch_status add_row(data_columns *c, const data_cursor *cursor, finch_error *err)
+{
+    if (c->n_rows == c->capacity) {
+        size_t wanted = c->capacity == 0 ? 1024 : c->capacity * 2, row_bytes = c->n_columns * sizeof *c->values;
+        FINCH_TRY(mem_grow((void **)&c->values, c->n_rows * row_bytes, wanted, row_bytes, err));
+        c->capacity = wanted;
+    }
+    for (size_t i = 0; i < c->n_columns; i++) {
+        finch_text text;
+        value *v = &c->values[c->n_rows * c->n_columns + i];
+        *v = (value){NULL, 0};
+        if (data_cursor_text(cursor, i, &text)) FINCH_TRY(keep_text(c, text, v, err));
+    }
+    c->n_rows++;
+    return FINCH_OK;
+}
+
+static finch_status add_select(str *sql, const data_relation *r, const char *const *columns, const data_columns *c, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "SELECT ", err));
+    for (size_t i = 0; i < c->n_columns; i++) {
+        FINCH_TRY(str_add_text(sql, i > 0 ? ", CAST(" : "CAST(", err));
+        if (c->has[i]) FINCH_TRY(data_sql_name(sql, columns[i], err));
+        else FINCH_TRY(str_add_text(sql, "NULL", err));
+        FINCH_TRY(str_add_text(sql, " AS VARCHAR)", err));
+    }
+    return str_add_format(sql, err, " FROM (%s)", data_relation_sql(r));
+}
+
+static finch_status read_rows(data_database *db, const data_relation *r, const char *const *columns, data_columns *c, finch_error *err)
+{
+    str sql = {0};
+    duckdb_result result;
+    finch_status st = add_select(&sql, r, columns, c, err);
+    if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
+    str_free(&sql);
+    if (st != FINCH_OK) return st;
+    data_cursor cursor = {.result = &result};
+    while (st == FINCH_OK && data_cursor_step(&cursor)) st = add_row(c, &cursor, err);
+    data_cursor_close(&cursor);
+    duckdb_destroy_result(&result);
+    return st == FINCH_OK ? data_relation_check_rows(r, c->n_rows, err) : st;
+}
+
+static finch_status choose_columns(const data_relation *r, const char *const *columns, const bool *required, data_columns *c, finch_error *err)
+{
+    const data_names *there = data_relation_columns(r);
+    for (size_t i = 0; i < c->n_columns; i++) {
+        if (required == NULL || required[i]) FINCH_TRY(data_relation_need(r, columns[i], NULL, err));
+        c->has[i] = data_names_find(there, columns[i]) < there->n;
+    }
+    return FINCH_OK;
+}
+
+finch_status data_columns_read(const data_source *src, const char *const *columns, const bool *required, size_t n_columns,
+                               data_columns **out, finch_error *err)
+{
+    data_database db = {0};
+    data_relation *r = NULL;
+    data_columns *c = NULL;
+    finch_status st;
+    *out = NULL;
+    FINCH_GO(done, st, MEM_NEW(&c, 1, err));
+    c->n_columns = n_columns;
+    FINCH_GO(done, st, MEM_NEW(&c->has, n_columns, err));
+    FINCH_GO(done, st, data_database_open(&db, err));
+    FINCH_GO(done, st, data_relation_open(&db, src, &(data_relation_options){0}, &r, err));
+    FINCH_GO(done, st, choose_columns(r, columns, required, c, err));
+    FINCH_GO(done, st, read_rows(&db, r, columns, c, err));
+    c->n_rejected = data_relation_rejects(r)->n;
+done:
+    data_relation_close(r);
+    data_database_close(&db);
+    if (st == FINCH_OK) *out = c;
+    else data_columns_free(c);
+    return st;
+}
+
+void data_columns_free(data_columns *c)
+{
+    if (c == NULL) return;
+    for (text_block *b = c->blocks, *next; b != NULL; b = next) {
+        next = b->next;
+        mem_free(b);
+    }
+    mem_free(c->values);
+    mem_free(c->has);
+    mem_free(c);
+}
+
+size_t data_columns_rows(const data_columns *c) { return c->n_rows; }
+bool data_columns_has(const data_columns *c, size_t column) { return c->has[column]; }
+
+finch_text data_columns_text(const data_columns *c, size_t column, size_t row)
+{
+    const value *v = &c->values[row * c->n_columns + column];
+    return v->at != NULL ? (finch_text){v->at, v->size_bytes} : (finch_text){"", 0};
+}
+
+bool data_columns_null(const data_columns *c, size_t column, size_t row) { return c->values[row * c->n_columns + column].at == NULL; }
+uint64_t data_columns_row_number(const data_columns *c, size_t row)
+{
+    (void)c;
+    return (uint64_t)row + 1;
+}
+size_t data_columns_rejected(const data_columns *c) { return c->n_rejected; }
