@@ -28,6 +28,7 @@ extern "C" {
 
 #define FINCH_VERSION "0.1.0"
 
+/* clang-format off */
 /*         name           exit http retry  text */
 #define FINCH_STATUS_LIST(X)                                                            \
     X(OK,            0,   200, false, "done")                                           \
@@ -41,6 +42,7 @@ extern "C" {
     X(E_BUSY,        1,   503, true,  "no capacity at the moment")                      \
     X(E_REMOTE,      4,   502, true,  "the remote service failed")                      \
     X(E_CANCELLED,   130, 499, false, "interrupted")
+/* clang-format on */
 
 typedef enum finch_status {
 #define FINCH_STATUS_ENUM(name, exit_code, http, retry, text) FINCH_##name,

@@ -5,8 +5,8 @@
 bool bytes_range(bytes whole, uint64_t begin, uint64_t end, bytes *out)
 {
     if (begin > end || end > whole.size) return false; /* order first: end - begin must not wrap */
-    /* An empty file is {NULL, 0}, and NULL + 0 is undefined in C. */
-    *out = (bytes){whole.at == NULL ? NULL : whole.at + begin, (size_t)(end - begin)};
+    if (whole.at == NULL) *out = (bytes){NULL, 0}; /* an empty file; NULL + 0 is undefined in C */
+    else *out = (bytes){whole.at + begin, (size_t)(end - begin)};
     return true;
 }
 
@@ -22,7 +22,7 @@ static bool take_integer(bytes *rest, size_t n_bytes, uint64_t *out)
     bytes taken;
     if (!bytes_take(rest, n_bytes, &taken)) return false;
     uint64_t value = 0;
-    for (size_t i = 0; i < n_bytes; i++) value |= (uint64_t)taken.at[i] << (8 * i);
+    for (size_t i = 0; i < taken.size; i++) value |= (uint64_t)taken.at[i] << (8 * i);
     *out = value;
     return true;
 }

@@ -4,6 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* These are the functions behind the analyser's macros. */
+#undef finch_fail
+#undef finch_fail_row
+#undef finch_fail_prefix
+
 typedef struct status_row {
     const char *name;
     const char *text;
