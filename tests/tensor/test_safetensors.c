@@ -156,6 +156,24 @@ TEST(a_write_that_fails_leaves_nothing_or_the_whole_file)
     str_free(&path);
 }
 
+TEST(the_data_begins_aligned_whatever_the_names)
+{
+    const double item = 1;
+    const char names[] = "abcdefghi";
+    str path = {0};
+    finch_error err;
+    CHECK_OK(file_join(harness_folder(), "x.safetensors", &path, &err), &err);
+    for (size_t size = 1; size < sizeof names; size++) {
+        const safetensors_entry entry = {.name = names + sizeof names - 1 - size, .dtype = TENSOR_F64, .data = &item};
+        weights *w;
+        CHECK_OK(safetensors_write(path.at, &entry, 1, &err), &err);
+        CHECK_OK(weights_open(path.at, &w, &err), &err);
+        CHECK(tensor_is_aligned(weights_at(w, 0)));
+        weights_close(w);
+    }
+    str_free(&path);
+}
+
 TEST(a_writer_refuses_what_no_reader_takes)
 {
     const float item = 1;
@@ -245,6 +263,7 @@ TEST(a_header_that_lies_is_refused_with_its_reason)
         {A("F32", "[2]", "[8,0]"), 8, FINCH_E_DATA, "bytes 8 to 0"},
         {A("F32", "[2]", "[0,4]"), 8, FINCH_E_DATA, "8 bytes, but its range has 4"},
         {A("F32", "[3]", "[0,8]"), 8, FINCH_E_DATA, "12 bytes"},
+        {A("F32", "[1]", "[0,8]"), 8, FINCH_E_DATA, "4 bytes, but its range has 8"},
         {A("F32", "[2]", "[-1,8]"), 8, FINCH_E_DATA, "data_offsets"},
         {A("F32", "[2]", "[0,8.0]"), 8, FINCH_E_DATA, "data_offsets"},
         {A("F32", "[2]", "[0]"), 8, FINCH_E_DATA, "data_offsets"},

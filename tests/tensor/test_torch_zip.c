@@ -67,6 +67,7 @@ TEST(what_is_no_plain_state_dict_is_refused_by_name)
         {"bad_order.bin", FINCH_E_UNSUPPORTED, "big-endian"},
         {"bad_storage.bin", FINCH_E_DATA, "storage 0 is missing"},
         {"bad_short.bin", FINCH_E_DATA, "76 bytes"},
+        {"bad_long.bin", FINCH_E_DATA, "84 bytes"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         weights *w;
@@ -130,6 +131,29 @@ TEST(a_damaged_zip64_never_leads_outside_it)
 TEST(a_damaged_older_file_never_leads_outside_it)
 {
     damage(FOLDER "legacy.bin");
+}
+
+TEST(a_stored_entry_has_one_size)
+{
+    enum { PACKED_AT = 20 }; /* of a directory record */
+    static unsigned char copy[8192];
+    file_map map;
+    finch_error err;
+    tensor_list list;
+    CHECK_OK(file_map_open(FOLDER "state.bin", &map, &err), &err);
+    const bytes file = {copy, map.content.size};
+    CHECK(file.size <= sizeof copy);
+    memcpy(copy, map.content.at, file.size);
+    file_map_close(&map);
+    unsigned char *record = copy;
+    while (memcmp(record, "PK\1\2", 4) != 0) record++;
+    for (int change = -1; change <= 1; change++) {
+        tensor_list_init(&list);
+        record[PACKED_AT] = (unsigned char)(record[PACKED_AT] + change);
+        CHECK_STATUS(change == 0 ? FINCH_OK : FINCH_E_DATA, torch_zip_read(file, "sizes", &list, &err), &err);
+        record[PACKED_AT] = (unsigned char)(record[PACKED_AT] - change);
+        tensor_list_free(&list);
+    }
 }
 
 TEST(running_out_of_memory_or_files_is_a_status)

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "base/file.h"
+#include "tensor/tensor_list.h"
 #include "tensor/weights.h"
 
 #define SHARDED FIXTURES "/tensor/sharded"
@@ -154,9 +155,29 @@ TEST(a_requirement_names_what_was_found_and_wanted)
     CHECK(t == NULL && strstr(err.message, "[3, 4]") != NULL && strstr(err.message, "[4, 3]") != NULL &&
           strstr(err.message, "f32") != NULL);
     CHECK_STATUS(FINCH_E_DATA, weights_require(w, "f32", 1, (size_t[]){12}, &t, &err), &err);
+    CHECK_STATUS(FINCH_E_DATA, weights_require(w, "f32", 1, (size_t[]){3}, &t, &err), &err);
+    CHECK_STATUS(FINCH_E_DATA, weights_require(w, "f32", 3, (size_t[]){3, 4, 0}, &t, &err), &err);
     CHECK_STATUS(FINCH_E_DATA, weights_require(w, "i8", 2, (size_t[]){2, 3}, &t, &err), &err);
     CHECK(t == NULL && strstr(err.message, "I8") != NULL);
     CHECK_STATUS(FINCH_E_DATA, weights_require(w, "absent", 0, NULL, &t, &err), &err);
     CHECK(strstr(err.message, "absent is missing") != NULL);
     weights_close(w);
+}
+
+TEST(a_name_is_taken_once)
+{
+    static const char *const names[] = {"b", "a", "ab", "b"};
+    const tensor t = {.dtype = TENSOR_F32, .n_items = 1};
+    tensor_list list;
+    finch_error err;
+    tensor_list_init(&list);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_OK(tensor_list_sort(&list, "file", &err), &err);
+        CHECK_OK(tensor_list_add(&list, "file", names[i], strlen(names[i]), &t, &err), &err);
+    }
+    CHECK_STATUS(FINCH_E_DATA, tensor_list_sort(&list, "file", &err), &err);
+    CHECK(strstr(err.message, "the tensor b twice") != NULL);
+    CHECK_STATUS(FINCH_E_DATA, tensor_list_add(&list, "file", "", 0, &t, &err), &err);
+    CHECK_STATUS(FINCH_E_DATA, tensor_list_add(&list, "file", "a\0b", 3, &t, &err), &err);
+    tensor_list_free(&list);
 }
