@@ -6,6 +6,7 @@
 
 /* In the order of the overview. A new command: its name here, `const cli_command cli_command_NAME` in src/cli/NAME.c. */
 #define COMMAND_LIST(X) \
+    X(tokenize) \
     X(help) \
     X(completion) \
     X(man) \
