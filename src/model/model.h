@@ -60,7 +60,7 @@ typedef struct model_text_info {
     bool truncated;
 } model_text_info;
 
-/* Tokenises, sorts by length inside, packs micro-batches and runs them over the threads; row i is text i's.
+/* Tokenises, packs micro-batches and runs them over the threads; row i is text i's.
  * texts       [n_texts], borrowed during the call; any bytes, empty ones too.
  * max_tokens  at least 2; what is above model_config_max_tokens is taken as that.
  * logits      [n_texts, n_labels]; info [n_texts] or NULL. Both undefined unless FINCH_OK.

@@ -1,0 +1,81 @@
+/* A loaded model's insides, for the files of the engine only: load.c fills it, forward.c runs it, scorer.c feeds it. */
+#ifndef FINCH_MODEL_ENGINE_H
+#define FINCH_MODEL_ENGINE_H
+
+#include "model/model.h"
+#include "tensor/compressed.h"
+#include "tensor/linear.h"
+
+typedef struct engine_norm {
+    float *gain; /* [hidden_size] */
+    float *bias;
+} engine_norm;
+
+/* A transformer layer, norms after the residual sums (arXiv:1810.04805, arXiv:2004.09297).
+ * qkv  queries at output 0, keys at engine_part_width, values at twice that; the queries are scaled by
+ *      1 / sqrt(head width) in the weights. */
+typedef struct engine_layer {
+    linear qkv;
+    linear out;
+    linear up;
+    linear down;
+    engine_norm attention_norm;
+    engine_norm output_norm;
+} engine_layer;
+
+struct model {
+    model_config config;
+    model_compute compute;
+    ops kernels;
+    text_tokenizer *tokenizer;
+    weights *file;              /* stays mapped: words are read from it */
+    compressed_matrix words;    /* [vocab_size, hidden_size] */
+    float *positions;           /* [n_positions, hidden_size]; BERT's rows hold the row of token type 0 too */
+    engine_norm embedding_norm;
+    float *relative;            /* MPNet: [n_heads, 2 max_tokens - 1], key minus query + max_tokens - 1; else NULL */
+    engine_layer *layers;       /* [n_layers] */
+    linear head_dense;          /* BERT's pooler, MPNet's classifier.dense: hidden to hidden, tanh after it; f32 */
+    linear head_out;            /* hidden to labels; f32 */
+    float temperature;
+};
+
+/* Outputs from the queries to the keys of a qkv row: hidden_size to the next whole panel. */
+size_t engine_part_width(const model_config *c);
+
+/* Reads and packs all weights; m->config, compute, kernels and file are set. */
+finch_status engine_load(model *m, finch_error *err);
+/* Frees what engine_load made, whole or half. */
+void engine_unload(model *m);
+
+/* Scratch and place of one forward pass over at most max_tokens tokens in max_texts texts. */
+typedef struct engine_pass {
+    const model *m;
+    const model_batch *batch;
+    size_t team;              /* threads that run the pass together: 1, or all of the enclosing parallel region */
+    size_t block_rows;        /* rows taken through a layer's dense half at a time */
+    size_t qkv_width;
+    float *x;                 /* [n_tokens, hidden]: the residual stream */
+    float *qkv;               /* [n_tokens, qkv_width] */
+    float *context;           /* [n_tokens, hidden] */
+    float *sum;               /* [block_rows, hidden] */
+    float *wide;              /* [block_rows, intermediate] */
+    float *first;             /* [n_texts, hidden]: the first tokens in the last layer */
+    float *first_query;       /* [n_texts, part width] */
+    linear_input in;          /* [n_tokens] rows of hidden */
+    linear_input block_in;    /* [block_rows] rows of hidden */
+    linear_input wide_in;     /* [block_rows] rows of intermediate */
+    float *attention_scratch; /* [team, attention_floats] */
+    size_t attention_floats;
+} engine_pass;
+
+finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch *b, size_t team, arena *a, finch_error *err);
+/* Run by `team` threads at once (rank 0 .. team - 1), all of one parallel region where team > 1. logits [n_texts, n_labels]. */
+void engine_pass_run(engine_pass *p, size_t rank, float *logits);
+
+/* The same by p->team threads that this call gathers; outside a parallel region where team > 1. */
+void engine_pass_run_team(engine_pass *p, float *logits);
+
+/* Errors: FINCH_E_DATA where a logit is not finite (err->row is the text's 1-based place in the batch). */
+finch_status engine_check_logits(const model *m, const float *logits, size_t n_texts, finch_error *err);
+
+#endif

@@ -1,0 +1,124 @@
+/* The definitions of the row kernels and of the element-wise functions. */
+#include "tensor/kernels/scalar/scalar.h"
+
+#include "tensor/kernels/constants.h"
+#include "tensor/kernels/gelu_table.h"
+
+#include <math.h>
+#include <string.h>
+
+float lanes_sum(const float lane[16])
+{
+    float x[16];
+    memcpy(x, lane, sizeof x);
+    for (size_t half = 8; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++) x[i] += x[i + half];
+    return x[0];
+}
+
+static float kernel_min(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static float kernel_max(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+float exp_scalar(float x)
+{
+    x = kernel_min(kernel_max(x, EXP_LEAST), EXP_MOST);
+    int32_t n = (int32_t)lrintf(x * EXP_LOG2_E);
+    float r = fmaf((float)n, -EXP_LN2_HIGH, x);
+    r = fmaf((float)n, -EXP_LN2_LOW, r);
+    float p = fmaf(EXP_C0, r, EXP_C1);
+    p = fmaf(p, r, EXP_C2);
+    p = fmaf(p, r, EXP_C3);
+    p = fmaf(p, r, EXP_C4);
+    p = fmaf(p, r, EXP_C5);
+    p = fmaf(p, r * r, r) + 1.0f;
+    uint32_t bits = (uint32_t)(n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+static float gelu_one(const float table[GELU_DEGREE + 1][16], float x)
+{
+    float size = fabsf(x);
+    float at = size * GELU_SCALE;
+    float i = truncf(kernel_min(at, GELU_LAST));
+    float t = (at - i) - 0.5f;
+    int32_t index = (int32_t)i;
+    float g = table[GELU_DEGREE][index];
+    for (int k = GELU_DEGREE - 1; k >= 0; k--) g = fmaf(g, t, table[k][index]);
+    return fmaf(size, g, 0.5f * x);
+}
+
+void gelu_scalar(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = gelu_one(gelu_erf, x[i]);
+}
+
+void gelu_tanh_scalar(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = gelu_one(gelu_tanh, x[i]);
+}
+
+void relu_scalar(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = kernel_max(x[i], 0.0f);
+}
+
+void tanh_scalar(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = 1.0f - 2.0f / (exp_scalar(x[i] + x[i]) + 1.0f);
+}
+
+static void layer_norm_row(const kernel_layer_norm *p, size_t row)
+{
+    const float *x = p->x + row * p->width;
+    const float *residual = p->residual == NULL ? NULL : p->residual + row * p->width;
+    float *y = p->y + row * p->width;
+    float lane[16] = {0};
+    for (size_t i = 0; i < p->width; i++) {
+        y[i] = residual == NULL ? x[i] : x[i] + residual[i];
+        lane[i % 16] += y[i];
+    }
+    float mean = lanes_sum(lane) / (float)p->width;
+    memset(lane, 0, sizeof lane);
+    for (size_t i = 0; i < p->width; i++) lane[i % 16] = fmaf(y[i] - mean, y[i] - mean, lane[i % 16]);
+    float rstd = 1.0f / sqrtf(lanes_sum(lane) / (float)p->width + p->eps);
+    for (size_t i = 0; i < p->width; i++) y[i] = fmaf((y[i] - mean) * rstd, p->gain[i], p->bias[i]);
+    if (p->mean != NULL) p->mean[row] = mean;
+    if (p->rstd != NULL) p->rstd[row] = rstd;
+}
+
+void layer_norm_scalar(const kernel_layer_norm *p)
+{
+    for (size_t row = 0; row < p->n_rows; row++) layer_norm_row(p, row);
+}
+
+void quantize_scalar(const kernel_quantize *p)
+{
+    for (size_t row = 0; row < p->n_rows; row++) {
+        const float *x = p->x + row * p->ldx;
+        uint8_t *q = p->q + row * p->ldq;
+        float low = 0.0f, high = 0.0f;
+        for (size_t i = 0; i < p->width; i++) {
+            low = kernel_min(x[i], low);
+            high = kernel_max(x[i], high);
+        }
+        float range = high - low;
+        float inverse = range > 0.0f ? 255.0f / range : 0.0f;
+        float zero = rintf(kernel_min(-low * inverse, 255.0f));
+        p->scale[row] = range / 255.0f;
+        p->zero[row] = (int32_t)zero;
+        for (size_t i = 0; i < p->width; i++) {
+            float scaled = kernel_min(kernel_max(x[i] * inverse, -zero), 255.0f - zero);
+            q[i] = (uint8_t)((int32_t)lrintf(scaled) + (int32_t)zero);
+        }
+        memset(q + p->width, 0, p->ldq - p->width);
+    }
+}
