@@ -40,7 +40,7 @@ def finch_int8(folder):
 
 def finch_score(args, model, compute, rows):
     return drive.finch(args.threads, "bench", "score", "--model", model, "--input", benchlib.STOCKNET, "--text-column", "body",
-                       "--rows", rows, "--compute", compute)
+                       "--rows", rows, "--compute", compute, "--runs", 1)
 
 
 def in_turns(args, peers, finch_sides):

@@ -17,7 +17,7 @@ MAX_TOKENS = 128
 
 
 def finch_side(folder):
-    return drive.finch(1, "bench", "tokenize", "--model", folder, "--input", benchlib.STOCKNET, "--text-column", "body", "--max-tokens", MAX_TOKENS)
+    return drive.finch(1, "bench", "tokenize", "--model", folder, "--input", benchlib.STOCKNET, "--text-column", "body", "--max-tokens", MAX_TOKENS, "--runs", 1)
 
 
 def main():
