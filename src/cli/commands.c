@@ -7,9 +7,12 @@
 /* In the order of the overview. A new command: its name here, `const cli_command cli_command_NAME` in src/cli/NAME.c. */
 #define COMMAND_LIST(X) \
     X(tokenize) \
+    X(bench) \
+    X(doctor) \
     X(help) \
     X(completion) \
     X(man) \
+    X(score) \
     X(quantize)
 
 #define COMMAND_DECLARE(name) extern const cli_command cli_command_##name;

@@ -1,0 +1,25 @@
+/* Where a query's rows go: a file that appears whole or not at all, or stdout. */
+#ifndef FINCH_DATA_OUTPUT_H
+#define FINCH_DATA_OUTPUT_H
+
+#include "data/database.h"
+#include "data/files.h"
+
+typedef struct data_output {
+    const char *path;   /* borrowed; "-": JSONL on stdout */
+    data_kind kind;
+    str beside;         /* the file that is written until it is whole; empty for stdout */
+} data_output;
+
+/* Looks at the ending and makes the file beside, so that a folder that can not be written fails before any work.
+ * close takes a zeroed struct and removes what was not committed. Errors: FINCH_E_USAGE, FINCH_E_IO. */
+finch_status data_output_open(const char *path, data_output *out, finch_error *err);
+void data_output_close(data_output *o);
+
+/* Writes what the query gives into it; *n_rows is their number. */
+finch_status data_output_copy(data_database *db, const data_output *o, const char *query, uint64_t *n_rows, finch_error *err);
+
+/* fsync and rename. */
+finch_status data_output_commit(data_output *o, finch_error *err);
+
+#endif
