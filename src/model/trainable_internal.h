@@ -1,0 +1,199 @@
+/* What the files of the training engine share. Reading order: trainable_parameters.c (what there is), trainable_plan.c
+ * (the memory of a step), trainable_forward.c, trainable_backward.c, trainable_classifier.c and trainable_mlm.c (the
+ * heads), trainable.c (the calls), trainable_save.c. */
+#ifndef FINCH_MODEL_TRAINABLE_INTERNAL_H
+#define FINCH_MODEL_TRAINABLE_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "model/trainable.h"
+#include "tensor/train_ops.h"
+#include "tensor/weights.h"
+
+enum {
+    TRAINABLE_NAME_BYTES = 96,
+    TRAINABLE_BLOCK_ROWS = 16, /* rows whose sums form one partial: fixed, so that sums do not depend on threads */
+    TRAINABLE_STRIP = 64       /* columns of a table that one thread adds to */
+};
+
+/* y = x w^T + b. w [out, in]; gradients beside; w16 is the bf16 copy, NULL in f32. */
+typedef struct dense {
+    size_t in, out;
+    float *w, *dw;
+    const uint16_t *w16;
+    float *b, *db;
+} dense;
+
+typedef struct scale_shift {
+    float *gain, *dgain;
+    float *shift, *dshift;
+} scale_shift;
+
+typedef struct encoder_layer {
+    dense qkv; /* query, key and value one after the other: three tensors of the file, one product */
+    dense out, up, down;
+    scale_shift norm1, norm2;
+} encoder_layer;
+
+typedef struct table {
+    float *value, *grad;
+} table;
+
+/* A tensor of the checkpoint that this head does not train and the saved folder keeps (the pooler, in a masked LM). */
+typedef struct carried_tensor {
+    char name[TRAINABLE_NAME_BYTES];
+    size_t rows, cols; /* rows 0: a vector */
+    float *value;
+} carried_tensor;
+
+enum { TRAINABLE_CARRIED_MAX = 2 };
+
+struct trainable {
+    model_config config;
+    trainable_head head;
+    bool bf16;
+    uint64_t seed;
+    float hidden_dropout, attention_dropout, classifier_dropout;
+    bool head_is_new;
+    json_t *config_json; /* as read, for saving */
+    text_tokenizer *tokenizer;
+    const train_ops *ops;
+
+    size_t n_parameters;
+    trainable_parameter *parameters;
+    char (*names)[TRAINABLE_NAME_BYTES];
+    bool *is_vector;
+    /* One block each, the word embeddings last. */
+    size_t n_values, n_dense_values;
+    float *values, *grads;
+    uint16_t *values16; /* NULL in f32 */
+    size_t n_values16;
+
+    encoder_layer *layers;
+    table word, position, type, relative;
+    scale_shift embedding_norm;
+    dense hidden_head, output_head; /* classifier: pooler and classifier; masked LM: transform and the tied decoder */
+    scale_shift head_norm;          /* masked LM */
+    carried_tensor carried[TRAINABLE_CARRIED_MAX];
+    size_t n_carried;
+
+    arena scratch;
+    bool grads_stale;  /* gradients count as zero whatever is in their memory (the touched rows' apart) */
+    bool copies_stale; /* values16 is older than values */
+    uint32_t *touched; /* [vocab_size] rows in order of first use */
+    size_t n_touched;
+    uint8_t *is_touched;
+    trainable_rows_fn before_rows;
+    void *before_rows_context;
+};
+
+/* trainable_parameters.c: lays out every parameter, then fills them from the checkpoint or the seed. */
+finch_status trainable_layout(trainable *t, finch_error *err);
+finch_status trainable_load(trainable *t, const weights *w, bool keep_head, finch_error *err);
+
+/* ---- the memory of a step -------------------------------------------------------------------------------------- */
+
+/* The input of a product: f or h (bf16) is used, as the mode says. Activations that are also summed keep both. */
+typedef struct matrix {
+    float *f;
+    uint16_t *h;
+} matrix;
+
+/* What the forward pass of a layer leaves for its backward pass. n_rows is n_tokens, in the last layer n_selected. */
+typedef struct layer_pass {
+    size_t n_rows;
+    bool selected;
+    matrix x;      /* [n_tokens, hidden] */
+    matrix x_rows; /* the rows of x that go on: x itself, or gathered */
+    float *q, *k, *v;
+    size_t ldq, ldk;
+    float *probs;
+    const size_t *probs_at; /* [n_texts] start of a text's probabilities */
+    matrix context;
+    float *sum1, *stats1;
+    matrix y1;
+    float *slope;
+    matrix h;
+    float *sum2, *stats2;
+    matrix y2;
+    uint16_t *keep_attention, *keep1, *keep2;
+} layer_pass;
+
+/* One forward (and backward) of a batch; memory is the arena's. */
+typedef struct step_pass {
+    const model_batch *batch;
+    bool training;
+    uint64_t step;
+    size_t n_tokens, n_selected;
+    size_t longest;
+    uint32_t *selected;       /* [n_selected] token indices, rising: the rows that leave the last layer */
+    uint32_t *selected_first; /* [n_texts + 1] where a text's begin */
+    uint32_t *selected_place; /* [n_selected] place in their text */
+    size_t *probs_at_full, *probs_at_selected;
+    float *embedding_sum, *embedding_stats;
+    matrix embedded;
+    uint16_t *keep_embedding;
+    float *relative;      /* MPNet: [n_heads, 2 * longest - 1] bias by distance, or NULL */
+    float *relative_grad;
+    layer_pass *layers;
+    float *attention_scratch;
+    size_t attention_scratch_items;
+    size_t n_threads;
+} step_pass;
+
+/* A dropout site and its bits; p and its inverse scale. */
+typedef enum dropout_site { SITE_EMBEDDING, SITE_ATTENTION, SITE_OUT, SITE_DOWN, SITE_HEAD_IN, SITE_HEAD, SITE_COUNT } dropout_site;
+
+/* trainable_plan.c */
+finch_status plan_make(trainable *t, step_pass *p, finch_error *err);
+/* Draws the bits of n_words words of a site; *out is NULL where the pass has no dropout there. */
+finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words, float probability,
+                          uint16_t **out, finch_error *err);
+/* 1 / the kept share, of the probability as it is drawn (in 1 / 65536). */
+float plan_keep_scale(float probability);
+/* f or h of n_items as the mode needs it as a product's input; both where also_f32. */
+finch_status plan_matrix(trainable *t, size_t n_items, bool also_f32, matrix *out, finch_error *err);
+
+/* c = op(a) op(b) + beta c in the trainable's mode. */
+finch_status step_product(const trainable *t, bool trans_a, bool trans_b, size_t m, size_t n, size_t k, matrix a, size_t lda,
+                          matrix b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err);
+matrix dense_weight(const dense *d, size_t first_row);
+/* 0 while this step is the first to write a gradient matrix, else 1. */
+float step_beta(const trainable *t);
+
+/* trainable_forward.c: fills p->layers; the last layer's y2 [n_selected, hidden] is the result. */
+finch_status forward_run(trainable *t, step_pass *p, finch_error *err);
+/* The arguments of one head of one text, forward; the backward pass adds its own. */
+train_attention layer_attention(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w, size_t text,
+                                size_t head);
+/* Row of the relative-bias table for a key that far after the query (before it: below 0). */
+size_t trainable_relative_bucket(ptrdiff_t distance, size_t n_buckets);
+train_activation trainable_activation(const trainable *t);
+void forward_norm(const trainable *t, const train_norm *a, size_t n_rows);
+void forward_activate(const trainable *t, const train_activate *a, size_t n_rows);
+
+/* trainable_backward.c: dy [n_selected, hidden], the gradient of the last layer's y2, is overwritten. */
+finch_status backward_run(trainable *t, step_pass *p, float *dy, finch_error *err);
+finch_status backward_norm(trainable *t, const train_norm_back *a, size_t n_rows, scale_shift *norm, float *dbias, finch_error *err);
+finch_status backward_activate(trainable *t, const train_activate_back *a, size_t n_rows, float *dbias, finch_error *err);
+/* dw += dy^T x. */
+finch_status backward_weight(const trainable *t, const dense *d, size_t first_row, size_t n_out, size_t n_rows, matrix dy,
+                             size_t ld_dy, matrix x, finch_error *err);
+
+/* trainable_classifier.c */
+typedef struct classifier_pass {
+    float *features, *tanh, *pooled; /* [n, hidden]: the dense layer's input, its output, and that after dropout */
+    float *logits;                   /* [n, n_labels] */
+    uint16_t *keep_in, *keep;
+} classifier_pass;
+/* y [n_selected, hidden]: the first tokens' rows. */
+finch_status classifier_forward(trainable *t, const step_pass *p, const float *y, classifier_pass *c, finch_error *err);
+finch_status classifier_targets_check(const trainable *t, const model_batch *b, const trainable_targets *targets, finch_error *err);
+finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets *targets, double scale, double *loss_sum,
+                             finch_error *err);
+
+/* trainable_mlm.c: target_ids [n_selected] in the order of p->selected. */
+finch_status mlm_step(trainable *t, step_pass *p, const int32_t *target_ids, double scale, bool backward, double *loss_sum,
+                      size_t *n_correct, finch_error *err);
+
+#endif

@@ -1,0 +1,181 @@
+/* The memory of one step, all from the arena, and the products in the trainable's mode. */
+#include "model/trainable_internal.h"
+
+#include "base/rng.h"
+#include "tensor/gemm.h"
+
+#include <math.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#include <string.h>
+
+static size_t padded(size_t n) { return (n + 15) / 16 * 16; }
+
+finch_status plan_matrix(trainable *t, size_t n_items, bool also_f32, matrix *out, finch_error *err)
+{
+    *out = (matrix){NULL, NULL};
+    if (t->bf16) FINCH_TRY(ARENA_NEW(&t->scratch, &out->h, n_items, err));
+    if (!t->bf16 || also_f32) FINCH_TRY(ARENA_NEW(&t->scratch, &out->f, n_items, err));
+    return FINCH_OK;
+}
+
+/* ---- dropout --------------------------------------------------------------------------------------------------- */
+
+static uint32_t threshold_of(float probability) { return (uint32_t)lrintf(probability * 65536.0f); }
+
+float plan_keep_scale(float probability) { return 65536.0f / (float)(65536u - threshold_of(probability)); }
+
+finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words, float probability,
+                          uint16_t **out, finch_error *err)
+{
+    enum { STREAM_DROPOUT = 0xD0, GROUPS = 64 };
+    *out = NULL;
+    uint32_t threshold = threshold_of(probability);
+    if (!p->training || threshold == 0 || n_words == 0) return FINCH_OK;
+    size_t n_groups = (n_words + 7) / 8, n_parts = (n_groups + GROUPS - 1) / GROUPS;
+    uint16_t *words;
+    FINCH_TRY(ARENA_NEW(&t->scratch, &words, 8 * n_groups, err));
+    /* A stream for each (step, layer, site); its counters number the words. */
+    uint64_t stream = p->step << 16 | (uint64_t)layer << 8 | (uint64_t)site;
+    uint64_t seed = t->seed ^ ((uint64_t)STREAM_DROPOUT << 56);
+#pragma omp parallel for schedule(static)
+    for (size_t part = 0; part < n_parts; part++) {
+        size_t first = part * GROUPS, n = n_groups - first < GROUPS ? n_groups - first : GROUPS;
+        t->ops->dropout_words(seed, stream, first, n, threshold, words + 8 * first);
+    }
+    *out = words;
+    return FINCH_OK;
+}
+
+static finch_status plan_layer_dropout(trainable *t, const step_pass *p, size_t index, layer_pass *l, finch_error *err)
+{
+    size_t words = padded(t->config.hidden_size) / 16, n_texts = p->batch->n_texts;
+    FINCH_TRY(plan_dropout(t, p, SITE_ATTENTION, index, l->probs_at[n_texts] / 16, t->attention_dropout, &l->keep_attention, err));
+    FINCH_TRY(plan_dropout(t, p, SITE_OUT, index, l->n_rows * words, t->hidden_dropout, &l->keep1, err));
+    return plan_dropout(t, p, SITE_DOWN, index, l->n_rows * words, t->hidden_dropout, &l->keep2, err);
+}
+
+/* ---- the layers' memory ---------------------------------------------------------------------------------------- */
+
+static finch_status plan_probs(trainable *t, const step_pass *p, bool selected, size_t **out, finch_error *err)
+{
+    const model_batch *b = p->batch;
+    FINCH_TRY(ARENA_NEW(&t->scratch, out, b->n_texts + 1, err));
+    size_t at = 0;
+    for (size_t i = 0; i < b->n_texts; i++) {
+        size_t length = b->offsets[i + 1] - b->offsets[i];
+        size_t queries = selected ? p->selected_first[i + 1] - p->selected_first[i] : length;
+        (*out)[i] = at;
+        at += t->config.n_heads * queries * padded(length);
+    }
+    (*out)[b->n_texts] = at;
+    return FINCH_OK;
+}
+
+/* In evaluation all layers but the last take the memory of two, in turns. */
+static bool shares_memory(const step_pass *p, const trainable *t, size_t index)
+{
+    return !p->training && index >= 2 && index + 1 < t->config.n_layers;
+}
+
+static finch_status plan_layer(trainable *t, step_pass *p, size_t index, finch_error *err)
+{
+    layer_pass *l = &p->layers[index];
+    arena *a = &t->scratch;
+    size_t hidden = t->config.hidden_size, inner = t->config.intermediate_size, n = p->n_tokens;
+    if (shares_memory(p, t, index)) {
+        *l = p->layers[index - 2];
+        return FINCH_OK;
+    }
+    bool selected = index + 1 == t->config.n_layers;
+    size_t rows = selected ? p->n_selected : n;
+    *l = (layer_pass){.n_rows = rows, .selected = selected, .probs_at = selected ? p->probs_at_selected : p->probs_at_full};
+    FINCH_TRY(ARENA_NEW(a, &l->k, (selected ? 2 : 3) * n * hidden, err));
+    if (selected) {
+        FINCH_TRY(ARENA_NEW(a, &l->q, rows * hidden, err));
+        FINCH_TRY(plan_matrix(t, rows * hidden, true, &l->x_rows, err));
+        l->ldq = hidden;
+        l->ldk = 2 * hidden;
+    } else {
+        l->q = l->k;
+        l->k = l->q + hidden;
+        l->ldq = l->ldk = 3 * hidden;
+    }
+    l->v = l->k + hidden;
+    FINCH_TRY(ARENA_NEW(a, &l->probs, l->probs_at[p->batch->n_texts], err));
+    FINCH_TRY(plan_matrix(t, rows * hidden, false, &l->context, err));
+    FINCH_TRY(ARENA_NEW(a, &l->sum1, rows * hidden, err));
+    FINCH_TRY(ARENA_NEW(a, &l->stats1, rows * 2, err));
+    FINCH_TRY(plan_matrix(t, rows * hidden, true, &l->y1, err));
+    FINCH_TRY(ARENA_NEW(a, &l->slope, rows * inner, err));
+    FINCH_TRY(plan_matrix(t, rows * inner, false, &l->h, err));
+    FINCH_TRY(ARENA_NEW(a, &l->sum2, rows * hidden, err));
+    FINCH_TRY(ARENA_NEW(a, &l->stats2, rows * 2, err));
+    FINCH_TRY(plan_matrix(t, rows * hidden, true, &l->y2, err));
+    return plan_layer_dropout(t, p, index, l, err);
+}
+
+static finch_status plan_attention_scratch(trainable *t, step_pass *p, finch_error *err)
+{
+    const model_config *c = &t->config;
+    size_t width = c->hidden_size / c->n_heads;
+    p->n_threads = 1;
+#ifdef _OPENMP
+    p->n_threads = (size_t)omp_get_max_threads();
+#endif
+    p->attention_scratch_items = padded(train_attention_scratch(p->longest, p->longest, width));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->attention_scratch, p->n_threads * p->attention_scratch_items, err));
+    if (c->n_relative_buckets == 0) return FINCH_OK;
+    size_t items = c->n_heads * (2 * p->longest - 1);
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->relative, items, err));
+    if (!p->training) return FINCH_OK;
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->relative_grad, items, err));
+    memset(p->relative_grad, 0, items * sizeof *p->relative_grad);
+    return FINCH_OK;
+}
+
+finch_status plan_make(trainable *t, step_pass *p, finch_error *err)
+{
+    const model_batch *b = p->batch;
+    size_t hidden = t->config.hidden_size;
+    p->n_tokens = b->n_tokens;
+    for (size_t i = 0; i < b->n_texts; i++) {
+        size_t length = b->offsets[i + 1] - b->offsets[i];
+        if (length > p->longest) p->longest = length;
+    }
+    FINCH_TRY(plan_probs(t, p, false, &p->probs_at_full, err));
+    FINCH_TRY(plan_probs(t, p, true, &p->probs_at_selected, err));
+    FINCH_TRY(plan_attention_scratch(t, p, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_sum, b->n_tokens * hidden, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_stats, b->n_tokens * 2, err));
+    FINCH_TRY(plan_matrix(t, b->n_tokens * hidden, true, &p->embedded, err));
+    FINCH_TRY(plan_dropout(t, p, SITE_EMBEDDING, 0, b->n_tokens * (padded(hidden) / 16), t->hidden_dropout, &p->keep_embedding, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->layers, t->config.n_layers, err));
+    matrix x = p->embedded;
+    for (size_t i = 0; i < t->config.n_layers; i++) {
+        FINCH_TRY(plan_layer(t, p, i, err));
+        p->layers[i].x = x;
+        if (!p->layers[i].selected) p->layers[i].x_rows = x;
+        x = p->layers[i].y2;
+    }
+    return FINCH_OK;
+}
+
+/* ---- products -------------------------------------------------------------------------------------------------- */
+
+finch_status step_product(const trainable *t, bool trans_a, bool trans_b, size_t m, size_t n, size_t k, matrix a, size_t lda,
+                          matrix b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err)
+{
+    return t->bf16 ? gemm_bf16(trans_a, trans_b, m, n, k, a.h, lda, b.h, ldb, beta, c, ldc, err)
+                   : gemm_f32(trans_a, trans_b, m, n, k, a.f, lda, b.f, ldb, beta, c, ldc, err);
+}
+
+matrix dense_weight(const dense *d, size_t first_row)
+{
+    /* A product only reads its inputs; matrix has one form for inputs and outputs. */
+    uint16_t *w16 = d->w16 == NULL ? NULL : (uint16_t *)(uintptr_t)(d->w16 + first_row * d->in);
+    return (matrix){d->w + first_row * d->in, w16};
+}
+
+float step_beta(const trainable *t) { return t->grads_stale ? 0.0f : 1.0f; }
