@@ -69,6 +69,7 @@ static const lower_range newer_lower[] = {
 static const exception_range *exception_find(uint32_t code)
 {
     size_t low = 0, high = sizeof exceptions / sizeof exceptions[0];
+    if (code < exceptions[0].first) return NULL;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (exceptions[middle].last < code) low = middle + 1;
@@ -93,9 +94,9 @@ static bool is_chinese(uint32_t code)
            (code >= 0x2B920 && code <= 0x2CEAF) || (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x2F800 && code <= 0x2FA1F);
 }
 
-static unsigned category_bits(uint32_t code)
+static unsigned category_bits(utf8proc_category_t category, uint32_t code)
 {
-    switch (utf8proc_category((utf8proc_int32_t)code)) {
+    switch (category) {
     case UTF8PROC_CATEGORY_CC:
     case UTF8PROC_CATEGORY_CF:
     case UTF8PROC_CATEGORY_CO: return code == '\t' || code == '\n' || code == '\r' ? 0 : CHAR_REMOVED;
@@ -114,15 +115,32 @@ static unsigned category_bits(uint32_t code)
     }
 }
 
+/* Hangul syllables decompose by arithmetic, everything else by a table. */
+static bool decomposes(const utf8proc_property_t *property, uint32_t code)
+{
+    uint32_t parts[UNICODE_PARTS_MAX];
+    if (property->combining_class != 0) return true;
+    if (property->decomp_seqindex == UINT16_MAX && (code < 0xAC00 || code > 0xD7A3)) return false;
+    return unicode_decompose(code, parts) != 1 || parts[0] != code; /* compatibility decompositions are not meant */
+}
+
+static const lower_range *newer_lower_find(uint32_t code)
+{
+    if (code < newer_lower[0].first) return NULL;
+    for (size_t i = 0; i < sizeof newer_lower / sizeof newer_lower[0]; i++)
+        if (code >= newer_lower[i].first && code <= newer_lower[i].last) return &newer_lower[i];
+    return NULL;
+}
+
 unsigned unicode_class(uint32_t code)
 {
+    const utf8proc_property_t *property = utf8proc_get_property((utf8proc_int32_t)code);
     const exception_range *exception = exception_find(code);
-    unsigned bits = exception != NULL ? exception->bits : category_bits(code);
-    uint32_t parts[UNICODE_PARTS_MAX];
+    unsigned bits = exception != NULL ? exception->bits : category_bits((utf8proc_category_t)property->category, code);
     if (is_white(code)) bits |= CHAR_WHITE;
     if (is_chinese(code)) bits |= CHAR_CHINESE;
-    if (unicode_decompose(code, parts) != 1 || parts[0] != code || unicode_combining_class(code) != 0) bits |= CHAR_DECOMPOSES;
-    if (unicode_lower(code, parts) != 1 || parts[0] != code) bits |= CHAR_CASED;
+    if ((exception == NULL || !exception->old) && decomposes(property, code)) bits |= CHAR_DECOMPOSES;
+    if (property->lowercase_seqindex != UINT16_MAX || newer_lower_find(code) != NULL) bits |= CHAR_CASED;
     return bits;
 }
 
@@ -160,11 +178,22 @@ size_t unicode_lower(uint32_t code, uint32_t parts[UNICODE_PARTS_MAX])
         return 2;
     }
     parts[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
-    if (parts[0] != code || code < 0x1C89) return 1;
-    for (size_t i = 0; i < sizeof newer_lower / sizeof newer_lower[0]; i++)
-        if (code >= newer_lower[i].first && code <= newer_lower[i].last) parts[0] = newer_lower[i].lower + (code - newer_lower[i].first);
+    const lower_range *newer = parts[0] == code ? newer_lower_find(code) : NULL;
+    if (newer != NULL) parts[0] = newer->lower + (code - newer->first);
     return 1;
 }
+
+/* Word characters that their category does not show: Join_Control, Other_Alphabetic, and those newer than utf8proc's
+ * tables. */
+static const uint32_t other_words[][2] = {
+    {0x200C, 0x200D},   {0x24B6, 0x24E9},   {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}, {0x897, 0x897},
+    {0x1C89, 0x1C8A},   {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},   {0x105C0, 0x105F3}, {0x10D40, 0x10D65}, {0x10D69, 0x10D6D},
+    {0x10D6F, 0x10D85}, {0x10EC2, 0x10EC4}, {0x10EFC, 0x10EFC}, {0x11380, 0x11389}, {0x1138B, 0x1138B}, {0x1138E, 0x1138E},
+    {0x11390, 0x113B5}, {0x113B7, 0x113C0}, {0x113C2, 0x113C2}, {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113D3},
+    {0x113E1, 0x113E2}, {0x116D0, 0x116E3}, {0x11BC0, 0x11BE0}, {0x11BF0, 0x11BF9}, {0x11F5A, 0x11F5A}, {0x13460, 0x143FA},
+    {0x16100, 0x16139}, {0x16D40, 0x16D6C}, {0x16D70, 0x16D79}, {0x18CFF, 0x18CFF}, {0x1CCF0, 0x1CCF9}, {0x1E5D0, 0x1E5FA},
+    {0x2EBF0, 0x2EE5D},
+};
 
 bool unicode_is_word(uint32_t code)
 {
@@ -182,7 +211,7 @@ bool unicode_is_word(uint32_t code)
     case UTF8PROC_CATEGORY_PC: return true;
     default: break;
     }
-    /* Other_Alphabetic beyond the marks, and Join_Control. */
-    return (code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169) ||
-           (code >= 0x1F170 && code <= 0x1F189) || code == 0x200C || code == 0x200D;
+    for (size_t i = 0; i < sizeof other_words / sizeof other_words[0]; i++)
+        if (code >= other_words[i][0] && code <= other_words[i][1]) return true;
+    return false;
 }
