@@ -13,6 +13,7 @@
     X(completion) \
     X(man) \
     X(score) \
+    X(eval) \
     X(quantize)
 
 #define COMMAND_DECLARE(name) extern const cli_command cli_command_##name;
