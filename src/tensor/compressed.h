@@ -15,10 +15,16 @@
 #include "tensor/weights.h"
 
 /* Modules, anywhere in a tensor's dotted name, whose weights stay floating-point. */
-#define COMPRESSED_KEPT_LIST(X)                                                                                          \
-    X("pooler")                                                                                                          \
-    X("classifier") X("score") X("cls") X("lm_head") X("qa_outputs") X("position_embeddings") X("token_type_embeddings") \
-        X("relative_attention_bias")
+#define COMPRESSED_KEPT_LIST(X) \
+    X("pooler")                 \
+    X("classifier")             \
+    X("score")                  \
+    X("cls")                    \
+    X("lm_head")                \
+    X("qa_outputs")             \
+    X("position_embeddings")    \
+    X("token_type_embeddings")  \
+    X("relative_attention_bias")
 
 typedef enum compressed_role {
     COMPRESSED_KEPT,     /* stays floating-point */
