@@ -30,12 +30,13 @@ static finch_status read_field(reader *r, str *value, bool *last, finch_error *e
 {
     bool quoted = r->at < r->end && *r->at == '"';
     if (quoted) FINCH_TRY(read_quoted(r, value, err));
-    while (r->at < r->end && *r->at != r->separator && *r->at != '\n') {
-        if (quoted && *r->at != '\r') r->bad = true;
-        if (*r->at != '\r') FINCH_TRY(keep(value, *r->at, err));
+    while (r->at < r->end && *r->at != r->separator && *r->at != '\n' && *r->at != '\r') {
+        if (quoted) r->bad = true;
+        FINCH_TRY(keep(value, *r->at, err));
         r->at++;
     }
-    *last = r->at == r->end || *r->at == '\n';
+    *last = r->at == r->end || *r->at != r->separator;
+    if (r->end - r->at >= 2 && r->at[0] == '\r' && r->at[1] == '\n') r->at++;
     if (r->at < r->end) r->at++;
     return FINCH_OK;
 }

@@ -59,11 +59,11 @@ static finch_status add_format(const data_output *o, str *sql, finch_error *err)
     static const char *const compressions[] = {"none", "gzip", "zstd"};
     const char *compression = compressions[o->kind.compression];
     switch (o->kind.format) {
-    case DATA_PARQUET: return str_add_text(sql, "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 30720)", err);
+    case DATA_PARQUET: return str_add_text(sql, "(USE_TMP_FILE false, FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 30720)", err);
     case DATA_CSV:
-        return str_add_format(sql, err, "(FORMAT csv, HEADER true, DELIMITER '%s', COMPRESSION '%s')", is_tsv(o) ? "\t" : ",", compression);
+        return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT csv, HEADER true, DELIMITER '%s', COMPRESSION '%s')", is_tsv(o) ? "\t" : ",", compression);
     default:
-        return str_add_format(sql, err, "(FORMAT json, ARRAY %s, COMPRESSION '%s')", o->kind.format == DATA_JSON ? "true" : "false", compression);
+        return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT json, ARRAY %s, COMPRESSION '%s')", o->kind.format == DATA_JSON ? "true" : "false", compression);
     }
 }
 

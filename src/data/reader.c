@@ -166,9 +166,10 @@ static finch_status open_parquet(data_database *db, data_reader *r, finch_error 
     if (st == FINCH_OK) st = data_query_count(db, sql.at, &r->scan.n_rows, err);
     str_free(&from);
     str_free(&sql);
-    if (st == FINCH_E_IO || st == FINCH_E_FAILED || st == FINCH_E_DATA)
-        return finch_fail_prefix(err, "%s can not be read as Parquet", r->file.path);
-    return st;
+    if (st == FINCH_OK || st == FINCH_E_MEMORY || st == FINCH_E_CANCELLED) return st;
+    if (err == NULL) return FINCH_E_DATA;
+    err->status = FINCH_E_DATA; /* it opened and began as Parquet: what fails now is its content */
+    return finch_fail_prefix(err, "%s can not be read as Parquet", r->file.path);
 }
 
 static finch_status count_objects(data_database *db, data_reader *r, const char *objects, finch_error *err)
