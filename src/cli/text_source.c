@@ -32,6 +32,17 @@ struct text_source {
 
 /* ---- opening ---- */
 
+/* data_paths_expand makes a new list: its paths are added to those before. */
+static finch_status add_paths(data_names *paths, const char *input, finch_error *err)
+{
+    data_names found = {0};
+    if (strcmp(input, "-") == 0) return data_names_add(paths, "-", 1, err);
+    finch_status st = data_paths_expand(&input, 1, &found, err);
+    for (size_t i = 0; st == FINCH_OK && i < found.n; i++) st = data_names_add(paths, found.at[i], strlen(found.at[i]), err);
+    data_names_free(&found);
+    return st;
+}
+
 finch_status text_source_open(const char *const *inputs, size_t n_inputs, const char *column, text_source **out, finch_error *err)
 {
     text_source *s;
@@ -39,10 +50,7 @@ finch_status text_source_open(const char *const *inputs, size_t n_inputs, const 
     FINCH_TRY(MEM_NEW(&s, 1, err));
     s->column = column;
     finch_status st = FINCH_OK;
-    for (size_t i = 0; st == FINCH_OK && i < n_inputs; i++) {
-        if (strcmp(inputs[i], "-") == 0) st = data_names_add(&s->paths, "-", 1, err);
-        else st = data_paths_expand(&inputs[i], 1, &s->paths, err);
-    }
+    for (size_t i = 0; st == FINCH_OK && i < n_inputs; i++) st = add_paths(&s->paths, inputs[i], err);
     if (st == FINCH_OK) *out = s;
     else text_source_close(s);
     return st;
