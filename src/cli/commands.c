@@ -14,7 +14,9 @@
     X(man) \
     X(score) \
     X(eval) \
-    X(quantize)
+    X(quantize) \
+    X(train) \
+    X(pretrain)
 
 #define COMMAND_DECLARE(name) extern const cli_command cli_command_##name;
 COMMAND_LIST(COMMAND_DECLARE)

@@ -32,17 +32,20 @@ static double slope_at(const int32_t *truth, const float *logits, size_t n, size
 double calibration_loss(const int32_t *truth, const float *logits, size_t n, size_t n_classes, double temperature)
 {
     double loss = 0.0;
-    for (size_t r = 0; r < n; r++) loss += loss_at(logits + r * n_classes, n_classes, (size_t)truth[r], 1.0 / temperature).loss;
+    for (size_t r = 0; r < n; r++)
+        loss += loss_at(logits + r * n_classes, n_classes, (size_t)truth[r], 1.0 / temperature).loss;
     return loss / (double)n;
 }
 
 finch_status calibration_fit(const int32_t *truth, const float *logits, size_t n, size_t n_classes, double *temperature,
                              finch_error *err)
 {
-    if (n == 0 || n_classes < 2) return finch_fail(err, FINCH_E_DATA, "a temperature needs validation rows and at least two classes");
+    if (n == 0 || n_classes < 2)
+        return finch_fail(err, FINCH_E_DATA, "a temperature needs validation rows and at least two classes");
     for (size_t r = 0; r < n; r++) {
         if (truth[r] < 0 || (size_t)truth[r] >= n_classes)
-            return finch_fail_row(err, FINCH_E_DATA, r + 1, "row %zu has the class %d; there are %zu classes", r + 1, (int)truth[r], n_classes);
+            return finch_fail_row(err, FINCH_E_DATA, r + 1, "row %zu has the class %d; there are %zu classes", r + 1,
+                                  (int)truth[r], n_classes);
         for (size_t c = 0; c < n_classes; c++)
             if (!isfinite(logits[r * n_classes + c]))
                 return finch_fail_row(err, FINCH_E_DATA, r + 1, "row %zu has a logit that is not finite", r + 1);

@@ -17,7 +17,8 @@ typedef struct checkpoint_array {
 
 /* Errors: FINCH_E_IO, FINCH_E_MEMORY; the file is then still the one of before (or, where only the folder could not be
  * flushed after the rename, the new one). */
-finch_status checkpoint_write(const char *path, const checkpoint_array *arrays, size_t n_arrays, const json_t *state, finch_error *err);
+finch_status checkpoint_write(const char *path, const checkpoint_array *arrays, size_t n_arrays, const json_t *state,
+                              finch_error *err);
 
 /* The state alone. *state is a new reference. Errors: FINCH_E_NOT_FOUND, FINCH_E_DATA, FINCH_E_IO, FINCH_E_MEMORY. */
 finch_status checkpoint_read_state(const char *path, json_t **state, finch_error *err);

@@ -37,8 +37,8 @@ static finch_status fail_label(const examples_classes *classes, finch_text label
         st = str_add_format(&allowed, err, "%s%s", c > 0 ? ", " : "", classes->names[c]);
     if (st == FINCH_OK)
         st = finch_fail(err, FINCH_E_DATA, "the label \"%.*s\" is none of: %s%s",
-                        (int)(label.size_bytes > SHOWN_BYTES ? SHOWN_BYTES : label.size_bytes), label.at != NULL ? label.at : "", allowed.at,
-                        coarse ? "" : " (several may be joined by |)");
+                        (int)(label.size_bytes > SHOWN_BYTES ? SHOWN_BYTES : label.size_bytes),
+                        label.at != NULL ? label.at : "", allowed.at, coarse ? "" : " (several may be joined by |)");
     str_free(&allowed);
     return st;
 }
@@ -55,8 +55,9 @@ static finch_status coarse_mask(const examples_classes *classes, int low, int hi
         found++;
     }
     if (found == high - low + 1) return FINCH_OK;
-    return finch_fail(err, FINCH_E_USAGE, "coarse labels need finch's five classes; this model has others. Write the sets of classes into "
-                                          "the label cells instead, joined by |");
+    return finch_fail(err, FINCH_E_USAGE,
+                      "coarse labels need finch's five classes; this model has others. Write the sets of classes into "
+                      "the label cells instead, joined by |");
 }
 
 static finch_status coarse_label(const examples_classes *classes, finch_text label, uint32_t *mask, finch_error *err)
@@ -105,8 +106,10 @@ finch_status examples_weights_parse(const char *text, size_t n_classes, examples
         if (*end != ',') break;
         at = end + 1;
     }
-    return finch_fail(err, FINCH_E_USAGE, "class weights are \"none\", \"balanced\", \"sqrt\" or %zu numbers above 0 with commas between, not \"%s\"",
-                      n_classes, text);
+    return finch_fail(
+        err, FINCH_E_USAGE,
+        "class weights are \"none\", \"balanced\", \"sqrt\" or %zu numbers above 0 with commas between, not \"%s\"",
+        n_classes, text);
 }
 
 /* ---- weights ---- */
@@ -121,7 +124,8 @@ int32_t examples_class(const examples *e, size_t i)
 }
 
 /* weight[c] by the kind; count[c] are the examples of single classes. */
-static finch_status class_weights(const examples *e, const examples_weights *weights, const size_t *count, double *weight, finch_error *err)
+static finch_status class_weights(const examples *e, const examples_weights *weights, const size_t *count, double *weight,
+                                  finch_error *err)
 {
     size_t n = 0;
     double total = 0.0;
@@ -129,7 +133,9 @@ static finch_status class_weights(const examples *e, const examples_weights *wei
     for (size_t c = 0; c < e->n_classes; c++) {
         weight[c] = weights->kind == EXAMPLES_LISTED ? weights->listed[c] : 1.0;
         if (weights->kind != EXAMPLES_BALANCED && weights->kind != EXAMPLES_BALANCED_ROOT) continue;
-        if (count[c] == 0) return finch_fail(err, FINCH_E_DATA, "class %zu has no example, so no balanced weight; give --class-weights as a list", c);
+        if (count[c] == 0)
+            return finch_fail(err, FINCH_E_DATA,
+                              "class %zu has no example, so no balanced weight; give --class-weights as a list", c);
         weight[c] = (double)n / ((double)e->n_classes * (double)count[c]);
         if (weights->kind == EXAMPLES_BALANCED_ROOT) weight[c] = sqrt(weight[c]);
         total += weight[c] * (double)count[c];
@@ -161,7 +167,8 @@ static finch_status apply_weights(examples *e, const examples_weights *weights, 
         if (c >= 0) count[c]++;
     }
     FINCH_TRY(class_weights(e, weights, count, weight, err));
-    for (size_t i = 0; i < e->n; i++) e->weight[i] = (float)((double)e->weight[i] * set_weight(e->mask[i], e->n_classes, count, weight));
+    for (size_t i = 0; i < e->n; i++)
+        e->weight[i] = (float)((double)e->weight[i] * set_weight(e->mask[i], e->n_classes, count, weight));
     return FINCH_OK;
 }
 
@@ -182,7 +189,8 @@ static finch_status grow_rows(examples *e, finch_error *err)
 {
     if (e->n < e->capacity) return FINCH_OK;
     size_t capacity = e->capacity == 0 ? 1024 : 2 * e->capacity;
-    FINCH_TRY(mem_grow((void **)&e->offset, e->n > 0 ? (e->n + 1) * sizeof *e->offset : 0, capacity + 1, sizeof *e->offset, err));
+    FINCH_TRY(
+        mem_grow((void **)&e->offset, e->n > 0 ? (e->n + 1) * sizeof *e->offset : 0, capacity + 1, sizeof *e->offset, err));
     FINCH_TRY(mem_grow((void **)&e->mask, e->n * sizeof *e->mask, capacity, sizeof *e->mask, err));
     FINCH_TRY(mem_grow((void **)&e->weight, e->n * sizeof *e->weight, capacity, sizeof *e->weight, err));
     FINCH_TRY(mem_grow((void **)&e->texts, e->n * sizeof *e->texts, capacity, sizeof *e->texts, err));
@@ -209,7 +217,8 @@ static finch_status add_row(reader *r, const examples_table *table, size_t i, ui
     bool truncated;
     FINCH_TRY(grow_rows(e, err));
     FINCH_TRY(grow_ids(e, r->max_tokens, err));
-    FINCH_TRY(text_encode(r->tokenizer, table->texts[i], r->max_tokens, e->ids + e->counts.tokens, &n_tokens, &truncated, NULL, r->scratch, err));
+    FINCH_TRY(text_encode(r->tokenizer, table->texts[i], r->max_tokens, e->ids + e->counts.tokens, &n_tokens, &truncated,
+                          NULL, r->scratch, err));
     e->counts.tokens += n_tokens;
     e->counts.truncated += truncated ? 1 : 0;
     e->mask[e->n] = mask;
@@ -275,9 +284,11 @@ finch_status examples_create(const examples_table *tables, size_t n_tables, cons
     FINCH_GO(done, st, text_scratch_create(&r.scratch, &reason));
     for (size_t t = 0; t < n_tables; t++) FINCH_GO(done, st, read_table(&r, &tables[t], &reason));
     if (out->n == 0)
-        FINCH_GO(done, st, finch_fail(&reason, FINCH_E_DATA, "%s: no row is left to learn from (of %zu: %zu without a label, %zu excluded, %zu repeated)",
-                                      n_tables > 0 ? tables[0].name : "the input", out->counts.rows, out->counts.unlabelled,
-                                      out->counts.excluded, out->counts.repeated));
+        FINCH_GO(done, st,
+                 finch_fail(&reason, FINCH_E_DATA,
+                            "%s: no row is left to learn from (of %zu: %zu without a label, %zu excluded, %zu repeated)",
+                            n_tables > 0 ? tables[0].name : "the input", out->counts.rows, out->counts.unlabelled,
+                            out->counts.excluded, out->counts.repeated));
     out->counts.kept = out->n;
     if (weights != NULL && classes != NULL) st = apply_weights(out, weights, &reason);
 done:
@@ -302,7 +313,8 @@ void examples_free(examples *e)
     *e = (examples){0};
 }
 
-finch_status examples_batch(const examples *e, const size_t *items, size_t n, arena *scratch, model_batch *out, finch_error *err)
+finch_status examples_batch(const examples *e, const size_t *items, size_t n, arena *scratch, model_batch *out,
+                            finch_error *err)
 {
     size_t n_tokens = 0;
     int32_t *ids;

@@ -78,7 +78,8 @@ finch_status examples_weights_parse(const char *text, size_t n_classes, examples
 /* The bits of a label; label may have spaces around it.
  * Errors: FINCH_E_DATA naming the label and the allowed ones; FINCH_E_USAGE for coarse labels where the classes are not
  * finch's five. */
-finch_status examples_label(const examples_classes *classes, finch_text label, bool coarse, uint32_t *mask, finch_error *err);
+finch_status examples_label(const examples_classes *classes, finch_text label, bool coarse, uint32_t *mask,
+                            finch_error *err);
 
 /* tables    read in this order; a text of a coarse table that a table before holds is left out.
  * classes   NULL where the tables have no labels.
@@ -94,7 +95,8 @@ void examples_free(examples *e);
 int32_t examples_class(const examples *e, size_t i);
 
 /* The rows items [n] as a packed batch in the arena. */
-finch_status examples_batch(const examples *e, const size_t *items, size_t n, arena *scratch, model_batch *out, finch_error *err);
+finch_status examples_batch(const examples *e, const size_t *items, size_t n, arena *scratch, model_batch *out,
+                            finch_error *err);
 
 /* A number that differs where the examples do: what a checkpoint compares. */
 uint64_t examples_hash(const examples *e);

@@ -21,9 +21,12 @@ static finch_status cut_back(journal *j, uint64_t size_bytes, finch_error *err)
     struct stat info;
     if (fstat(j->descriptor, &info) != 0) return fail_errno(j, "looking at the file", err);
     if ((uint64_t)info.st_size < size_bytes)
-        return finch_fail(err, FINCH_E_DATA, "%s has %lld bytes, the checkpoint counted %llu; it is not of this run: start again without --resume",
-                          j->path.at, (long long)info.st_size, (unsigned long long)size_bytes);
-    if (ftruncate(j->descriptor, (off_t)size_bytes) != 0 || lseek(j->descriptor, 0, SEEK_END) < 0) return fail_errno(j, "cutting the file", err);
+        return finch_fail(
+            err, FINCH_E_DATA,
+            "%s has %lld bytes, the checkpoint counted %llu; it is not of this run: start again without --resume",
+            j->path.at, (long long)info.st_size, (unsigned long long)size_bytes);
+    if (ftruncate(j->descriptor, (off_t)size_bytes) != 0 || lseek(j->descriptor, 0, SEEK_END) < 0)
+        return fail_errno(j, "cutting the file", err);
     j->size_bytes = size_bytes;
     return FINCH_OK;
 }

@@ -59,11 +59,13 @@ static finch_status check_rows(const int32_t *truth, const double *probs, size_t
         return finch_fail(err, FINCH_E_DATA, "metrics need from 2 to %d classes, not %zu", METRICS_CLASSES_MAX, n_classes);
     for (size_t r = 0; r < n; r++) {
         if (truth[r] < 0 || (size_t)truth[r] >= n_classes)
-            return finch_fail_row(err, FINCH_E_DATA, r + 1, "row %zu has the class %d; there are %zu classes", r + 1, (int)truth[r], n_classes);
+            return finch_fail_row(err, FINCH_E_DATA, r + 1, "row %zu has the class %d; there are %zu classes", r + 1,
+                                  (int)truth[r], n_classes);
         for (size_t c = 0; c < n_classes; c++) {
             double p = probs[r * n_classes + c];
             if (!(p >= 0.0 && p <= 1.0 + 1e-9))
-                return finch_fail_row(err, FINCH_E_DATA, r + 1, "row %zu has the probability %g for class %zu; it must be from 0 to 1", r + 1, p, c);
+                return finch_fail_row(err, FINCH_E_DATA, r + 1,
+                                      "row %zu has the probability %g for class %zu; it must be from 0 to 1", r + 1, p, c);
         }
     }
     return FINCH_OK;
@@ -202,7 +204,7 @@ static int add_classes(json_t *object, const metrics *m, const char *const *labe
         failed |= json_object_set_new(per_class, labels[c],
                                       json_pack("{s:o,s:o,s:o,s:I,s:o}", "precision", number(class->precision), "recall",
                                                 number(class->recall), "f1", number(class->f1), "support",
-                                                (json_int_t)class->support, "roc_auc", number(class->roc_auc)));
+                                                (json_int_t) class->support, "roc_auc", number(class->roc_auc)));
     }
     failed |= json_object_set_new(object, "per_class", per_class);
     failed |= json_object_set_new(object, "confusion", confusion);
@@ -214,7 +216,8 @@ finch_status metrics_to_json(const metrics *m, const char *const *labels, json_t
 {
     json_t *object = json_object();
     int failed = json_object_set_new(object, "n", json_integer((json_int_t)m->n));
-    for (size_t id = 0; id < METRICS_COUNT; id++) failed |= json_object_set_new(object, figures[id].name, number(m->value[id]));
+    for (size_t id = 0; id < METRICS_COUNT; id++)
+        failed |= json_object_set_new(object, figures[id].name, number(m->value[id]));
     failed |= json_object_set_new(object, "roc_auc_classes", json_integer((json_int_t)m->roc_auc_classes));
     failed |= add_classes(object, m, labels);
     if (failed != 0) {

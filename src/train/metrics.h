@@ -13,17 +13,17 @@
 enum { METRICS_CLASSES_MAX = 32, METRICS_BINS = 15 };
 
 /* The single figures: field and name, whether higher is better. */
-#define METRICS_LIST(X)        \
-    X(accuracy,        true)   \
-    X(macro_f1,        true)   \
-    X(weighted_f1,     true)   \
-    X(macro_precision, true)   \
-    X(macro_recall,    true)   \
-    X(kappa,           true)   \
-    X(mcc,             true)   \
-    X(roc_auc,         true)   \
-    X(log_loss,        false)  \
-    X(ece,             false)
+#define METRICS_LIST(X)      \
+    X(accuracy, true)        \
+    X(macro_f1, true)        \
+    X(weighted_f1, true)     \
+    X(macro_precision, true) \
+    X(macro_recall, true)    \
+    X(kappa, true)           \
+    X(mcc, true)             \
+    X(roc_auc, true)         \
+    X(log_loss, false)       \
+    X(ece, false)
 
 typedef enum metrics_id {
 #define METRICS_ENUM(name, higher) METRICS_##name,

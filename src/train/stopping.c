@@ -39,9 +39,11 @@ static finch_status fail_word(const char *at, const char *wanted, finch_error *e
 {
     word w = peek(at);
     int shown = w.size > 60 ? 60 : (int)w.size;
-    if (w.size == 0) return finch_fail(err, FINCH_E_USAGE, "the stopping rule ends where %s is needed, as in \"%s\"", wanted, STOPPING_RULE_DEFAULT);
-    return finch_fail(err, FINCH_E_USAGE, "the stopping rule has \"%.*s\" where %s is needed, as in \"%s\"", shown, w.at, wanted,
-                      STOPPING_RULE_DEFAULT);
+    if (w.size == 0)
+        return finch_fail(err, FINCH_E_USAGE, "the stopping rule ends where %s is needed, as in \"%s\"", wanted,
+                          STOPPING_RULE_DEFAULT);
+    return finch_fail(err, FINCH_E_USAGE, "the stopping rule has \"%.*s\" where %s is needed, as in \"%s\"", shown, w.at,
+                      wanted, STOPPING_RULE_DEFAULT);
 }
 
 static finch_status take_metric(const char **at, stopping_clause *clause, finch_error *err)
@@ -49,10 +51,13 @@ static finch_status take_metric(const char **at, stopping_clause *clause, finch_
     word w = peek(*at);
     metrics_id id;
     if (!metrics_find(w.at, w.size, &id))
-        return fail_word(*at,
-                         "a metric (accuracy, macro_f1, weighted_f1, macro_precision, macro_recall, kappa, mcc, roc_auc, log_loss, ece)", err);
+        return fail_word(
+            *at,
+            "a metric (accuracy, macro_f1, weighted_f1, macro_precision, macro_recall, kappa, mcc, roc_auc, log_loss, ece)",
+            err);
     for (size_t i = 0; i < clause->n_metrics; i++)
-        if (clause->metrics[i] == id) return finch_fail(err, FINCH_E_USAGE, "the stopping rule names %s twice in one clause", metrics_name(id));
+        if (clause->metrics[i] == id)
+            return finch_fail(err, FINCH_E_USAGE, "the stopping rule names %s twice in one clause", metrics_name(id));
     clause->metrics[clause->n_metrics++] = id;
     *at = w.at + w.size;
     return FINCH_OK;
@@ -79,7 +84,10 @@ static finch_status take_verb(const char **at, stopping_clause *clause, bool any
         return take(at, "by") ? take_number(at, &clause->amount, err) : FINCH_OK;
     }
     if (!take(at, "not")) return fail_word(*at, "\"better\" or \"not ...% worse\"", err);
-    if (any) return finch_fail(err, FINCH_E_USAGE, "the stopping rule joins guarded metrics by \"or\"; a guard holds for each of them: write \"and\"");
+    if (any)
+        return finch_fail(
+            err, FINCH_E_USAGE,
+            "the stopping rule joins guarded metrics by \"or\"; a guard holds for each of them: write \"and\"");
     clause->verb = STOPPING_NOT_WORSE;
     FINCH_TRY(take_number(at, &clause->amount, err));
     clause->amount /= 100.0;
@@ -97,7 +105,9 @@ static finch_status take_clause(const char **at, stopping_clause *clause, finch_
         else break;
         FINCH_TRY(take_metric(at, clause, err));
     }
-    if (any && all) return finch_fail(err, FINCH_E_USAGE, "the stopping rule mixes \"and\" and \"or\" in one clause; make two clauses of it");
+    if (any && all)
+        return finch_fail(err, FINCH_E_USAGE,
+                          "the stopping rule mixes \"and\" and \"or\" in one clause; make two clauses of it");
     return take_verb(at, clause, any, err);
 }
 
@@ -114,7 +124,8 @@ finch_status stopping_parse(const char *text, size_t patience, stopping_rule *ou
         better = better || clause->verb != STOPPING_NOT_WORSE;
     } while (take(&at, ","));
     if (peek(at).size != 0) return fail_word(at, "\",\" or the end", err);
-    if (!better) return finch_fail(err, FINCH_E_USAGE, "the stopping rule has only guards; one clause must say what gets \"better\"");
+    if (!better)
+        return finch_fail(err, FINCH_E_USAGE, "the stopping rule has only guards; one clause must say what gets \"better\"");
     return FINCH_OK;
 }
 
@@ -134,7 +145,10 @@ void stopping_begin(stopping_state *state)
 }
 
 /* By how much value beats the best so far: above 0 is better. */
-static double gain(metrics_id id, double value, double best) { return metrics_higher_is_better(id) ? value - best : best - value; }
+static double gain(metrics_id id, double value, double best)
+{
+    return metrics_higher_is_better(id) ? value - best : best - value;
+}
 
 static bool is_better(const stopping_state *state, metrics_id id, double value, double by)
 {
@@ -210,7 +224,8 @@ static void say_clause(const stopping_clause *clause, const stopping_state *stat
 void stopping_reason(const stopping_rule *rule, const stopping_state *state, char *out)
 {
     size_t used = 0;
-    say(out, &used, "the last %llu evaluations brought no progress; progress is ", (unsigned long long)state->without_progress);
+    say(out, &used, "the last %llu evaluations brought no progress; progress is ",
+        (unsigned long long)state->without_progress);
     for (size_t c = 0; c < rule->n_clauses; c++) {
         if (c > 0) say(out, &used, ", with ");
         say_clause(&rule->clauses[c], state, out, &used);
@@ -225,8 +240,9 @@ finch_status stopping_state_to_json(const stopping_state *state, json_t **out, f
     int failed = 0;
     for (size_t id = 0; id < METRICS_COUNT; id++) {
         if (isnan(state->best[id])) continue;
-        failed |= json_object_set_new(best, metrics_name((metrics_id)id),
-                                      json_pack("{s:f,s:I}", "value", state->best[id], "step", (json_int_t)state->best_step[id]));
+        failed |= json_object_set_new(
+            best, metrics_name((metrics_id)id),
+            json_pack("{s:f,s:I}", "value", state->best[id], "step", (json_int_t)state->best_step[id]));
     }
     *out = json_pack("{s:o,s:I,s:I}", "best", best, "n_evaluations", (json_int_t)state->n_evaluations, "without_progress",
                      (json_int_t)state->without_progress);

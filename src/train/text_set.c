@@ -66,7 +66,8 @@ static int by_bytes(const void *a, const void *b)
 finch_status text_set_seal(text_set *s, finch_error *err)
 {
     FINCH_TRY(MEM_NEW(&s->at, s->n, err));
-    for (size_t i = 0, begin = 0; i < s->n; begin = s->ends[i++]) s->at[i] = (finch_text){s->bytes.at + begin, s->ends[i] - begin};
+    for (size_t i = 0, begin = 0; i < s->n; begin = s->ends[i++])
+        s->at[i] = (finch_text){s->bytes.at + begin, s->ends[i] - begin};
     if (s->n > 0) qsort(s->at, s->n, sizeof *s->at, by_bytes);
     return FINCH_OK;
 }

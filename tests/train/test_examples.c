@@ -33,7 +33,8 @@ static void fill(rows *r, const char *name, bool coarse, const char *const *cell
         r->labels[n] = text_of(cells[2 * n + 1]);
         r->row[n] = n + 1;
     }
-    r->table = (examples_table){.name = name, .texts = r->texts, .labels = r->labels, .row = r->row, .n = n, .coarse = coarse, .weight = 1.0};
+    r->table = (examples_table){
+        .name = name, .texts = r->texts, .labels = r->labels, .row = r->row, .n = n, .coarse = coarse, .weight = 1.0};
 }
 
 TEST(labels_name_classes_and_sets_of_them)
@@ -56,7 +57,8 @@ TEST(labels_name_classes_and_sets_of_them)
     static const struct {
         const char *label;
         bool coarse;
-    } bad[] = {{"positiv", false}, {"POSITIVE|", false}, {"|", false}, {"bullish", false}, {"STRONGLY_POSITIVE", true}, {"1", true}, {"NEGATIVE|NEUTRAL", true}};
+    } bad[] = {{"positiv", false}, {"POSITIVE|", false},      {"|", false}, {"bullish", false}, {"STRONGLY_POSITIVE", true},
+               {"1", true},        {"NEGATIVE|NEUTRAL", true}};
     finch_error err;
     uint32_t mask;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -73,7 +75,8 @@ TEST(labels_name_classes_and_sets_of_them)
 
 TEST(texts_are_tokenised_end_to_end)
 {
-    static const char *const cells[] = {"buy the rumors", "POSITIVE", "Sell", "NEGATIVE|NEUTRAL", "hold hold hold hold hold hold", "NEUTRAL", NULL};
+    static const char *const cells[] = {
+        "buy the rumors", "POSITIVE", "Sell", "NEGATIVE|NEUTRAL", "hold hold hold hold hold hold", "NEUTRAL", NULL};
     rows r;
     examples e;
     finch_error err;
@@ -103,7 +106,8 @@ TEST(texts_are_tokenised_end_to_end)
 TEST(rows_are_left_out_for_a_reason_and_counted)
 {
     static const char *const fine[] = {"buy", "POSITIVE", "sell", "  ", "the rumor", "NEUTRAL", "hold", "NEUTRAL", NULL};
-    static const char *const coarse[] = {"BUY http://x", "bullish", "sell", "bearish", "hold the", "", "The Rumor", "bearish", "hold", "neutral", NULL};
+    static const char *const coarse[] = {"BUY http://x", "bullish", "sell", "bearish", "hold the", "",
+                                         "The Rumor",    "bearish", "hold", "neutral", NULL};
     rows a, b;
     examples e;
     finch_error err;
@@ -139,7 +143,8 @@ TEST(a_bad_label_is_told_with_file_and_row)
     r.row[1] = 77;
     CHECK_STATUS(FINCH_E_DATA, examples_create(&r.table, 1, &five, t, 16, NULL, NULL, &e, &err), &err);
     CHECK_EQUAL(77, err.row);
-    CHECK(strstr(err.message, "five.csv, row 77") != NULL && strstr(err.message, "\"negativ\"") != NULL && strstr(err.message, "NEUTRAL") != NULL);
+    CHECK(strstr(err.message, "five.csv, row 77") != NULL && strstr(err.message, "\"negativ\"") != NULL &&
+          strstr(err.message, "NEUTRAL") != NULL);
     fill(&r, "five.csv", false, empty);
     CHECK_STATUS(FINCH_E_DATA, examples_create(&r.table, 1, &five, t, 16, NULL, NULL, &e, &err), &err);
     text_tokenizer_close(t);
@@ -149,9 +154,18 @@ TEST(class_weights_are_those_of_scikit_learn)
 {
     /* compute_class_weight("balanced") of counts 4, 1, 3, 1, 1: n / (5 n_c). */
     static const double wanted[5] = {0.5, 2.0, 2.0 / 3.0, 2.0, 2.0};
-    static const char *const cells[] = {"buy", "STRONGLY_NEGATIVE", "buy", "STRONGLY_NEGATIVE", "buy", "STRONGLY_NEGATIVE", "buy", "STRONGLY_NEGATIVE",
-                                        "buy", "NEGATIVE", "buy", "NEUTRAL", "buy", "NEUTRAL", "buy", "NEUTRAL", "buy", "POSITIVE",
-                                        "buy", "STRONGLY_POSITIVE", "sell", "STRONGLY_NEGATIVE|NEGATIVE", NULL};
+    static const char *const cells[] = {"buy",  "STRONGLY_NEGATIVE",
+                                        "buy",  "STRONGLY_NEGATIVE",
+                                        "buy",  "STRONGLY_NEGATIVE",
+                                        "buy",  "STRONGLY_NEGATIVE",
+                                        "buy",  "NEGATIVE",
+                                        "buy",  "NEUTRAL",
+                                        "buy",  "NEUTRAL",
+                                        "buy",  "NEUTRAL",
+                                        "buy",  "POSITIVE",
+                                        "buy",  "STRONGLY_POSITIVE",
+                                        "sell", "STRONGLY_NEGATIVE|NEGATIVE",
+                                        NULL};
     rows r;
     examples e;
     examples_weights weights;
@@ -179,7 +193,8 @@ TEST(class_weights_are_those_of_scikit_learn)
 
 TEST(class_weights_that_make_no_sense_are_refused)
 {
-    static const char *const bad[] = {"", "heavy", "1,2,3,4", "1,2,3,4,5,6", "1,2,3,4,0", "1,2,,4,5", "1,2,3,4,5,", "nan,1,1,1,1", "inf,1,1,1,1", "1 2 3 4 5"};
+    static const char *const bad[] = {"",         "heavy",      "1,2,3,4",     "1,2,3,4,5,6", "1,2,3,4,0",
+                                      "1,2,,4,5", "1,2,3,4,5,", "nan,1,1,1,1", "inf,1,1,1,1", "1 2 3 4 5"};
     examples_weights weights;
     finch_error err;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

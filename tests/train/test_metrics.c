@@ -96,8 +96,9 @@ TEST(rows_that_can_not_be_measured_are_named)
 
 TEST(json_has_the_figures_of_the_contract)
 {
-    static const char *const keys[] = {"n", "accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall", "kappa", "mcc",
-                                       "roc_auc", "log_loss", "ece", "per_class", "confusion", "labels"};
+    static const char *const keys[] = {
+        "n",   "accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall", "kappa",
+        "mcc", "roc_auc",  "log_loss", "ece",         "per_class",       "confusion",    "labels"};
     static const char *const labels[] = {"NO", "YES"};
     finch_error err;
     metrics m;
@@ -108,7 +109,8 @@ TEST(json_has_the_figures_of_the_contract)
     CHECK_OK(metrics_to_json(&m, labels, &object, &err), &err);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) CHECK(json_object_get(object, keys[i]) != NULL);
     CHECK(json_is_null(json_object_get(object, "roc_auc"))); /* no class has both rows of it and others */
-    CHECK_NEAR(1.0, json_number_value(json_object_get(json_object_get(json_object_get(object, "per_class"), "YES"), "f1")), 0);
+    CHECK_NEAR(1.0, json_number_value(json_object_get(json_object_get(json_object_get(object, "per_class"), "YES"), "f1")),
+               0);
     json_decref(object);
 }
 
@@ -152,7 +154,8 @@ TEST(the_temperature_is_found)
         CHECK_OK(calibration_fit(truth, logits, n, 2, &t, &err), &err);
         CHECK_NEAR(wanted[i], t, 0.02 * wanted[i]); /* 1,000 rows tell p to 1/2000 */
         double best = calibration_loss(truth, logits, n, 2, t);
-        CHECK(best <= calibration_loss(truth, logits, n, 2, t * 1.01) && best <= calibration_loss(truth, logits, n, 2, t / 1.01));
+        CHECK(best <= calibration_loss(truth, logits, n, 2, t * 1.01) &&
+              best <= calibration_loss(truth, logits, n, 2, t / 1.01));
     }
 }
 

@@ -48,8 +48,10 @@ TEST(patience_runs_out_and_says_why)
     CHECK(!update(&rule, &s, 0.5, 0.4, 1.0) && !stopping_is_due(&rule, &s));
     CHECK(!update(&rule, &s, 0.4, 0.4, 1.0) && stopping_is_due(&rule, &s));
     stopping_reason(&rule, &s, reason);
-    CHECK_TEXT("the last 2 evaluations brought no progress; progress is macro_f1 (best 0.5000 at step 100) or mcc (best 0.4000 at step 100) "
-               "better than before, with log_loss (best 1.0000 at step 100) not more than 2% worse", reason);
+    CHECK_TEXT("the last 2 evaluations brought no progress; progress is macro_f1 (best 0.5000 at step 100) or mcc (best "
+               "0.4000 at step 100) "
+               "better than before, with log_loss (best 1.0000 at step 100) not more than 2% worse",
+               reason);
     rule.patience = 0;
     CHECK(!stopping_is_due(&rule, &s));
 }

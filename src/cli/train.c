@@ -1,0 +1,204 @@
+/* finch train: a classifier from labelled texts. */
+#include "cli/cli.h"
+#include "cli/train_input.h"
+#include "cli/train_options.h"
+#include "train/finetune.h"
+
+#include <string.h>
+
+static const cli_option options[] = {
+    {"model", "MODEL", CLI_PATH, NULL, "folder to start from: a base model, a pre-trained one, or a classifier", true, 0, 0},
+    {"train", "F...", CLI_LIST, NULL, "tables with a text and a label column (CSV, JSONL, Parquet)", true, 0, 0},
+    {"valid", "F...", CLI_LIST, NULL, "tables to measure on; their texts are never learnt from", true, 0, 0},
+    {"output", "FOLDER", CLI_PATH, NULL, "folder of the new model; appears when all is done", true, 0, 0},
+    {"coarse-train", "F...", CLI_LIST, NULL,
+     "tables labelled bearish/neutral/bullish (or NEGATIVE/NEUTRAL/POSITIVE in that sense): each stands for a set of "
+     "classes",
+     false, 0, 0},
+    {"coarse-weight", "R", CLI_REAL, "1", "how much a coarse row counts beside another", false, 1e-6, 1e6},
+    {"exclude", "F...", CLI_LIST, NULL, "tables whose texts are never learnt from (a test set)", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", "column with the text", false, 0, 0},
+    {"label-column", "NAME", CLI_TEXT, "label", "column with the label: a class, or several joined by |", false, 0, 0},
+    {"labels", "A,B,...", CLI_TEXT, NULL,
+     "the classes in the order of their ids (default: the model's own, else finch's five)", false, 0, 0},
+    {"class-weights", "W", CLI_TEXT, "none",
+     "none, balanced, sqrt (its root), or a number for each class with commas between", false, 0, 0},
+    {"label-smoothing", "S", CLI_REAL, "0", "share of the loss that goes to all classes alike", false, 0, 0.9},
+    {"teacher", "MODEL...", CLI_LIST, NULL, "models whose mean opinion on the training texts is learnt besides the labels",
+     false, 0, 0},
+    {"distill-alpha", "SHARE", CLI_REAL, "0.5", "the teachers' share of the loss", false, 0, 1},
+    {"distill-temperature", "T", CLI_REAL, "2", "temperature at which opinions are compared", false, 0.1, 100},
+    {"stop", "RULE", CLI_TEXT, STOPPING_RULE_DEFAULT, "what counts as progress; see above", false, 0, 0},
+    {"keep", "METRIC", CLI_TEXT, NULL,
+     "the metric that says which evaluation's weights are best (default: the rule's first)", false, 0, 0},
+    {"quantize", "int8|f32", CLI_CHOICE, "f32", "how the weights are written", false, 0, 0},
+    TRAIN_OPTIONS_LOOP("6", "2e-5", "3"),
+    {0},
+};
+
+typedef struct inputs {
+    train_input train, valid, exclude;
+} inputs;
+
+static void inputs_free(inputs *in)
+{
+    train_input_free(&in->train);
+    train_input_free(&in->valid);
+    train_input_free(&in->exclude);
+}
+
+static finch_status read_list(const cli_args *args, const char *option, bool labels, double weight, train_input *into,
+                              finch_error *err)
+{
+    size_t n;
+    const char *const *patterns = cli_list(args, option, &n);
+    if (n == 0) return FINCH_OK;
+    return train_input_read(into, patterns, n, cli_text(args, "text-column"), labels ? cli_text(args, "label-column") : NULL,
+                            strcmp(option, "coarse-train") == 0, weight, err);
+}
+
+static finch_status read_inputs(const cli_args *args, inputs *in, finch_error *err)
+{
+    FINCH_TRY(read_list(args, "train", true, 1.0, &in->train, err));
+    FINCH_TRY(read_list(args, "coarse-train", true, cli_real(args, "coarse-weight"), &in->train, err));
+    FINCH_TRY(read_list(args, "valid", true, 1.0, &in->valid, err));
+    return read_list(args, "exclude", false, 1.0, &in->exclude, err);
+}
+
+/* "A,B,C" cut at its commas. copy holds the bytes that names point into. */
+static finch_status split_labels(const char *text, char **copy, const char **names, size_t *n, finch_error *err)
+{
+    *n = 0;
+    if (text == NULL) return FINCH_OK;
+    FINCH_TRY(mem_text(text, strlen(text), copy, err));
+    for (char *at = *copy;; at++) {
+        if (*n == EXAMPLES_CLASSES_MAX)
+            return finch_fail(err, FINCH_E_USAGE, "--labels takes at most %d classes", EXAMPLES_CLASSES_MAX);
+        names[(*n)++] = at;
+        at += strcspn(at, ",");
+        if (names[*n - 1][0] == ',' || names[*n - 1][0] == '\0')
+            return finch_fail(err, FINCH_E_USAGE, "--labels has an empty name in \"%s\"", text);
+        if (*at == '\0') return FINCH_OK;
+        *at = '\0';
+    }
+}
+
+static void say_result(const cli_args *args, const json_t *card)
+{
+    const json_t *m = json_object_get(card, "metrics"), *training = json_object_get(card, "training");
+    cli_say(args, "%s: validation macro F1 %.4f, accuracy %.4f, MCC %.4f, log loss %.4f; %.0f examples/s\n",
+            cli_text(args, "output"), json_number_value(json_object_get(m, "macro_f1")),
+            json_number_value(json_object_get(m, "accuracy")), json_number_value(json_object_get(m, "mcc")),
+            json_number_value(json_object_get(m, "log_loss")),
+            json_number_value(json_object_get(training, "examples_per_second")));
+}
+
+static finch_status finish(const cli_args *args, json_t *card, finch_error *err)
+{
+    say_result(args, card);
+    if (!cli_wants_json(args)) {
+        json_decref(card);
+        return FINCH_OK;
+    }
+    int failed = json_object_set_new(card, "output", json_string(cli_text(args, "output")));
+    failed |= json_object_set_new(card, "peak_rss_bytes", json_integer((json_int_t)cli_peak_rss_bytes()));
+    if (failed != 0) {
+        json_decref(card);
+        card = NULL;
+    }
+    return cli_print_json(card, err);
+}
+
+static finch_status train(const cli_args *args, const inputs *in, finetune_options *o, finch_error *err)
+{
+    finetune_tables tables = {in->train.tables, in->train.n,        in->valid.tables,
+                              in->valid.n,      in->exclude.tables, in->exclude.n};
+    json_t *card, *about = json_pack("{s:O,s:O,s:O*}", "train", in->train.files, "valid", in->valid.files, "exclude",
+                                     in->exclude.files);
+    train_bar bar;
+    if (about == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the list of files");
+    o->about = about;
+    train_bar_begin(&bar, args);
+    progress watch = train_bar_progress(&bar);
+    finch_status st = finetune_run(&tables, o, &watch, &card, err);
+    train_bar_end(&bar);
+    json_decref(about);
+    return st == FINCH_OK ? finish(args, card, err) : st;
+}
+
+static finetune_options options_of(const cli_args *args)
+{
+    double dropout = train_options_dropout(args);
+    finetune_options o = {
+        .output = cli_text(args, "output"),
+        .max_tokens = cli_size(args, "max-tokens"),
+        .n_threads = cli_threads(args),
+        .patience = cli_size(args, "patience"),
+        .bf16 = cli_flag(args, "bf16"),
+        .int8 = cli_choice(args, "quantize") == 0,
+        .resume = cli_flag(args, "resume"),
+        .restart = cli_flag(args, "restart"),
+        .hidden_dropout = dropout,
+        .attention_dropout = dropout,
+        .classifier_dropout = dropout,
+        .class_weights = cli_text(args, "class-weights"),
+        .rule = cli_text(args, "stop"),
+        .keep = cli_text(args, "keep"),
+        .classify = {cli_real(args, "label-smoothing"), cli_real(args, "distill-alpha"),
+                     cli_real(args, "distill-temperature")},
+        .loop = train_options_loop(args),
+        .say = train_say,
+        .say_context = (void *)(uintptr_t)args,
+    };
+    o.teachers = cli_list(args, "teacher", &o.n_teachers);
+    return o;
+}
+
+static finch_status run(const cli_args *args, finch_error *err)
+{
+    inputs in = {0};
+    str folder = {0};
+    char *labels = NULL;
+    const char *names[EXAMPLES_CLASSES_MAX];
+    finetune_options o = options_of(args);
+    finch_status st;
+    if (o.resume && o.restart) return finch_fail(err, FINCH_E_USAGE, "--resume and --restart exclude each other");
+    FINCH_GO(done, st, split_labels(cli_text(args, "labels"), &labels, names, &o.n_labels, err));
+    FINCH_GO(done, st, cli_model_folder(cli_text(args, "model"), &folder, err));
+    FINCH_GO(done, st, read_inputs(args, &in, err));
+    o.labels = names;
+    o.model = folder.at;
+    st = train(args, &in, &o, err);
+done:
+    inputs_free(&in);
+    str_free(&folder);
+    mem_free(labels);
+    return st;
+}
+
+const cli_command cli_command_train = {
+    .name = "train",
+    .group = CLI_GROUP_MAKE,
+    .summary = "fine-tune a classifier on labelled texts",
+    .about = "Fine-tunes a BERT or MPNet with AdamW, on packed batches without padding. Twice an epoch the validation rows "
+             "are measured; the "
+             "best weights are kept, a temperature is fitted on the validation rows, and the model's card (finch.json) "
+             "tells data, options and metrics.\n"
+             "Training stops early when nothing gets better: --stop is a rule of clauses between commas, each a metric or "
+             "several (joined by or, "
+             "and) with \"better\", \"better by X\" or \"not X% worse\" than the best so far. An evaluation is progress "
+             "where all clauses hold; after "
+             "--patience evaluations without progress training stops and says why. Metrics: accuracy, macro_f1, "
+             "weighted_f1, macro_precision, "
+             "macro_recall, kappa, mcc, roc_auc, log_loss, ece.\n"
+             "Until all is done the run lives in FOLDER.training. Ctrl-C writes a checkpoint there; after that, or a crash "
+             "at any moment, the same "
+             "command with --resume goes on and ends in the same weights bit for bit.",
+    .example =
+        "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model\n"
+        "finch train --model build/domain --train five.csv --coarse-train three.csv --valid valid.csv --output my-model \\\n"
+        "    --class-weights sqrt --average 3 --stop \"macro_f1 or mcc better by 0.001, log_loss not 5% worse\"\n"
+        "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model --resume",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,134 @@
+#include "cli/train_input.h"
+
+#include "base/file.h"
+#include "data/files.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SHA256_BYTES = 32, READ_BYTES = 1 << 20 };
+
+typedef struct digest_text {
+    char hex[2 * SHA256_BYTES + 1];
+} digest_text;
+
+static finch_status digest(EVP_MD_CTX *context, bytes content, digest_text *out, finch_error *err)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    bool good = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
+    for (size_t at = 0; good && at < content.size; at += READ_BYTES) {
+        size_t left = content.size - at;
+        good = EVP_DigestUpdate(context, content.at + at, left < READ_BYTES ? left : READ_BYTES) == 1;
+    }
+    if (!good || EVP_DigestFinal_ex(context, hash, &size) != 1 || size != SHA256_BYTES)
+        return finch_fail(err, FINCH_E_FAILED, "SHA-256 could not be computed");
+    for (size_t i = 0; i < SHA256_BYTES; i++) snprintf(out->hex + 2 * i, 3, "%02x", hash[i]);
+    return FINCH_OK;
+}
+
+static finch_status file_sha256(const char *path, digest_text *out, finch_error *err)
+{
+    file_map map;
+    FINCH_TRY(file_map_open(path, &map, err));
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    finch_status st = digest(context, map.content, out, err);
+    EVP_MD_CTX_free(context);
+    file_map_close(&map);
+    return st;
+}
+
+static finch_status grow(train_input *input, finch_error *err)
+{
+    if (input->n < input->capacity) return FINCH_OK;
+    size_t capacity = input->capacity == 0 ? 8 : 2 * input->capacity;
+    FINCH_TRY(mem_grow((void **)&input->tables, input->n * sizeof *input->tables, capacity, sizeof *input->tables, err));
+    FINCH_TRY(mem_grow((void **)&input->columns, input->n * sizeof *input->columns, capacity, sizeof *input->columns, err));
+    input->capacity = capacity;
+    return FINCH_OK;
+}
+
+/* The rows as the arrays that examples_table wants. t->texts and the others are allocated here and freed by the input. */
+static finch_status copy_rows(const data_columns *columns, bool labels, examples_table *t, finch_error *err)
+{
+    finch_text *texts, *cells = NULL;
+    uint64_t *row;
+    size_t n = data_columns_rows(columns);
+    FINCH_TRY(MEM_NEW(&texts, n, err));
+    t->texts = texts;
+    FINCH_TRY(MEM_NEW(&row, n, err));
+    t->row = row;
+    if (labels) FINCH_TRY(MEM_NEW(&cells, n, err));
+    t->labels = cells;
+    t->n = n;
+    for (size_t i = 0; i < n; i++) {
+        texts[i] = data_columns_text(columns, 0, i);
+        row[i] = data_columns_row_number(columns, i);
+        if (labels) cells[i] = data_columns_text(columns, 1, i);
+    }
+    return FINCH_OK;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static finch_status add_file_entry(train_input *input, const char *path, const data_columns *columns, finch_error *err)
+{
+    digest_text sha256;
+    FINCH_TRY(file_sha256(path, &sha256, err));
+    if (input->files == NULL) input->files = json_array();
+    json_t *entry = json_pack("{s:s,s:s,s:I,s:I}", "file", base_name(path), "sha256", sha256.hex, "rows",
+                              (json_int_t)data_columns_rows(columns), "rejected",
+                              (json_int_t)data_columns_rejected(columns));
+    return json_array_append_new(input->files, entry) == 0
+               ? FINCH_OK
+               : finch_fail(err, FINCH_E_MEMORY, "out of memory for the list of files");
+}
+
+static finch_status read_file(train_input *input, const char *path, const examples_table *like, const char *const *names,
+                              size_t n_names, finch_error *err)
+{
+    data_source source = {.inputs = &path, .n_inputs = 1};
+    char *name;
+    FINCH_TRY(grow(input, err));
+    FINCH_TRY(mem_text(path, strlen(path), &name, err));
+    examples_table *t = &input->tables[input->n];
+    data_columns **columns = &input->columns[input->n++];
+    *t = (examples_table){.name = name, .coarse = like->coarse, .weight = like->weight};
+    *columns = NULL;
+    FINCH_TRY(data_columns_read(&source, names, NULL, n_names, columns, err));
+    FINCH_TRY(copy_rows(*columns, n_names > 1, t, err));
+    return add_file_entry(input, path, *columns, err);
+}
+
+finch_status train_input_read(train_input *input, const char *const *patterns, size_t n_patterns, const char *text_column,
+                              const char *label_column, bool coarse, double weight, finch_error *err)
+{
+    const char *names[2] = {text_column, label_column};
+    examples_table like = {.coarse = coarse, .weight = weight};
+    data_names paths = {0};
+    finch_status st = data_paths_expand(patterns, n_patterns, &paths, err);
+    for (size_t i = 0; st == FINCH_OK && i < paths.n; i++)
+        st = read_file(input, paths.at[i], &like, names, label_column != NULL ? 2 : 1, err);
+    data_names_free(&paths);
+    return st;
+}
+
+void train_input_free(train_input *input)
+{
+    for (size_t i = 0; i < input->n; i++) {
+        mem_free((void *)(uintptr_t)input->tables[i].name);
+        mem_free((void *)(uintptr_t)input->tables[i].texts);
+        mem_free((void *)(uintptr_t)input->tables[i].labels);
+        mem_free((void *)(uintptr_t)input->tables[i].row);
+        data_columns_free(input->columns[i]);
+    }
+    mem_free(input->tables);
+    mem_free(input->columns);
+    json_decref(input->files);
+    *input = (train_input){0};
+}

@@ -1,0 +1,54 @@
+#include "cli/train_options.h"
+
+loop_options train_options_loop(const cli_args *args)
+{
+    static const schedule_kind schedules[] = {SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT};
+    adamw_options optimiser = ADAMW_OPTIONS_DEFAULT;
+    optimiser.weight_decay = cli_real(args, "weight-decay");
+    optimiser.max_grad_norm = cli_real(args, "clip");
+    return (loop_options){
+        .seed = cli_size(args, "seed"),
+        .epochs = cli_size(args, "epochs"),
+        .batch = cli_size(args, "batch"),
+        .accumulate = cli_size(args, "accumulate"),
+        .max_steps = cli_size(args, "max-steps"),
+        .eval_every = cli_size(args, "eval-every"),
+        .checkpoint_every = cli_size(args, "checkpoint-every"),
+        .log_every = cli_size(args, "log-every"),
+        .sequential = cli_choice(args, "order") == 1,
+        .schedule = schedules[cli_choice(args, "schedule")],
+        .learning_rate = cli_real(args, "learning-rate"),
+        .warmup_ratio = cli_real(args, "warmup"),
+        .adamw = optimiser,
+        .average = cli_size(args, "average"),
+        .ema = cli_real(args, "ema"),
+    };
+}
+
+double train_options_dropout(const cli_args *args) { return cli_given(args, "dropout") ? cli_real(args, "dropout") : -1.0; }
+
+void train_say(void *context, const char *line) { cli_say(context, "%s\n", line); }
+
+static void begin(train_bar *bar) { cli_bar_begin(&bar->bar, bar->args, "training", "texts"); }
+
+void train_bar_begin(train_bar *bar, const cli_args *args)
+{
+    *bar = (train_bar){.args = args};
+    begin(bar);
+}
+
+static bool report(void *context, uint64_t done, uint64_t total, const char *note)
+{
+    train_bar *bar = context;
+    if (done < bar->last_done) {
+        cli_bar_end(&bar->bar);
+        begin(bar);
+    }
+    bar->last_done = done;
+    progress inner = cli_bar_progress(&bar->bar);
+    return progress_report(&inner, done, total, note);
+}
+
+progress train_bar_progress(train_bar *bar) { return (progress){report, bar}; }
+
+void train_bar_end(train_bar *bar) { cli_bar_end(&bar->bar); }
