@@ -66,44 +66,88 @@ static finch_status add_rule(str *sql, narrow type, const char *column, finch_er
     return str_add_format(sql, err, " IS NOT NULL) THEN %d", (int)type);
 }
 
-static finch_status add_survey(str *sql, const data_reader *r, const char *from, finch_error *err)
+/* Sets of types, as bits. */
+typedef unsigned narrow_set;
+enum { NARROW_ALL = (1u << NARROW_COUNT) - 2 }; /* text needs no rule */
+
+/* The first rule of the column's set that every value keeps; 0 where none does; -1 where all values are null. */
+static finch_status add_survey(str *sql, const data_reader *r, const narrow_set *sets, const char *from, finch_error *err)
 {
     FINCH_TRY(str_add_text(sql, "SELECT ", err));
     for (size_t i = 0; i < r->columns.n; i++) {
-        FINCH_TRY(str_add_text(sql, i > 0 ? ", CAST(CASE" : "CAST(CASE", err));
-        for (int type = NARROW_INTEGER; type < NARROW_COUNT; type++) FINCH_TRY(add_rule(sql, (narrow)type, r->columns.at[i], err));
+        FINCH_TRY(str_add_text(sql, i > 0 ? ", " : "", err));
+        if (sets[i] == 0) {
+            FINCH_TRY(str_add_text(sql, "CAST(0 AS BIGINT)", err));
+            continue;
+        }
+        FINCH_TRY(str_add_text(sql, "CAST(CASE WHEN count(", err));
+        FINCH_TRY(data_sql_name(sql, r->columns.at[i], err));
+        FINCH_TRY(str_add_text(sql, ") = 0 THEN -1", err));
+        for (int type = NARROW_INTEGER; type < NARROW_COUNT; type++)
+            if ((sets[i] >> type & 1) != 0) FINCH_TRY(add_rule(sql, (narrow)type, r->columns.at[i], err));
         FINCH_TRY(str_add_text(sql, " ELSE 0 END AS BIGINT)", err));
     }
     return str_add_format(sql, err, " FROM %s", from);
 }
 
-/* The type of each column of one group, into types[columns]. */
-static finch_status survey_types(data_database *db, const data_reader *r, const char *from, narrow *types, finch_error *err)
+static finch_status ask_survey(data_database *db, const data_reader *r, const narrow_set *sets, const char *from, int64_t *types,
+                               finch_error *err)
 {
     str sql = {0};
     duckdb_result result;
-    finch_status st = add_survey(&sql, r, from, err);
+    finch_status st = add_survey(&sql, r, sets, from, err);
     if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
     str_free(&sql);
     if (st != FINCH_OK) return st;
     data_cursor cursor = {.result = &result};
     bool any = data_cursor_step(&cursor);
-    for (size_t i = 0; i < r->columns.n; i++) {
-        int64_t type = 0;
-        types[i] = any && data_cursor_integer(&cursor, i, &type) && type > 0 && type < NARROW_COUNT ? (narrow)type : NARROW_TEXT;
-    }
+    for (size_t i = 0; i < r->columns.n; i++)
+        if (!any || !data_cursor_integer(&cursor, i, &types[i]) || types[i] >= NARROW_COUNT) types[i] = NARROW_TEXT;
     data_cursor_close(&cursor);
     duckdb_destroy_result(&result);
     return FINCH_OK;
 }
 
+/* What the whole column has to be asked about, by what its first rows are. */
+static narrow_set narrow_after(int64_t first)
+{
+    if (first < 0) return NARROW_ALL;
+    if (first == NARROW_INTEGER) return 1u << NARROW_INTEGER | 1u << NARROW_REAL;
+    return first == NARROW_TEXT ? 0 : 1u << first;
+}
+
+/* The type of each column of one group, into types[columns]. The first rows rule most types out, so that the pass over
+ * all rows is about few. */
+static finch_status survey_types(data_database *db, const data_reader *r, const char *from, const char *text_column, narrow *types,
+                                 finch_error *err)
+{
+    int64_t *found = NULL;
+    narrow_set *sets = NULL;
+    str first = {0};
+    finch_status st;
+    FINCH_GO(done, st, MEM_NEW(&found, r->columns.n, err));
+    FINCH_GO(done, st, MEM_NEW(&sets, r->columns.n, err));
+    for (size_t i = 0; i < r->columns.n; i++)
+        sets[i] = text_column != NULL && strcmp(r->columns.at[i], text_column) == 0 ? 0 : NARROW_ALL;
+    FINCH_GO(done, st, str_add_format(&first, err, "(FROM %s LIMIT 2000)", from));
+    FINCH_GO(done, st, ask_survey(db, r, sets, first.at, found, err));
+    for (size_t i = 0; i < r->columns.n; i++) sets[i] &= narrow_after(found[i]);
+    FINCH_GO(done, st, ask_survey(db, r, sets, from, found, err));
+    for (size_t i = 0; i < r->columns.n; i++) types[i] = found[i] > 0 ? (narrow)found[i] : NARROW_TEXT;
+done:
+    mem_free(found);
+    mem_free(sets);
+    str_free(&first);
+    return st;
+}
+
 /* ---- the query ---- */
 
-static finch_status add_cast_columns(str *sql, const data_reader *r, const narrow *types, const char *text_column, finch_error *err)
+static finch_status add_cast_columns(str *sql, const data_reader *r, const narrow *types, finch_error *err)
 {
     for (size_t i = 0; i < r->columns.n; i++) {
         const char *name = r->columns.at[i];
-        bool text = types[i] == NARROW_TEXT || (text_column != NULL && strcmp(name, text_column) == 0);
+        bool text = types[i] == NARROW_TEXT;
         FINCH_TRY(str_add_text(sql, i > 0 ? ", " : "", err));
         if (!text) FINCH_TRY(str_add_text(sql, "CAST(", err));
         FINCH_TRY(data_sql_name(sql, name, err));
@@ -123,9 +167,9 @@ static finch_status add_group(data_database *db, data_relation *r, size_t begin,
     finch_status st;
     FINCH_GO(done, st, data_reader_sql(first, end - begin, &from, err));
     FINCH_GO(done, st, MEM_NEW(&types, first->columns.n, err));
-    if (csv && options->typed) FINCH_GO(done, st, survey_types(db, first, from.at, types, err));
+    if (csv && options->typed) FINCH_GO(done, st, survey_types(db, first, from.at, options->text_column, types, err));
     FINCH_GO(done, st, str_add_text(&r->sql, r->sql.size > 0 ? " UNION ALL BY NAME SELECT " : "SELECT ", err));
-    if (csv) FINCH_GO(done, st, add_cast_columns(&r->sql, first, types, options->text_column, err));
+    if (csv) FINCH_GO(done, st, add_cast_columns(&r->sql, first, types, err));
     else FINCH_GO(done, st, str_add_text(&r->sql, "*", err));
     FINCH_GO(done, st, str_add_format(&r->sql, err, " FROM %s", from.at));
 done:

@@ -123,13 +123,13 @@ class Formats(Folder):
         self.assertEqual(out.schema.field("score").type, pa.float32())
 
     def test_csv_to_parquet_finds_types_that_hold_for_every_row(self):
-        late = "\n".join(f"{i},x,{i},1.5,2020-01-0{i % 9 + 1},2020-01-01 00:00:0{i % 9},true,007,12345678901234567890" for i in range(30000))
-        path = self.write("a.csv", f"id,body,late,real,day,time,flag,zeros,long\n{late}\n30000,y,n/a,,,,,1,2\n")
+        late = "\n".join(f"{i},x,{i},1.5,2020-01-0{i % 9 + 1},2020-01-01 00:00:0{i % 9},true,007,12345678901234567890,,{'' if i < 9000 else i}" for i in range(30000))
+        path = self.write("a.csv", f"id,body,late,real,day,time,flag,zeros,long,none,sparse\n{late}\n30000,y,n/a,7,,,,1,2,,3\n")
         self.scored(path, output="out.parquet")
         schema = {f.name: str(f.type) for f in pq.read_schema(self.path("out.parquet"))}
-        self.assertEqual({k: schema[k] for k in ("id", "body", "late", "real", "day", "time", "flag", "zeros", "long")}, {
+        self.assertEqual({k: schema[k] for k in ("id", "body", "late", "real", "day", "time", "flag", "zeros", "long", "none", "sparse")}, {
             "id": "int64", "body": "string", "late": "string", "real": "double", "day": "date32[day]",
-            "time": "timestamp[us]", "flag": "bool", "zeros": "string", "long": "string"})
+            "time": "timestamp[us]", "flag": "bool", "zeros": "string", "long": "string", "none": "string", "sparse": "int64"})
 
     def test_jsonl_in_and_out(self):
         lines = [{"id": 2**63 + 5, "body": "up", "who": {"name": "a", "tags": ["x"]}}, {"id": 1, "body": None}, {"id": 3, "body": "caf\u00e9 \U0001F680\nline", "extra": True}]
