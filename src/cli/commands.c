@@ -13,6 +13,7 @@
     X(completion) \
     X(man) \
     X(score) \
+    X(data) \
     X(eval) \
     X(quantize) \
     X(train) \
