@@ -2,15 +2,17 @@
 
 #include <immintrin.h>
 
+#define BEGIN(i) __m512 sum##i = _mm512_setzero_ps();
+#define STEP(i)                             \
+    sum##i = _mm512_fmadd_ps(a, b, sum##i); \
+    PEAK_HIDE(sum##i);
+
 double peak_f32_avx512(size_t n_rounds)
 {
-    __m512 sum[PEAK_CHAINS], a = _mm512_set1_ps(1.0f), b = _mm512_set1_ps(0.5f);
-    for (int i = 0; i < PEAK_CHAINS; i++) sum[i] = _mm512_setzero_ps();
+    __m512 a = _mm512_set1_ps(1.0f), b = _mm512_set1_ps(0.5f);
+    PEAK_EACH(BEGIN)
     for (size_t round = 0; round < n_rounds; round++) {
-        for (int i = 0; i < PEAK_CHAINS; i++) {
-            sum[i] = _mm512_fmadd_ps(a, b, sum[i]);
-            PEAK_HIDE(sum[i]);
-        }
+        PEAK_EACH(STEP)
     }
     return 2.0 * 16 * PEAK_CHAINS;
 }
