@@ -71,10 +71,10 @@ static finch_status grads_make(trainable *t, const step_pass *p, const layer_pas
     size_t hidden = t->config.hidden_size, n_texts = p->batch->n_texts;
     *g = (qkv_grads){0};
     if (l->selected) {
-        FINCH_TRY(plan_matrix(t, p->n_tokens * 2 * hidden, false, &g->k, err));
-        FINCH_TRY(plan_matrix(t, l->n_rows * hidden, false, &g->q, err));
+        FINCH_TRY(plan_matrix(t, p->n_tokens, 2 * hidden, false, &g->k, err));
+        FINCH_TRY(plan_matrix(t, l->n_rows, hidden, false, &g->q, err));
     } else {
-        FINCH_TRY(plan_matrix(t, p->n_tokens * 3 * hidden, false, &g->q, err));
+        FINCH_TRY(plan_matrix(t, p->n_tokens, 3 * hidden, false, &g->q, err));
         g->k = matrix_at(g->q, hidden);
     }
     g->v = matrix_at(g->k, hidden);
@@ -113,7 +113,7 @@ static void attend_back(const trainable *t, const step_pass *p, const layer_pass
 static finch_status project_back(trainable *t, const step_pass *p, const layer_pass *l, encoder_layer *w, const qkv_grads *g, float *ds,
                                  float **dx, finch_error *err)
 {
-    size_t hidden = t->config.hidden_size, n = p->n_tokens;
+    size_t hidden = t->config.hidden_size, n = p->room;
     add_partials(t, g->bias_partials, p->batch->n_texts, 3 * hidden, 3 * hidden, w->qkv.db);
     if (p->relative_grad != NULL) {
         size_t items = t->config.n_heads * (2 * p->longest - 1);
@@ -125,9 +125,9 @@ static finch_status project_back(trainable *t, const step_pass *p, const layer_p
         return step_product(t, false, false, n, hidden, 3 * hidden, g->q, 3 * hidden, dense_weight(&w->qkv, 0), hidden, 1.0f, ds, hidden,
                             err);
     }
-    FINCH_TRY(backward_weight(t, &w->qkv, 0, hidden, l->n_rows, g->q, hidden, l->x_rows, err));
+    FINCH_TRY(backward_weight(t, &w->qkv, 0, hidden, l->room, g->q, hidden, l->x_rows, err));
     FINCH_TRY(backward_weight(t, &w->qkv, hidden, 2 * hidden, n, g->k, 2 * hidden, l->x, err));
-    FINCH_TRY(step_product(t, false, false, l->n_rows, hidden, hidden, g->q, hidden, dense_weight(&w->qkv, 0), hidden, 1.0f, ds, hidden,
+    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, g->q, hidden, dense_weight(&w->qkv, 0), hidden, 1.0f, ds, hidden,
                            err));
     FINCH_TRY(step_product(t, false, false, n, hidden, 2 * hidden, g->k, 2 * hidden, dense_weight(&w->qkv, hidden), hidden, 0.0f, *dx,
                            hidden, err));
@@ -141,10 +141,10 @@ static finch_status project_back(trainable *t, const step_pass *p, const layer_p
 /* ---- a layer --------------------------------------------------------------------------------------------------- */
 
 /* The gradient of a product's output: ds itself, or ds through dropout and in the type of the products. */
-static finch_status masked_make(trainable *t, const uint16_t *keep, float *ds, size_t n_items, matrix *out, finch_error *err)
+static finch_status masked_make(trainable *t, const uint16_t *keep, float *ds, size_t n_rows, matrix *out, finch_error *err)
 {
     *out = (matrix){ds, NULL};
-    return keep == NULL && !t->bf16 ? FINCH_OK : plan_matrix(t, n_items, false, out, err);
+    return keep == NULL && !t->bf16 ? FINCH_OK : plan_matrix(t, n_rows, t->config.hidden_size, false, out, err);
 }
 
 static train_norm_back norm_args(const trainable *t, float *dy, const float *s, const float *stats, const scale_shift *norm,
@@ -161,18 +161,18 @@ static finch_status feed_forward_back(trainable *t, const layer_pass *l, encoder
     size_t hidden = t->config.hidden_size, inner = t->config.intermediate_size, rows = l->n_rows;
     matrix masked, dh16;
     float *dh;
-    FINCH_TRY(masked_make(t, l->keep2, dy, rows * hidden, &masked, err));
-    FINCH_TRY(ARENA_NEW(&t->scratch, &dh, rows * inner, err));
+    FINCH_TRY(masked_make(t, l->keep2, dy, rows, &masked, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &dh, l->room * inner, err));
     dh16 = (matrix){dh, NULL};
-    if (t->bf16) FINCH_TRY(plan_matrix(t, rows * inner, false, &dh16, err));
+    if (t->bf16) FINCH_TRY(plan_matrix(t, rows, inner, false, &dh16, err));
     train_norm_back norm = norm_args(t, dy, l->sum2, l->stats2, &w->norm2, l->keep2, masked);
     FINCH_TRY(backward_norm(t, &norm, rows, &w->norm2, w->down.db, err));
-    FINCH_TRY(backward_weight(t, &w->down, 0, hidden, rows, masked, hidden, l->h, err));
-    FINCH_TRY(step_product(t, false, false, rows, inner, hidden, masked, hidden, dense_weight(&w->down, 0), inner, 0.0f, dh, inner, err));
+    FINCH_TRY(backward_weight(t, &w->down, 0, hidden, l->room, masked, hidden, l->h, err));
+    FINCH_TRY(step_product(t, false, false, l->room, inner, hidden, masked, hidden, dense_weight(&w->down, 0), inner, 0.0f, dh, inner, err));
     train_activate_back up = {.width = inner, .dh = dh, .slope = l->slope, .dx = dh16.f, .dx16 = dh16.h};
     FINCH_TRY(backward_activate(t, &up, rows, w->up.db, err));
-    FINCH_TRY(backward_weight(t, &w->up, 0, inner, rows, dh16, inner, l->y1, err));
-    return step_product(t, false, false, rows, hidden, inner, dh16, inner, dense_weight(&w->up, 0), hidden, 1.0f, dy, hidden, err);
+    FINCH_TRY(backward_weight(t, &w->up, 0, inner, l->room, dh16, inner, l->y1, err));
+    return step_product(t, false, false, l->room, hidden, inner, dh16, inner, dense_weight(&w->up, 0), hidden, 1.0f, dy, hidden, err);
 }
 
 /* dy, the gradient of y1, becomes *dx, that of the layer's input. */
@@ -183,13 +183,13 @@ static finch_status attention_half_back(trainable *t, const step_pass *p, const 
     matrix masked;
     float *dcontext;
     qkv_grads g;
-    FINCH_TRY(masked_make(t, l->keep1, dy, rows * hidden, &masked, err));
-    FINCH_TRY(ARENA_NEW(&t->scratch, &dcontext, rows * hidden, err));
+    FINCH_TRY(masked_make(t, l->keep1, dy, rows, &masked, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &dcontext, l->room * hidden, err));
     FINCH_TRY(grads_make(t, p, l, &g, err));
     train_norm_back norm = norm_args(t, dy, l->sum1, l->stats1, &w->norm1, l->keep1, masked);
     FINCH_TRY(backward_norm(t, &norm, rows, &w->norm1, w->out.db, err));
-    FINCH_TRY(backward_weight(t, &w->out, 0, hidden, rows, masked, hidden, l->context, err));
-    FINCH_TRY(step_product(t, false, false, rows, hidden, hidden, masked, hidden, dense_weight(&w->out, 0), hidden, 0.0f, dcontext, hidden,
+    FINCH_TRY(backward_weight(t, &w->out, 0, hidden, l->room, masked, hidden, l->context, err));
+    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, masked, hidden, dense_weight(&w->out, 0), hidden, 0.0f, dcontext, hidden,
                            err));
     attend_back(t, p, l, w, dcontext, &g);
     return project_back(t, p, l, w, &g, dy, dx, err);
@@ -254,7 +254,7 @@ static void relative_back(trainable *t, const step_pass *p)
 finch_status backward_run(trainable *t, step_pass *p, float *dy, finch_error *err)
 {
     float *grad = dy, *dx;
-    FINCH_TRY(ARENA_NEW(&t->scratch, &dx, p->n_tokens * t->config.hidden_size, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &dx, p->room * t->config.hidden_size, err));
     for (size_t i = t->config.n_layers; i-- > 0;) {
         arena_place mark = arena_mark(&t->scratch);
         FINCH_TRY(feed_forward_back(t, &p->layers[i], &t->layers[i], grad, err));

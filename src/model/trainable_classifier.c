@@ -158,7 +158,7 @@ finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets
     float *dlogits, *dy;
     FINCH_TRY(classifier_forward(t, p, y, &c, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &dlogits, n * labels, err));
-    FINCH_TRY(ARENA_NEW(&t->scratch, &dy, n * t->config.hidden_size, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &dy, plan_room(t, n) * t->config.hidden_size, err));
     for (size_t i = 0; i < n; i++) *loss_sum += text_loss(c.logits + i * labels, labels, targets, i, scale, dlogits + i * labels);
     FINCH_TRY(classifier_backward(t, p, &c, dlogits, dy, err));
     return backward_run(t, p, dy, err);

@@ -134,12 +134,12 @@ static finch_status project(const trainable *t, const step_pass *p, layer_pass *
 {
     size_t hidden = t->config.hidden_size;
     if (!l->selected)
-        return step_product(t, false, true, p->n_tokens, 3 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f,
+        return step_product(t, false, true, p->room, 3 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f,
                             l->q, l->ldq, err);
     gather_rows(t, p, l);
-    FINCH_TRY(step_product(t, false, true, p->n_tokens, 2 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, hidden), hidden, 0.0f,
+    FINCH_TRY(step_product(t, false, true, p->room, 2 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, hidden), hidden, 0.0f,
                            l->k, l->ldk, err));
-    return step_product(t, false, true, l->n_rows, hidden, hidden, l->x_rows, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f, l->q,
+    return step_product(t, false, true, l->room, hidden, hidden, l->x_rows, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f, l->q,
                         l->ldq, err);
 }
 
@@ -150,17 +150,17 @@ static finch_status layer_forward(const trainable *t, const step_pass *p, layer_
     float keep_scale = plan_keep_scale(t->hidden_dropout);
     FINCH_TRY(project(t, p, l, w, err));
     attend(t, p, l, w);
-    FINCH_TRY(step_product(t, false, true, rows, hidden, hidden, l->context, hidden, dense_weight(&w->out, 0), hidden, 0.0f, l->sum1,
+    FINCH_TRY(step_product(t, false, true, l->room, hidden, hidden, l->context, hidden, dense_weight(&w->out, 0), hidden, 0.0f, l->sum1,
                            hidden, err));
     train_norm norm1 = {.width = hidden, .x = l->sum1, .bias = w->out.b, .keep = l->keep1, .keep_scale = keep_scale,
                         .residual = l->x_rows.f, .gain = w->norm1.gain, .shift = w->norm1.shift, .eps = c->layer_norm_eps,
                         .stats = l->stats1, .out_scale = 1.0f, .out = l->y1.f, .out16 = l->y1.h};
     forward_norm(t, &norm1, rows);
-    FINCH_TRY(step_product(t, false, true, rows, inner, hidden, l->y1, hidden, dense_weight(&w->up, 0), hidden, 0.0f, l->slope, inner,
+    FINCH_TRY(step_product(t, false, true, l->room, inner, hidden, l->y1, hidden, dense_weight(&w->up, 0), hidden, 0.0f, l->slope, inner,
                            err));
     train_activate up = {.width = inner, .kind = trainable_activation(t), .x = l->slope, .bias = w->up.b, .h = l->h.f, .h16 = l->h.h};
     forward_activate(t, &up, rows);
-    FINCH_TRY(step_product(t, false, true, rows, hidden, inner, l->h, inner, dense_weight(&w->down, 0), inner, 0.0f, l->sum2, hidden,
+    FINCH_TRY(step_product(t, false, true, l->room, hidden, inner, l->h, inner, dense_weight(&w->down, 0), inner, 0.0f, l->sum2, hidden,
                            err));
     train_norm norm2 = {.width = hidden, .x = l->sum2, .bias = w->down.b, .keep = l->keep2, .keep_scale = keep_scale,
                         .residual = l->y1.f, .gain = w->norm2.gain, .shift = w->norm2.shift, .eps = c->layer_norm_eps,

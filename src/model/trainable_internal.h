@@ -101,7 +101,7 @@ typedef struct matrix {
 
 /* What the forward pass of a layer leaves for its backward pass. n_rows is n_tokens, in the last layer n_selected. */
 typedef struct layer_pass {
-    size_t n_rows;
+    size_t n_rows, room; /* room: rows of its products, plan_room(n_rows) */
     bool selected;
     matrix x;      /* [n_tokens, hidden] */
     matrix x_rows; /* the rows of x that go on: x itself, or gathered */
@@ -125,6 +125,7 @@ typedef struct step_pass {
     bool training;
     uint64_t step;
     size_t n_tokens, n_selected;
+    size_t room; /* of n_tokens */
     size_t longest;
     uint32_t *selected;       /* [n_selected] token indices, rising: the rows that leave the last layer */
     uint32_t *selected_first; /* [n_texts + 1] where a text's begin */
@@ -151,8 +152,12 @@ finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, s
                           uint16_t **out, finch_error *err);
 /* 1 / the kept share, of the probability as it is drawn (in 1 / 65536). */
 float plan_keep_scale(float probability);
-/* f or h of n_items as the mode needs it as a product's input; both where also_f32. */
-finch_status plan_matrix(trainable *t, size_t n_items, bool also_f32, matrix *out, finch_error *err);
+/* Rows that a product over n_rows works on. bf16 products are made once a shape, and batches have any number of tokens:
+ * rounded up, few shapes are met. What the products write past n_rows is never read, so outputs need memory for it only. */
+size_t plan_room(const trainable *t, size_t n_rows);
+/* f or h of [plan_room(n_rows), n_cols] as the mode needs it as a product's input; both where also_f32. The rows of h
+ * past n_rows are 0, so that they add nothing to a sum over rows. */
+finch_status plan_matrix(trainable *t, size_t n_rows, size_t n_cols, bool also_f32, matrix *out, finch_error *err);
 
 /* c = op(a) op(b) + beta c in the trainable's mode. */
 finch_status step_product(const trainable *t, bool trans_a, bool trans_b, size_t m, size_t n, size_t k, matrix a, size_t lda,

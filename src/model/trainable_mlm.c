@@ -21,8 +21,8 @@ static finch_status mlm_forward(trainable *t, const step_pass *p, const float *y
     FINCH_TRY(ARENA_NEW(&t->scratch, &m->slope, n * hidden, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &m->sum, n * hidden, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &m->stats, n * 2, err));
-    FINCH_TRY(ARENA_NEW(&t->scratch, &m->du, n * hidden, err));
-    FINCH_TRY(plan_matrix(t, n * hidden, false, &m->u, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &m->du, plan_room(t, n) * hidden, err));
+    FINCH_TRY(plan_matrix(t, n, hidden, false, &m->u, err));
     FINCH_TRY(gemm_f32(false, true, n, hidden, hidden, y, hidden, t->hidden_head.w, hidden, 0.0f, m->slope, hidden, err));
     train_activate act = {.width = hidden, .kind = trainable_activation(t), .x = m->slope, .bias = t->hidden_head.b, .h = m->sum};
     forward_activate(t, &act, n);
@@ -64,16 +64,16 @@ static finch_status vocab_step(trainable *t, const mlm_pass *m, const int32_t *t
                                double *loss_sum, size_t *n_correct, finch_error *err)
 {
     size_t vocab = t->config.vocab_size, hidden = t->config.hidden_size;
-    size_t most = n_rows < MLM_ROWS ? n_rows : MLM_ROWS;
+    size_t most = plan_room(t, n_rows < MLM_ROWS ? n_rows : MLM_ROWS);
     matrix logits = {NULL, NULL};
     double losses[MLM_ROWS];
     bool hits[MLM_ROWS];
     FINCH_TRY(ARENA_NEW(&t->scratch, &logits.f, most * vocab, err));
     if (t->bf16 && backward) FINCH_TRY(ARENA_NEW(&t->scratch, &logits.h, most * vocab, err));
     for (size_t first = 0; first < n_rows; first += MLM_ROWS) {
-        size_t n = n_rows - first < MLM_ROWS ? n_rows - first : MLM_ROWS;
+        size_t n = n_rows - first < MLM_ROWS ? n_rows - first : MLM_ROWS, room = plan_room(t, n);
         matrix u = rows_from(m->u, first * hidden);
-        FINCH_TRY(step_product(t, false, true, n, vocab, hidden, u, hidden, dense_weight(&t->output_head, 0), hidden, 0.0f, logits.f, vocab,
+        FINCH_TRY(step_product(t, false, true, room, vocab, hidden, u, hidden, dense_weight(&t->output_head, 0), hidden, 0.0f, logits.f, vocab,
                                err));
         vocab_rows(t, logits, target_ids + first, n, scale, backward, losses, hits);
         for (size_t i = 0; i < n; i++) {
@@ -81,10 +81,11 @@ static finch_status vocab_step(trainable *t, const mlm_pass *m, const int32_t *t
             *n_correct += hits[i] ? 1 : 0;
         }
         if (!backward) continue;
+        if (logits.h != NULL) memset(logits.h + n * vocab, 0, (room - n) * vocab * sizeof *logits.h);
         vocab_bias_back(t, logits.f, n);
         float beta = first == 0 ? step_beta(t) : 1.0f;
-        FINCH_TRY(step_product(t, true, false, vocab, hidden, n, logits, vocab, u, hidden, beta, t->output_head.dw, hidden, err));
-        FINCH_TRY(step_product(t, false, false, n, hidden, vocab, logits, vocab, dense_weight(&t->output_head, 0), hidden, 0.0f,
+        FINCH_TRY(step_product(t, true, false, vocab, hidden, room, logits, vocab, u, hidden, beta, t->output_head.dw, hidden, err));
+        FINCH_TRY(step_product(t, false, false, room, hidden, vocab, logits, vocab, dense_weight(&t->output_head, 0), hidden, 0.0f,
                                m->du + first * hidden, hidden, err));
     }
     return FINCH_OK;
@@ -94,7 +95,7 @@ static finch_status mlm_backward(trainable *t, step_pass *p, const float *y, con
 {
     size_t hidden = t->config.hidden_size, n = p->n_selected;
     float *dy;
-    FINCH_TRY(ARENA_NEW(&t->scratch, &dy, n * hidden, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &dy, plan_room(t, n) * hidden, err));
     train_norm_back norm = {.width = hidden, .dy = m->du, .s = m->sum, .stats = m->stats, .gain = t->head_norm.gain, .out_scale = 1.0f,
                             .ds = m->du, .keep_scale = 1.0f};
     FINCH_TRY(backward_norm(t, &norm, n, &t->head_norm, NULL, err));

@@ -12,11 +12,20 @@
 
 static size_t padded(size_t n) { return (n + 15) / 16 * 16; }
 
-finch_status plan_matrix(trainable *t, size_t n_items, bool also_f32, matrix *out, finch_error *err)
+size_t plan_room(const trainable *t, size_t n_rows)
 {
+    size_t step = n_rows <= 64 ? 16 : 64;
+    return t->bf16 ? (n_rows + step - 1) / step * step : n_rows;
+}
+
+finch_status plan_matrix(trainable *t, size_t n_rows, size_t n_cols, bool also_f32, matrix *out, finch_error *err)
+{
+    size_t room = plan_room(t, n_rows);
     *out = (matrix){NULL, NULL};
-    if (t->bf16) FINCH_TRY(ARENA_NEW(&t->scratch, &out->h, n_items, err));
-    if (!t->bf16 || also_f32) FINCH_TRY(ARENA_NEW(&t->scratch, &out->f, n_items, err));
+    if (!t->bf16 || also_f32) FINCH_TRY(ARENA_NEW(&t->scratch, &out->f, room * n_cols, err));
+    if (!t->bf16) return FINCH_OK;
+    FINCH_TRY(ARENA_NEW(&t->scratch, &out->h, room * n_cols, err));
+    memset(out->h + n_rows * n_cols, 0, (room - n_rows) * n_cols * sizeof *out->h);
     return FINCH_OK;
 }
 
@@ -83,18 +92,18 @@ static finch_status plan_layer(trainable *t, step_pass *p, size_t index, finch_e
 {
     layer_pass *l = &p->layers[index];
     arena *a = &t->scratch;
-    size_t hidden = t->config.hidden_size, inner = t->config.intermediate_size, n = p->n_tokens;
+    size_t hidden = t->config.hidden_size, inner = t->config.intermediate_size;
     if (shares_memory(p, t, index)) {
         *l = p->layers[index - 2];
         return FINCH_OK;
     }
     bool selected = index + 1 == t->config.n_layers;
-    size_t rows = selected ? p->n_selected : n;
-    *l = (layer_pass){.n_rows = rows, .selected = selected, .probs_at = selected ? p->probs_at_selected : p->probs_at_full};
-    FINCH_TRY(ARENA_NEW(a, &l->k, (selected ? 2 : 3) * n * hidden, err));
+    size_t rows = selected ? p->n_selected : p->n_tokens, room = plan_room(t, rows);
+    *l = (layer_pass){.n_rows = rows, .room = room, .selected = selected, .probs_at = selected ? p->probs_at_selected : p->probs_at_full};
+    FINCH_TRY(ARENA_NEW(a, &l->k, (selected ? 2 : 3) * p->room * hidden, err));
     if (selected) {
-        FINCH_TRY(ARENA_NEW(a, &l->q, rows * hidden, err));
-        FINCH_TRY(plan_matrix(t, rows * hidden, true, &l->x_rows, err));
+        FINCH_TRY(ARENA_NEW(a, &l->q, room * hidden, err));
+        FINCH_TRY(plan_matrix(t, rows, hidden, true, &l->x_rows, err));
         l->ldq = hidden;
         l->ldk = 2 * hidden;
     } else {
@@ -104,15 +113,15 @@ static finch_status plan_layer(trainable *t, step_pass *p, size_t index, finch_e
     }
     l->v = l->k + hidden;
     FINCH_TRY(ARENA_NEW(a, &l->probs, l->probs_at[p->batch->n_texts], err));
-    FINCH_TRY(plan_matrix(t, rows * hidden, false, &l->context, err));
-    FINCH_TRY(ARENA_NEW(a, &l->sum1, rows * hidden, err));
+    FINCH_TRY(plan_matrix(t, rows, hidden, false, &l->context, err));
+    FINCH_TRY(ARENA_NEW(a, &l->sum1, room * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &l->stats1, rows * 2, err));
-    FINCH_TRY(plan_matrix(t, rows * hidden, true, &l->y1, err));
-    FINCH_TRY(ARENA_NEW(a, &l->slope, rows * inner, err));
-    FINCH_TRY(plan_matrix(t, rows * inner, false, &l->h, err));
-    FINCH_TRY(ARENA_NEW(a, &l->sum2, rows * hidden, err));
+    FINCH_TRY(plan_matrix(t, rows, hidden, true, &l->y1, err));
+    FINCH_TRY(ARENA_NEW(a, &l->slope, room * inner, err));
+    FINCH_TRY(plan_matrix(t, rows, inner, false, &l->h, err));
+    FINCH_TRY(ARENA_NEW(a, &l->sum2, room * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &l->stats2, rows * 2, err));
-    FINCH_TRY(plan_matrix(t, rows * hidden, true, &l->y2, err));
+    FINCH_TRY(plan_matrix(t, rows, hidden, true, &l->y2, err));
     return plan_layer_dropout(t, p, index, l, err);
 }
 
@@ -140,6 +149,7 @@ finch_status plan_make(trainable *t, step_pass *p, finch_error *err)
     const model_batch *b = p->batch;
     size_t hidden = t->config.hidden_size;
     p->n_tokens = b->n_tokens;
+    p->room = plan_room(t, b->n_tokens);
     for (size_t i = 0; i < b->n_texts; i++) {
         size_t length = b->offsets[i + 1] - b->offsets[i];
         if (length > p->longest) p->longest = length;
@@ -149,7 +159,7 @@ finch_status plan_make(trainable *t, step_pass *p, finch_error *err)
     FINCH_TRY(plan_attention_scratch(t, p, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_sum, b->n_tokens * hidden, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_stats, b->n_tokens * 2, err));
-    FINCH_TRY(plan_matrix(t, b->n_tokens * hidden, true, &p->embedded, err));
+    FINCH_TRY(plan_matrix(t, b->n_tokens, hidden, true, &p->embedded, err));
     FINCH_TRY(plan_dropout(t, p, SITE_EMBEDDING, 0, b->n_tokens * (padded(hidden) / 16), t->hidden_dropout, &p->keep_embedding, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->layers, t->config.n_layers, err));
     matrix x = p->embedded;

@@ -76,7 +76,6 @@ static void replay_late(adamw *a, size_t n_late)
         size_t end = (block + 1) * ADAMW_ROWS < n_late ? (block + 1) * ADAMW_ROWS : n_late;
         for (size_t i = block * ADAMW_ROWS; i < end; i++) replay_row(a, &c, a->late[i]);
     }
-    if (n_late > 0) trainable_values_changed(a->t);
 }
 
 static size_t note_late(adamw *a, size_t row, size_t n_late)
