@@ -6,18 +6,18 @@
 
 /* In the order of the overview. A new command: its name here, `const cli_command cli_command_NAME` in src/cli/NAME.c. */
 #define COMMAND_LIST(X) \
+    X(score) \
+    X(train) \
+    X(pretrain) \
+    X(eval) \
+    X(quantize) \
+    X(data) \
     X(tokenize) \
     X(bench) \
     X(doctor) \
     X(help) \
     X(completion) \
-    X(man) \
-    X(score) \
-    X(data) \
-    X(eval) \
-    X(quantize) \
-    X(train) \
-    X(pretrain)
+    X(man)
 
 #define COMMAND_DECLARE(name) extern const cli_command cli_command_##name;
 COMMAND_LIST(COMMAND_DECLARE)
