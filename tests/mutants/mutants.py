@@ -55,4 +55,57 @@ CLI = [
      "cli_test_tokenize"),
 ]
 
-MUTANTS = [Mutant(room, *rest) for room, group in (("base", BASE), ("cli", CLI)) for rest in group]
+TEXT = [
+    ("src/text/encode.c", "an unknown word leaves the pieces found so far", "    e->n = n_before;\n", "", "text_test_wordpiece"),
+    ("src/text/encode.c", "later pieces are looked up as first ones", "root = t->rest_root)", "root = t->word_root)", "text_test_wordpiece"),
+    ("src/text/encode.c", "words of any length are spelt", "if (!word_too_long(t, begin, at)) return at;", "return at;", "text_test_wordpiece"),
+    ("src/text/encode.c", "a punctuation mark begins a word", "else if ((class & CHAR_PUNCT) != 0) at = encode_mark(e, text, at, c);",
+     "else if ((class & CHAR_PUNCT) != 0) at += c.size;", "text_test_wordpiece"),
+    ("src/text/normalize.c", "letters keep their case", "if (!n->t->rules.lower_case) {", "if (1) {", "text_test_wordpiece"),
+]
+
+TENSOR = [
+    ("src/tensor/safetensors.c", "tensors may overlap", "if (at != reached)", "if (at > reached)", "tensor_test_safetensors"),
+    ("src/tensor/safetensors.c", "bytes behind the last tensor pass", "if (used == data.size) return FINCH_OK;", "return FINCH_OK;",
+     "tensor_test_safetensors"),
+    ("src/tensor/tensor.c", "f16 rounds half down", "((bits >> 13) & 1u)) >> 13;", "0u) >> 13;", "tensor_test_tensor"),
+    ("src/tensor/tensor.c", "large f16 numbers are infinite too early", "bits >= 0x47800000u", "bits >= 0x47000000u", "tensor_test_tensor"),
+    ("src/tensor/compressed.c", "int8 weights use half the range", "scale[r] = largest / 127.0f;", "scale[r] = largest / 63.0f;",
+     "tensor_test_compressed"),
+]
+
+MODEL = [
+    ("src/model/trainable_backward.c", "the norm's shift has no gradient",
+     "    add_partials(t, partials + a->width, blocks, ld, a->width, norm->dshift);\n", "", "model_test_trainable_curve"),
+    ("src/model/trainable_backward.c", "the last block of rows is left out", "return (n_rows + TRAINABLE_BLOCK_ROWS - 1) / TRAINABLE_BLOCK_ROWS;",
+     "return n_rows < TRAINABLE_BLOCK_ROWS ? 1 : n_rows / TRAINABLE_BLOCK_ROWS;", "model_test_trainable"),
+    ("src/model/forward.c", "the first token has the second one's place", "c->position_offset + place++;", "c->position_offset + ++place;",
+     "parity_test_logits"),
+]
+
+TRAIN = [
+    ("src/train/stopping.c", "patience lasts one evaluation longer", "state->without_progress >= rule->patience",
+     "state->without_progress > rule->patience", "train_test_stopping"),
+    ("src/train/stopping.c", "a guard never holds anything back", "return n_worse == 0;", "return true;", "train_test_stopping"),
+    ("src/train/stopping.c", "losses count as better where they are higher", "return metrics_higher_is_better(id) ? value - best : best - value;",
+     "return value - best;", "train_test_stopping"),
+    ("src/train/checkpoint.c", "arrays of another type are put back", "t->dtype == wanted->dtype && ", "", "train_test_checkpoint"),
+    ("src/train/metrics.c", "kappa forgets chance", "(right * n - chance) / (n * n - chance)", "right / n", "train_test_metrics"),
+    ("src/train/adamw.c", "the second moment's bias stays", "c.correction = (float)sqrt(1.0 - pow(o->beta2, n));", "c.correction = 1.0f;",
+     "train_test_adamw"),
+    ("src/train/adamw.c", "weights do not decay", "c.decay = (float)(1.0 - learning_rate * o->weight_decay);", "c.decay = 1.0f;",
+     "train_test_adamw"),
+]
+
+DATA = [
+    ("src/data/csv_scan.c", "rows with too few fields pass", "s->n_fields != s->dialect->columns.n || s->record_bytes",
+     "s->record_bytes", "data_test_table"),
+    ("src/data/csv_scan.c", "a quote that never closes passes",
+     "    if (s->at == QUOTED || s->at == ESCAPED)\n        return finch_fail_row", "    if (0)\n        return finch_fail_row", "data_test_table"),
+    ("src/data/csv_scan.c", "line ends inside quotes end the row", "if (newline && !inside) return end_record(s, err);",
+     "if (newline) return end_record(s, err);", "data_test_table"),
+]
+
+MUTANTS = [Mutant(room, *rest) 
+           for room, group in (("base", BASE), ("text", TEXT), ("tensor", TENSOR), ("model", MODEL), ("train", TRAIN), ("data", DATA), ("cli", CLI))
+           for rest in group]
