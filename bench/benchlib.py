@@ -77,10 +77,19 @@ def versions():
     return found
 
 
+def command_line():
+    """As typed, less where the result goes: that is a place on one machine."""
+    words = [pathlib.Path(sys.argv[0]).name] + sys.argv[1:]
+    if "--save" in words:
+        at = words.index("--save")
+        words = words[:at] + words[at + 2:]
+    return " ".join(words)
+
+
 def environment(threads):
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "command": " ".join([pathlib.Path(sys.argv[0]).name] + sys.argv[1:]),
+        "command": command_line(),
         "cpu": cpu_name(),
         "threads": threads,
         "commit": commit(),
