@@ -24,14 +24,7 @@
         {"ema", "DECAY", CLI_REAL, NULL, "evaluate and keep a moving average of the weights, as 0.999", false, 0, 0.999999}, \
         {"order", "shuffled|sequential", CLI_CHOICE, "shuffled", "order of the rows in each epoch", false, 0, 0},            \
         {"seed", "N", CLI_SIZE, "1", "decides order, dropout, and the weights of a new head", false, 0, 9e15},               \
-        {"checkpoint-every",                                                                                                 \
-         "STEPS",                                                                                                            \
-         CLI_SIZE,                                                                                                           \
-         "250",                                                                                                              \
-         "steps between checkpoints; evaluations write one too",                                                             \
-         false,                                                                                                              \
-         1,                                                                                                                  \
-         1e12},                                                                                                              \
+        {"checkpoint-every", "STEPS", CLI_SIZE, "250", "steps between checkpoints (evaluations write one)", false, 1, 1e12}, \
         {"log-every", "STEPS", CLI_SIZE, "20", "steps between lines of metrics.jsonl", false, 1, 1e12},                      \
         {"resume", NULL, CLI_FLAG, NULL, "go on from the checkpoint of an interrupted run, to the same bits", false, 0, 0},  \
     {                                                                                                                        \

@@ -35,7 +35,8 @@ def take_rows(path, n, to):
 def run(command, kill_after=None, sent=signal.SIGKILL):
     """Returns exit code, stderr, and the seconds it ran."""
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # On a busy machine two spinning threads of so small a model would wait for each other.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
     try:
         out, err = process.communicate(timeout=kill_after)
     except subprocess.TimeoutExpired:
