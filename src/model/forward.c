@@ -15,7 +15,7 @@
 #endif
 
 enum {
-    PASS_BLOCK_ROWS = 112,   /* bulk: 8 register tiles; the wide half then stays in the second-level cache */
+    PASS_BLOCK_ROWS = 56,    /* bulk: 4 register tiles; the wide half then stays in the second-level cache */
     PASS_TEAM_ROWS_MAX = 1024
 };
 

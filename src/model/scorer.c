@@ -11,7 +11,7 @@
 #include <omp.h>
 #endif
 
-enum { SCORER_BATCH_TOKENS = 224, SCORER_THREADS_MAX = 1024 };
+enum { SCORER_BATCH_TOKENS = 448, SCORER_THREADS_MAX = 1024 };
 
 /* What one thread owns. */
 typedef struct scorer_worker {

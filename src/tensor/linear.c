@@ -85,27 +85,28 @@ static void pack_bf16(linear *l, size_t row, const float *w, float factor)
     }
 }
 
-static void pack_int8_item(linear *l, size_t row, size_t k, int32_t q)
+/* One row of int8 weights: from q, or where that is NULL from w times inverse. */
+static void pack_int8(linear *l, size_t row, const int8_t *q, const float *w, float inverse, float scale)
 {
     int8_t *panels = l->panels;
-    panels[panel_place(l, row, k)] = (int8_t)q;
-    l->column_sum[row] += q;
-}
-
-static void pack_quantized(linear *l, size_t row, const float *w, float largest, float factor)
-{
-    float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-    l->column_scale[row] = largest / 127.0f * factor;
-    l->column_sum[row] = 0;
-    for (size_t k = 0; k < l->n_in; k++) pack_int8_item(l, row, k, (int32_t)lrintf(w[k] * inverse));
+    int32_t sum = 0;
+    for (size_t k = 0; k < l->n_in; k++) {
+        int8_t item = q != NULL ? q[k] : (int8_t)lrintf(w[k] * inverse);
+        panels[panel_place(l, row, k)] = item;
+        sum += item;
+    }
+    l->column_scale[row] = scale;
+    l->column_sum[row] = scale * (float)sum;
 }
 
 /* The largest magnitude of a row; infinite or NaN where an item is. */
 static float row_largest(const float *w, size_t n)
 {
     float largest = 0.0f;
-    for (size_t k = 0; k < n; k++)
-        if (!(fabsf(w[k]) <= largest)) largest = fabsf(w[k]);
+    for (size_t k = 0; k < n; k++) {
+        if (!isfinite(w[k])) return w[k];
+        if (fabsf(w[k]) > largest) largest = fabsf(w[k]);
+    }
     return largest;
 }
 
@@ -118,7 +119,7 @@ finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, cons
             return finch_fail_row(err, FINCH_E_DATA, i + 1, "row %zu of the weights holds a value that is not finite", i + 1);
         if (l->type == LINEAR_F32) pack_f32(l, first + i, row, factor);
         else if (l->type == LINEAR_BF16) pack_bf16(l, first + i, row, factor);
-        else pack_quantized(l, first + i, row, largest, factor);
+        else pack_int8(l, first + i, NULL, row, largest > 0.0f ? 127.0f / largest : 0.0f, largest / 127.0f * factor);
     }
     pack_bias(l, first, n, bias, factor);
     return FINCH_OK;
@@ -126,11 +127,7 @@ finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, cons
 
 void linear_pack_int8(linear *l, size_t first, size_t n, const int8_t *w, const float *scale, const float *bias, float factor)
 {
-    for (size_t i = 0; i < n; i++) {
-        l->column_scale[first + i] = scale[i] * factor;
-        l->column_sum[first + i] = 0;
-        for (size_t k = 0; k < l->n_in; k++) pack_int8_item(l, first + i, k, w[i * l->n_in + k]);
-    }
+    for (size_t i = 0; i < n; i++) pack_int8(l, first + i, w + i * l->n_in, NULL, 0.0f, scale[i] * factor);
     pack_bias(l, first, n, bias, factor);
 }
 

@@ -24,7 +24,7 @@ typedef struct linear {
     void *panels;
     float *bias;          /* [n_out rounded up to 32] */
     float *column_scale;  /* int8 only, as bias */
-    int32_t *column_sum;  /* int8 only, as bias */
+    float *column_sum;    /* int8 only, as bias: scale times the sum of the row's int8 weights */
 } linear;
 
 /* Room for the weights, all zero. linear_free takes a zeroed or half-built one.

@@ -3,8 +3,8 @@
  *
  * Common rules
  *  1. Rows are row-major with a stride in items; columns of a row are contiguous. Nothing overlaps unless it is said.
- *  2. "16 lanes": item i of a row goes to lane i mod 16 in rising order; lanes are then added as a tree (i and i + 8,
- *     then 4, 2, 1). Missing items add nothing.
+ *  2. "n lanes": item i of a row goes to lane i mod n in rising order; lanes are then added as a tree (i and i + n / 2,
+ *     then n / 4, ... 1). Missing items add nothing.
  *  3. Every sum's order depends on the shape of one row only, never on how many rows there are. */
 #ifndef FINCH_TENSOR_KERNELS_H
 #define FINCH_TENSOR_KERNELS_H
@@ -38,8 +38,9 @@ typedef struct kernel_product_f32 {
     size_t ldc;
 } kernel_product_f32;
 
-/* c[r, j] = bias[j] + (sum over k of a[r, k] * b[k, j] - zero[r] * column_sum[j]) * (row_scale[r] * column_scale[j]), the
- * sum exact in int32, converted to float once, the last product and sum fused.
+/* c[r, j] = row_scale[r] * column_scale[j] * (sum over k of (a[r, k] - zero[r]) * b[k, j]) + bias[j], computed as
+ *   fma(float(sum over k of a * b), row_scale[r] * column_scale[j], fma(-(zero[r] * row_scale[r]), column_sum[j], bias[j]))
+ * with the sum exact in int32 and column_sum[j] = column_scale[j] * (sum over k of b[k, j]).
  * a     [n_rows, k] u8, stride lda; k a multiple of 4.
  * b     panels: b[k, j] is at b[(j / 32) * panel_stride + (k / 4) * 128 + (j % 32) * 4 + k % 4].
  * Same bits in every variant. */
@@ -54,7 +55,7 @@ typedef struct kernel_product_int8 {
     const float *row_scale;
     const int32_t *zero;
     const float *column_scale;
-    const int32_t *column_sum;
+    const float *column_sum;
     const float *bias;
     float *c;
     size_t ldc;
@@ -77,7 +78,7 @@ typedef struct kernel_product_bf16 {
 } kernel_product_bf16;
 
 /* y = (s - mean) / sqrt(var + eps) * gain + bias with s = x + residual (residual may be NULL). mean and var of a row by
- * 16 lanes, var over (s - mean)^2. y may be x or residual. Rows dense ([n_rows, width]).
+ * 64 lanes, var over (s - mean)^2. y may be x or residual. Rows dense ([n_rows, width]).
  * mean, rstd  [n_rows] or NULL: kept for a backward pass. Same bits in every variant. */
 typedef struct kernel_layer_norm {
     const float *x;

@@ -16,9 +16,9 @@ KERNEL_INLINE v16i product_four(const uint8_t *a)
 
 KERNEL_INLINE void product_store(const kernel_product_int8 *p, size_t row, size_t col, v16i sum)
 {
-    v16i exact = v16i_sub(sum, v16i_mul(v16i_set(p->zero[row]), v16i_load(p->column_sum + col)));
+    v16 zero = v16_set(-((float)p->zero[row] * p->row_scale[row]));
     v16 scale = v16_mul(v16_set(p->row_scale[row]), v16_load(p->column_scale + col));
-    v16 y = v16_fma(v16_from_int(exact), scale, v16_load(p->bias + col));
+    v16 y = v16_fma(v16_from_int(sum), scale, v16_fma(zero, v16_load(p->column_sum + col), v16_load(p->bias + col)));
     float *c = p->c + row * p->ldc + col;
     if (p->n_cols - col >= 16) v16_store(c, y);
     else v16_store_part(c, p->n_cols - col, y);

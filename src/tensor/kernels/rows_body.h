@@ -30,32 +30,67 @@ ROWS_MAP(gelu_tanh, v16_gelu(gelu_tanh, value))
 ROWS_MAP(relu, v16_max(value, v16_zero()))
 ROWS_MAP(tanh, v16_sub(v16_set(1.0f), v16_div(v16_set(2.0f), v16_add(v16_exp(v16_add(value, value)), v16_set(1.0f)))))
 
+/* Sixty-four lanes as four vectors: long sums without waiting for the one before. */
+typedef struct lanes {
+    v16 at[4];
+} lanes;
+
+KERNEL_INLINE lanes lanes_set(v16 x)
+{
+    lanes l = {{x, x, x, x}};
+    return l;
+}
+
+KERNEL_INLINE float lanes_sum64(lanes l)
+{
+    return v16_sum(v16_add(v16_add(l.at[0], l.at[2]), v16_add(l.at[1], l.at[3])));
+}
+
+/* Runs body(i, left, lane) over a row: whole groups of four vectors with left = 16, then what remains, vector by vector. */
+#define ROW_EACH(width, body)                                                                          \
+    do {                                                                                               \
+        size_t each = 0;                                                                               \
+        for (; each + 64 <= (width); each += 64) {                                                     \
+            body(each, 16, 0) body(each + 16, 16, 1) body(each + 32, 16, 2) body(each + 48, 16, 3)     \
+        }                                                                                              \
+        if (each < (width)) body(each, (width) - each, 0)                                              \
+        if (each + 16 < (width)) body(each + 16, (width) - each - 16, 1)                               \
+        if (each + 32 < (width)) body(each + 32, (width) - each - 32, 2)                               \
+        if (each + 48 < (width)) body(each + 48, (width) - each - 48, 3)                               \
+    } while (0)
+
 static void layer_norm_row(const kernel_layer_norm *p, size_t row)
 {
     const size_t width = p->width;
     const float *x = p->x + row * width;
     const float *residual = p->residual == NULL ? NULL : p->residual + row * width;
     float *y = p->y + row * width;
-    v16 lane = v16_zero();
-    for (size_t i = 0; i < width; i += 16) {
-        v16 s = row_load(x + i, width - i);
-        if (residual != NULL) s = v16_add(s, row_load(residual + i, width - i));
-        row_store(y + i, width - i, s);
-        lane = v16_add(lane, s);
+    lanes l = lanes_set(v16_zero());
+#define NORM_SUM(i, left, lane)                                               \
+    {                                                                         \
+        v16 s = row_load(x + (i), left);                                      \
+        if (residual != NULL) s = v16_add(s, row_load(residual + (i), left)); \
+        row_store(y + (i), left, s);                                          \
+        l.at[lane] = v16_add(l.at[lane], s);                                  \
     }
-    float mean = v16_sum(lane) / (float)width;
-    lane = v16_zero();
-    for (size_t i = 0; i < width; i += 16) {
-        v16 d = v16_sub(row_load(y + i, width - i), v16_set(mean));
-        if (width - i < 16) d = v16_keep(d, width - i, v16_zero());
-        lane = v16_fma(d, d, lane);
+    ROW_EACH(width, NORM_SUM);
+    v16 mean = v16_set(lanes_sum64(l) / (float)width);
+    l = lanes_set(v16_zero());
+#define NORM_SQUARES(i, left, lane)                                           \
+    {                                                                         \
+        v16 d = v16_sub(row_load(y + (i), left), mean);                       \
+        if ((left) < 16) d = v16_keep(d, left, v16_zero());                   \
+        l.at[lane] = v16_fma(d, d, l.at[lane]);                               \
     }
-    float rstd = 1.0f / sqrtf(v16_sum(lane) / (float)width + p->eps);
-    for (size_t i = 0; i < width; i += 16) {
-        v16 d = v16_mul(v16_sub(row_load(y + i, width - i), v16_set(mean)), v16_set(rstd));
-        row_store(y + i, width - i, v16_fma(d, row_load(p->gain + i, width - i), row_load(p->bias + i, width - i)));
+    ROW_EACH(width, NORM_SQUARES);
+    float rstd = 1.0f / sqrtf(lanes_sum64(l) / (float)width + p->eps);
+#define NORM_WRITE(i, left, lane)                                                                           \
+    {                                                                                                       \
+        v16 d = v16_mul(v16_sub(row_load(y + (i), left), mean), v16_set(rstd));                             \
+        row_store(y + (i), left, v16_fma(d, row_load(p->gain + (i), left), row_load(p->bias + (i), left))); \
     }
-    if (p->mean != NULL) p->mean[row] = mean;
+    ROW_EACH(width, NORM_WRITE);
+    if (p->mean != NULL) p->mean[row] = v16_first(mean);
     if (p->rstd != NULL) p->rstd[row] = rstd;
 }
 
@@ -64,35 +99,44 @@ void ROWS_NAME(layer_norm)(const kernel_layer_norm *p)
     for (size_t row = 0; row < p->n_rows; row++) layer_norm_row(p, row);
 }
 
+KERNEL_INLINE void quantize_store(uint8_t *q, size_t left, v16i level)
+{
+    if (left >= 16) {
+        v16i_store_u8(q, level);
+    } else {
+        uint8_t last[16];
+        v16i_store_u8(last, level);
+        memcpy(q, last, left);
+    }
+}
+
 static void quantize_row(const kernel_quantize *p, size_t row)
 {
     const float *x = p->x + row * p->ldx;
     uint8_t *q = p->q + row * p->ldq;
-    v16 low = v16_zero(), high = v16_zero();
-    for (size_t i = 0; i < p->width; i += 16) {
-        v16 value = row_load(x + i, p->width - i);
-        low = v16_min(value, low);
-        high = v16_max(value, high);
+    lanes low = lanes_set(v16_zero()), high = low;
+#define QUANTIZE_RANGE(i, left, lane)                  \
+    {                                                  \
+        v16 value = row_load(x + (i), left);           \
+        low.at[lane] = v16_min(value, low.at[lane]);   \
+        high.at[lane] = v16_max(value, high.at[lane]); \
     }
-    float least = v16_least(low);
-    float range = v16_largest(high) - least;
+    ROW_EACH(p->width, QUANTIZE_RANGE);
+    float least = v16_least(v16_min(v16_min(low.at[0], low.at[1]), v16_min(low.at[2], low.at[3])));
+    float range = v16_largest(v16_max(v16_max(high.at[0], high.at[1]), v16_max(high.at[2], high.at[3]))) - least;
     float inverse = range > 0.0f ? 255.0f / range : 0.0f;
     float zero = -least * inverse;
     zero = rintf(zero < 255.0f ? zero : 255.0f);
     p->scale[row] = range / 255.0f;
     p->zero[row] = (int32_t)zero;
-    for (size_t i = 0; i < p->width; i += 16) {
-        v16 scaled = v16_mul(row_load(x + i, p->width - i), v16_set(inverse));
-        scaled = v16_min(v16_max(scaled, v16_set(-zero)), v16_set(255.0f - zero));
-        v16i level = v16i_add(v16_to_int(scaled), v16i_set((int32_t)zero));
-        if (p->width - i >= 16) {
-            v16i_store_u8(q + i, level);
-        } else {
-            uint8_t last[16];
-            v16i_store_u8(last, level);
-            memcpy(q + i, last, p->width - i);
-        }
+    v16i shift = v16i_set((int32_t)zero);
+#define QUANTIZE_WRITE(i, left, lane)                                              \
+    {                                                                              \
+        v16 scaled = v16_mul(row_load(x + (i), left), v16_set(inverse));           \
+        scaled = v16_min(v16_max(scaled, v16_set(-zero)), v16_set(255.0f - zero)); \
+        quantize_store(q + (i), left, v16i_add(v16_to_int(scaled), shift));        \
     }
+    ROW_EACH(p->width, QUANTIZE_WRITE);
     memset(q + p->width, 0, p->ldq - p->width);
 }
 

@@ -55,6 +55,7 @@ KERNEL_INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
 KERNEL_INLINE v16i v16i_mul(v16i a, v16i b) { return _mm512_mullo_epi32(a, b); }
 /* Lanes in [0, 255] to bytes. */
 KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x) { _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(x)); }
+KERNEL_INLINE float v16_first(v16 x) { return _mm512_cvtss_f32(x); }
 /* Sum of the lanes as a tree: i + (i + 8), then + 4, + 2, + 1. */
 KERNEL_INLINE float v16_sum(v16 x)
 {
@@ -178,6 +179,7 @@ KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x)
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128((__m128i *)(void *)p, bytes);
 }
+KERNEL_INLINE float v16_first(v16 x) { return _mm256_cvtss_f32(x.lo); }
 #define V16_TREE(name, op, op_one)                                                       \
     KERNEL_INLINE float name(v16 x)                                                      \
     {                                                                                    \

@@ -36,7 +36,7 @@ static float softmax_row(float *scores, size_t n)
         scores[j] = exp_scalar(scores[j] - most);
         lane[j % 16] += scores[j];
     }
-    return 1.0f / lanes_sum(lane);
+    return 1.0f / lanes_sum(lane, 16);
 }
 
 void attention_scalar(const kernel_attention *p)

@@ -7,13 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-float lanes_sum(const float lane[16])
+float lanes_sum(float *lane, size_t n)
 {
-    float x[16];
-    memcpy(x, lane, sizeof x);
-    for (size_t half = 8; half > 0; half /= 2)
-        for (size_t i = 0; i < half; i++) x[i] += x[i + half];
-    return x[0];
+    for (size_t half = n / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
 }
 
 static float kernel_min(float a, float b)
@@ -81,15 +79,15 @@ static void layer_norm_row(const kernel_layer_norm *p, size_t row)
     const float *x = p->x + row * p->width;
     const float *residual = p->residual == NULL ? NULL : p->residual + row * p->width;
     float *y = p->y + row * p->width;
-    float lane[16] = {0};
+    float lane[64] = {0};
     for (size_t i = 0; i < p->width; i++) {
         y[i] = residual == NULL ? x[i] : x[i] + residual[i];
-        lane[i % 16] += y[i];
+        lane[i % 64] += y[i];
     }
-    float mean = lanes_sum(lane) / (float)p->width;
+    float mean = lanes_sum(lane, 64) / (float)p->width;
     memset(lane, 0, sizeof lane);
-    for (size_t i = 0; i < p->width; i++) lane[i % 16] = fmaf(y[i] - mean, y[i] - mean, lane[i % 16]);
-    float rstd = 1.0f / sqrtf(lanes_sum(lane) / (float)p->width + p->eps);
+    for (size_t i = 0; i < p->width; i++) lane[i % 64] = fmaf(y[i] - mean, y[i] - mean, lane[i % 64]);
+    float rstd = 1.0f / sqrtf(lanes_sum(lane, 64) / (float)p->width + p->eps);
     for (size_t i = 0; i < p->width; i++) y[i] = fmaf((y[i] - mean) * rstd, p->gain[i], p->bias[i]);
     if (p->mean != NULL) p->mean[row] = mean;
     if (p->rstd != NULL) p->rstd[row] = rstd;

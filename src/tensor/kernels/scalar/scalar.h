@@ -4,8 +4,8 @@
 
 #include "tensor/kernels/kernels.h"
 
-/* The tree of kernels.h's rule 2. */
-float lanes_sum(const float lane[16]);
+/* The tree of kernels.h's rule 2 over n lanes, a power of two; they are used up. */
+float lanes_sum(float *lane, size_t n);
 float exp_scalar(float x);
 
 #endif
