@@ -95,6 +95,21 @@ TRAIN = [
      "train_test_adamw"),
     ("src/train/adamw.c", "weights do not decay", "c.decay = (float)(1.0 - learning_rate * o->weight_decay);", "c.decay = 1.0f;",
      "train_test_adamw"),
+    ("src/train/calibration.c", "the temperature is sought in the wrong direction", "> 0.0) low = middle;", "< 0.0) low = middle;", "train_test_metrics"),
+    ("src/train/examples.c", "a set of classes is its first alone", "        bits |= UINT32_C(1) << c;\n", "        if (bits == 0) bits = UINT32_C(1) << c;\n",
+     "train_test_examples"),
+    ("src/train/examples.c", "excluded texts are learnt from", "            counts->excluded++;\n            return FINCH_OK;\n",
+     "            counts->excluded++;\n", "train_test_examples"),
+    ("src/train/journal.c", "events behind the checkpoint stay", "ftruncate(j->descriptor, (off_t)size_bytes) != 0 || ", "", "train_test_checkpoint"),
+    ("src/train/kept.c", "the mean of kept weights is their sum", "(float)(sum[i] / (double)n)", "(float)sum[i]", "train_test_loop"),
+    ("src/train/loop_state.c", "the moving average is not in the checkpoint", "        if (l->ema != NULL)\n            l->arrays[l->n_arrays++]",
+     "        if (false)\n            l->arrays[l->n_arrays++]", "train_test_loop"),
+    ("src/train/loop_state.c", "a run with other options is resumed", "if (other != NULL && json_equal(other, value)) continue;", "continue;",
+     "train_test_loop"),
+    ("src/train/loop.c", "dropout is that of the first step after a resume", "uint64_t dropout_step = l->at.step * l->options->accumulate;",
+     "static uint64_t calls;\n    uint64_t dropout_step = calls++ * l->options->accumulate;", "train_test_loop"),
+    ("src/train/pretrain.c", "every chosen token is masked", "if (way < 0.8)", "if (way < 1.0)", "train_test_loop"),
+    ("src/train/output.c", "a model is written over", "    if (output_exists(o))\n", "    if (false)\n", "train_test_finetune"),
 ]
 
 DATA = [
