@@ -244,16 +244,14 @@ done:
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
-static finch_status build_classes(text_tokenizer *t, finch_error *err)
+static unsigned touched_classes(const text_rules *rules)
 {
-    const text_rules *rules = &t->rules;
-    if (rules->clean_text) t->touched |= CHAR_REMOVED | CHAR_WHITE;
-    if (rules->chinese_chars) t->touched |= CHAR_CHINESE;
-    if (rules->strip_accents) t->touched |= CHAR_DECOMPOSES | CHAR_MARK;
-    if (rules->lower_case) t->touched |= CHAR_CASED;
-    FINCH_TRY(mem_alloc(TEXT_CLASSES, 1, (void **)&t->classes, err));
-    unicode_classes(t->classes, TEXT_CLASSES);
-    return FINCH_OK;
+    unsigned bits = 0;
+    if (rules->clean_text) bits |= CHAR_REMOVED | CHAR_WHITE;
+    if (rules->chinese_chars) bits |= CHAR_CHINESE;
+    if (rules->strip_accents) bits |= CHAR_DECOMPOSES | CHAR_MARK;
+    if (rules->lower_case) bits |= CHAR_CASED;
+    return bits;
 }
 
 finch_status text_tokenizer_build(const text_plan *plan, text_tokenizer **out, finch_error *err)
@@ -264,11 +262,12 @@ finch_status text_tokenizer_build(const text_plan *plan, text_tokenizer **out, f
     *out = NULL;
     FINCH_GO(done, st, MEM_NEW(&t, 1, err));
     t->rules = plan->rules;
+    t->touched = touched_classes(&plan->rules);
+    t->classes = unicode_classes();
     t->style = plan->style;
     t->trim_spans = plan->trim_spans;
     t->word_chars_max = plan->word_chars_max;
     FINCH_GO(done, st, copy_pieces(t, plan, err));
-    FINCH_GO(done, st, build_classes(t, err));
     FINCH_GO(done, st, sort_pieces(t, plan, &keys, err));
     FINCH_GO(done, st, copy_added(t, plan, err));
     FINCH_GO(done, st, find_specials(t, plan, keys, err));
@@ -288,7 +287,6 @@ void text_tokenizer_close(text_tokenizer *t)
     trie_free(&t->pieces_trie);
     trie_free(&t->raw_added.strings);
     trie_free(&t->normal_added.strings);
-    mem_free(t->classes);
     mem_free(t->pieces);
     mem_free(t->piece_bytes);
     mem_free(t->added);

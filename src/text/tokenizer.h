@@ -12,7 +12,6 @@ enum {
     TEXT_WORD_CHARS_MAX = 1 << 20,
     TEXT_ADDED_MAX = 1 << 16,
     TEXT_ASCII = 128,
-    TEXT_CLASSES = 0x20000, /* planes 0 and 1 have their classes in a table; the rest is asked for */
     TEXT_FILES_MAX = 4,
     TEXT_FILE_LIMIT_BYTES = 64 << 20
 };
@@ -68,7 +67,7 @@ typedef struct text_added_set {
 struct text_tokenizer {
     text_rules rules;
     unsigned touched;        /* CHAR_ bits that normalisation acts on under these rules */
-    unsigned char *classes;  /* [TEXT_CLASSES] CHAR_ bits */
+    const unsigned char *classes; /* unicode_classes() */
     trie pieces_trie;        /* only pieces that a word can be made of */
     uint32_t word_root;      /* pieces that begin a word */
     uint32_t rest_root;      /* pieces inside a word, without prefix */
@@ -104,7 +103,7 @@ static inline bool text_equal(finch_text a, finch_text b)
 /* CHAR_ bits of a code point, from the tokenizer's table. */
 static inline unsigned text_class(const text_tokenizer *t, uint32_t code)
 {
-    return code < TEXT_CLASSES ? t->classes[code] : unicode_class(code);
+    return code < UNICODE_TABLE_CODES ? t->classes[code] : unicode_class(code);
 }
 
 #endif

@@ -1,5 +1,6 @@
 #include "text/unicode.h"
 
+#include <pthread.h>
 #include <utf8proc.h>
 
 /* Where the reference's answer differs from utf8proc's. old: the reference's normalisation tables do not know the code
@@ -144,9 +145,18 @@ unsigned unicode_class(uint32_t code)
     return bits;
 }
 
-void unicode_classes(unsigned char *out, uint32_t limit)
+static unsigned char classes[UNICODE_TABLE_CODES];
+static pthread_once_t classes_once = PTHREAD_ONCE_INIT;
+
+static void classes_fill(void)
 {
-    for (uint32_t code = 0; code < limit; code++) out[code] = (unsigned char)unicode_class(code);
+    for (uint32_t code = 0; code < UNICODE_TABLE_CODES; code++) classes[code] = (unsigned char)unicode_class(code);
+}
+
+const unsigned char *unicode_classes(void)
+{
+    (void)pthread_once(&classes_once, classes_fill); /* fails for no once and no function: neither is so */
+    return classes;
 }
 
 size_t unicode_decompose(uint32_t code, uint32_t parts[UNICODE_PARTS_MAX])

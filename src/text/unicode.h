@@ -20,14 +20,15 @@ enum {
 
 enum {
     UNICODE_LIMIT = 0x110000,
+    UNICODE_TABLE_CODES = 0x20000,
     UNICODE_PARTS_MAX = 4 /* code points one code point may become */
 };
 
 /* CHAR_ bits of a scalar value. */
 unsigned unicode_class(uint32_t code);
 
-/* The classes of the code points below limit. */
-void unicode_classes(unsigned char *out, uint32_t limit);
+/* The classes of planes 0 and 1, [UNICODE_TABLE_CODES]: a constant that the first call computes. Any thread may ask. */
+const unsigned char *unicode_classes(void);
 
 /* Full canonical decomposition, unordered; returns how many are in parts. */
 size_t unicode_decompose(uint32_t code, uint32_t parts[UNICODE_PARTS_MAX]);
