@@ -61,6 +61,7 @@ typedef struct engine_pass {
     float *wide;              /* [block_rows, intermediate] */
     float *first;             /* [n_texts, hidden]: the first tokens in the last layer */
     float *first_query;       /* [n_texts, part width] */
+    bool *broken;             /* [n_texts]: whether a word's row is not finite */
     linear_input in;          /* [n_tokens] rows of hidden */
     linear_input block_in;    /* [block_rows] rows of hidden */
     linear_input wide_in;     /* [block_rows] rows of intermediate */

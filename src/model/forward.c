@@ -67,6 +67,7 @@ finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch 
     FINCH_TRY(ARENA_NEW(a, &p->wide, p->block_rows * c->intermediate_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->first, b->n_texts * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->first_query, b->n_texts * engine_part_width(c), err));
+    FINCH_TRY(ARENA_NEW(a, &p->broken, b->n_texts, err));
     FINCH_TRY(ARENA_NEW(a, &p->attention_scratch, team * p->attention_floats, err));
     FINCH_TRY(linear_input_alloc(a, input_type(m), b->n_tokens, c->hidden_size, &p->in, err));
     FINCH_TRY(linear_input_alloc(a, input_type(m), p->block_rows, c->hidden_size, &p->block_in, err));
@@ -99,6 +100,10 @@ static void embed_text(const engine_pass *p, size_t text)
     m->kernels.layer_norm(&(kernel_layer_norm){.x = p->x + begin * c->hidden_size, .n_rows = n, .width = c->hidden_size,
                                                .gain = m->embedding_norm.gain, .bias = m->embedding_norm.bias,
                                                .eps = c->layer_norm_eps, .y = p->x + begin * c->hidden_size});
+    /* All other weights were checked when they were packed. One item that is not finite makes its whole row so. */
+    bool broken = false;
+    for (size_t i = 0; i < n; i++) broken = broken || !isfinite(p->x[(begin + i) * c->hidden_size]);
+    p->broken[text] = broken;
 }
 
 static void embed(engine_pass *p, size_t rank)
@@ -257,6 +262,8 @@ static void head(engine_pass *p, size_t rank, float *logits)
         o->tanh(dense, n * hidden);
         in.f32 = dense;
         linear_run(o, &m->head_out, &in, 0, m->config.n_labels, logits + i * m->config.n_labels, m->config.n_labels);
+        for (size_t text = i; text < i + n; text++)
+            if (p->broken[text]) logits[text * m->config.n_labels] = NAN;
     }
 }
 

@@ -63,6 +63,15 @@ static void forget_pages(const tensor *t)
     if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* a hint: nothing is lost where it fails */
 }
 
+/* Of the tensor called l->name. */
+static finch_status require_finite(const loader *l, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return finch_fail(l->err, FINCH_E_DATA, "%s: %s holds a value that is not finite", weights_path(l->m->file), l->name.at);
+    return FINCH_OK;
+}
+
 static finch_status require_vector(loader *l, const char *part, const char *leaf, const char *old_leaf, size_t n, float *out)
 {
     const tensor *t;
@@ -73,10 +82,7 @@ static finch_status require_vector(loader *l, const char *part, const char *leaf
     }
     FINCH_TRY(weights_require(l->m->file, l->name.at, 1, &n, &t, l->err));
     FINCH_TRY(tensor_to_f32(t, out, l->err));
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(out[i]))
-            return finch_fail(l->err, FINCH_E_DATA, "%s: item %zu of %s is not finite", weights_path(l->m->file), i, l->name.at);
-    return FINCH_OK;
+    return require_finite(l, out, n);
 }
 
 static finch_status load_norm(loader *l, const char *part, engine_norm *out)
@@ -202,9 +208,11 @@ static finch_status load_embeddings(loader *l)
     FINCH_TRY(load_table(l, "embeddings.position_embeddings", c->n_positions, c->hidden_size, &positions));
     FINCH_TRY(MEM_NEW(&m->positions, c->n_positions * c->hidden_size, l->err));
     FINCH_TRY(compressed_to_f32(&positions, m->positions, l->err));
+    FINCH_TRY(require_finite(l, m->positions, c->n_positions * c->hidden_size));
     if (c->n_types > 0) {
         FINCH_TRY(load_table(l, "embeddings.token_type_embeddings", c->n_types, c->hidden_size, &types));
         FINCH_TRY(compressed_rows_to_f32(&types, 0, 1, l->rows, l->err));
+        FINCH_TRY(require_finite(l, l->rows, c->hidden_size));
         for (size_t i = 0; i < c->n_positions * c->hidden_size; i++) m->positions[i] += l->rows[i % c->hidden_size];
     }
     return load_norm(l, "embeddings.LayerNorm", &m->embedding_norm);
@@ -235,6 +243,7 @@ static finch_status load_relative(loader *l)
     for (size_t i = 0; i < row; i++) {
         size_t bucket = relative_bucket((ptrdiff_t)i - (ptrdiff_t)(n_tokens - 1), c->n_relative_buckets);
         FINCH_TRY(compressed_rows_to_f32(&from, bucket, 1, l->rows, l->err));
+        FINCH_TRY(require_finite(l, l->rows, c->n_heads));
         for (size_t head = 0; head < c->n_heads; head++) m->relative[head * row + i] = l->rows[head];
     }
     return FINCH_OK;

@@ -8,7 +8,7 @@
 
 KERNEL_INLINE v16 v16_exp(v16 x)
 {
-    x = v16_min(v16_max(x, v16_set(EXP_LEAST)), v16_set(EXP_MOST));
+    x = v16_min(v16_set(EXP_MOST), v16_max(v16_set(EXP_LEAST), x)); /* NaN stays NaN */
     v16i n = v16_to_int(v16_mul(x, v16_set(EXP_LOG2_E)));
     v16 r = v16_fma(v16_from_int(n), v16_set(-EXP_LN2_HIGH), x);
     r = v16_fma(v16_from_int(n), v16_set(-EXP_LN2_LOW), r);

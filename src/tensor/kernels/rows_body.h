@@ -27,7 +27,7 @@ KERNEL_INLINE void row_store(float *p, size_t left, v16 x)
 
 ROWS_MAP(gelu, v16_gelu(gelu_erf, value))
 ROWS_MAP(gelu_tanh, v16_gelu(gelu_tanh, value))
-ROWS_MAP(relu, v16_max(value, v16_zero()))
+ROWS_MAP(relu, v16_max(v16_zero(), value))
 ROWS_MAP(tanh, v16_sub(v16_set(1.0f), v16_div(v16_set(2.0f), v16_add(v16_exp(v16_add(value, value)), v16_set(1.0f)))))
 
 /* Sixty-four lanes as four vectors: long sums without waiting for the one before. */

@@ -26,7 +26,8 @@ static float kernel_max(float a, float b)
 
 float exp_scalar(float x)
 {
-    x = kernel_min(kernel_max(x, EXP_LEAST), EXP_MOST);
+    x = kernel_min(EXP_MOST, kernel_max(EXP_LEAST, x)); /* NaN stays NaN */
+    if (isnan(x)) return x;
     int32_t n = (int32_t)lrintf(x * EXP_LOG2_E);
     float r = fmaf((float)n, -EXP_LN2_HIGH, x);
     r = fmaf((float)n, -EXP_LN2_LOW, r);
@@ -66,7 +67,7 @@ void gelu_tanh_scalar(float *x, size_t n)
 
 void relu_scalar(float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) x[i] = kernel_max(x[i], 0.0f);
+    for (size_t i = 0; i < n; i++) x[i] = kernel_max(0.0f, x[i]);
 }
 
 void tanh_scalar(float *x, size_t n)
