@@ -73,6 +73,40 @@ typedef struct finch_text {
     size_t size_bytes;
 } finch_text;
 
+/* A model: immutable, shared by threads. */
+typedef struct finch_model finch_model;
+
+/* The type of the layers' products. AUTO: int8 where the folder's weights are int8, else f32. */
+typedef enum finch_compute { FINCH_COMPUTE_AUTO, FINCH_COMPUTE_F32, FINCH_COMPUTE_BF16, FINCH_COMPUTE_INT8 } finch_compute;
+
+/* folder  a model in Hugging Face layout with a classification head (BERT, MPNet), NUL-terminated.
+ * *out is NULL on failure. Errors: FINCH_E_NOT_FOUND, FINCH_E_DATA, FINCH_E_UNSUPPORTED, FINCH_E_IO, FINCH_E_MEMORY. */
+FINCH_API finch_status finch_model_open(const char *folder, finch_compute compute, finch_model **out, finch_error *err);
+FINCH_API void finch_model_close(finch_model *model);
+FINCH_API size_t finch_model_n_classes(const finch_model *model);
+/* The name of a class, borrowed from the model; NULL for index >= finch_model_n_classes. */
+FINCH_API const char *finch_model_label(const finch_model *model, size_t index);
+
+/* A zeroed struct with size_bytes set takes every default; FINCH_SCORE_OPTIONS_DEFAULT is that. */
+typedef struct finch_score_options {
+    size_t size_bytes; /* sizeof (finch_score_options): new fields come at the end */
+    size_t n_threads;  /* 0: all of the machine's */
+    size_t max_tokens; /* longer texts are cut; 0: as many as the model takes */
+} finch_score_options;
+
+#define FINCH_SCORE_OPTIONS_DEFAULT {sizeof(finch_score_options), 0, 0}
+
+/* Class probabilities of texts, calibrated as the model's card says.
+ * texts          [n_texts], borrowed during the call; empty texts, NUL bytes and invalid UTF-8 are legal.
+ * options        NULL: all defaults.
+ * probabilities  [n_texts, finch_model_n_classes(model)] row-major, each row sums to 1 within 1e-6.
+ * sentiments     [n_texts] sum of probability x (id - 2) / 2 over the five-class ids, -1 to 1; or NULL.
+ * Both outputs are undefined unless FINCH_OK. Threads: callers may share one model; each call has its own scratch.
+ * Promise: a text's row does not depend on its neighbours, its place or the number of threads.
+ * Errors: FINCH_E_USAGE, FINCH_E_DATA (err->row names the text), FINCH_E_MEMORY. */
+FINCH_API finch_status finch_score(const finch_model *model, const finch_text *texts, size_t n_texts,
+                                   const finch_score_options *options, float *probabilities, double *sentiments, finch_error *err);
+
 #ifdef __cplusplus
 }
 #endif
