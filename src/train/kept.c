@@ -80,20 +80,23 @@ static finch_status open_kept(const char *folder, uint64_t step, weights **out, 
     return st;
 }
 
-/* The mean of the parameter over the files, in sum [rows * cols]. */
-static finch_status average(weights *const *files, size_t n, const trainable_parameter *p, double *sum, finch_error *err)
+/* Puts the mean of the parameter over the files into it. */
+static finch_status average(weights *const *files, size_t n, const trainable_parameter *p, finch_error *err)
 {
     size_t n_items = p->rows * p->cols, dims[2] = {p->rows, p->cols};
-    memset(sum, 0, n_items * sizeof *sum);
+    const float *values[KEPT_MAX];
     for (size_t f = 0; f < n; f++) {
         const tensor *t;
         FINCH_TRY(weights_require(files[f], p->name, 2, dims, &t, err));
         if (t->dtype != TENSOR_F32 || !tensor_is_aligned(t))
             return finch_fail(err, FINCH_E_DATA, "%s: %s is not as finch writes it", weights_path(files[f]), p->name);
-        const float *value = t->data;
-        for (size_t i = 0; i < n_items; i++) sum[i] += (double)value[i];
+        values[f] = t->data;
     }
-    for (size_t i = 0; i < n_items; i++) p->value[i] = (float)(sum[i] / (double)n);
+    for (size_t i = 0; i < n_items; i++) {
+        double sum = 0.0;
+        for (size_t f = 0; f < n; f++) sum += (double)values[f][i];
+        p->value[i] = (float)(sum / (double)n);
+    }
     return FINCH_OK;
 }
 
@@ -102,20 +105,15 @@ finch_status kept_load(const kept *k, size_t n, const char *folder, trainable *t
     kept_entry chosen[KEPT_MAX];
     weights *files[KEPT_MAX] = {NULL};
     trainable_parameter *parameters;
-    size_t n_parameters = trainable_parameters(t, &parameters), largest = 0;
-    double *sum = NULL;
+    size_t n_parameters = trainable_parameters(t, &parameters);
     finch_status st = FINCH_OK;
     if (n == 0 || n > k->n) return finch_fail(err, FINCH_E_USAGE, "%zu evaluations were kept, not %zu", k->n, n);
     memcpy(chosen, k->entry, n * sizeof chosen[0]);
     qsort(chosen, n, sizeof chosen[0], by_step);
     for (size_t f = 0; f < n; f++) FINCH_GO(done, st, open_kept(folder, chosen[f].step, &files[f], err));
-    for (size_t i = 0; i < n_parameters; i++)
-        if (parameters[i].rows * parameters[i].cols > largest) largest = parameters[i].rows * parameters[i].cols;
-    FINCH_GO(done, st, MEM_NEW(&sum, largest, err));
-    for (size_t i = 0; i < n_parameters; i++) FINCH_GO(done, st, average(files, n, &parameters[i], sum, err));
+    for (size_t i = 0; i < n_parameters; i++) FINCH_GO(done, st, average(files, n, &parameters[i], err));
     trainable_values_changed(t);
 done:
-    mem_free(sum);
     for (size_t f = 0; f < n; f++) weights_close(files[f]);
     return st;
 }

@@ -101,7 +101,7 @@ TRAIN = [
     ("src/train/examples.c", "excluded texts are learnt from", "            counts->excluded++;\n            return FINCH_OK;\n",
      "            counts->excluded++;\n", "train_test_examples"),
     ("src/train/journal.c", "events behind the checkpoint stay", "ftruncate(j->descriptor, (off_t)size_bytes) != 0 || ", "", "train_test_checkpoint"),
-    ("src/train/kept.c", "the mean of kept weights is their sum", "(float)(sum[i] / (double)n)", "(float)sum[i]", "train_test_loop"),
+    ("src/train/kept.c", "the mean of kept weights is their sum", "(float)(sum / (double)n)", "(float)sum", "train_test_loop"),
     ("src/train/loop_state.c", "the moving average is not in the checkpoint", "        if (l->ema != NULL)\n            l->arrays[l->n_arrays++]",
      "        if (false)\n            l->arrays[l->n_arrays++]", "train_test_loop"),
     ("src/train/loop_state.c", "a run with other options is resumed", "if (other != NULL && json_equal(other, value)) continue;", "continue;",

@@ -76,10 +76,13 @@ typedef struct task {
     bool masked;
 } task;
 
+static bool in_bf16; /* of the models that tests open; a test that sets it puts it back */
+
 static void open_task(task *t, bool masked, double dropout)
 {
     finch_error err;
     trainable_options options = {.head = masked ? TRAINABLE_MASKED_LM : TRAINABLE_CLASSIFIER,
+                                 .bf16 = in_bf16,
                                  .hidden_dropout = dropout,
                                  .attention_dropout = dropout,
                                  .classifier_dropout = dropout,
@@ -230,6 +233,17 @@ TEST(so_does_one_with_accumulation_averages_and_other_batches)
     o.ema = 0.9;
     o.schedule = SCHEDULE_COSINE;
     check_every_interruption(o, false, 0.1);
+    json_decref(run);
+}
+
+TEST(so_does_one_in_bf16)
+{
+    json_t *run = json_pack("{s:i}", "a", 1);
+    loop_options o = options_of(NULL, run, false);
+    o.epochs = 2;
+    in_bf16 = true;
+    check_every_interruption(o, false, 0.1);
+    in_bf16 = false;
     json_decref(run);
 }
 
