@@ -15,9 +15,10 @@ static bool stands_alone(const unsigned char *at, size_t size, size_t begin, siz
     return end == size || !unicode_is_word(utf8_next(at + end).code);
 }
 
-static size_t white_begin(const text_tokenizer *t, const unsigned char *at, size_t begin)
+/* Not before what is already given out. */
+static size_t white_begin(const text_tokenizer *t, const unsigned char *at, size_t begin, size_t first)
 {
-    while (begin > 0) {
+    while (begin > first) {
         utf8_char c = char_before(at, begin);
         if ((text_class(t, c.code) & CHAR_WHITE) == 0) break;
         begin -= c.size;
@@ -25,13 +26,18 @@ static size_t white_begin(const text_tokenizer *t, const unsigned char *at, size
     return begin;
 }
 
-static size_t white_end(const text_tokenizer *t, const unsigned char *at, size_t size, size_t end)
+static size_t white_end(const text_tokenizer *t, const unsigned char *at, size_t size, size_t from,
+                        text_added_search *search)
 {
+    size_t end = from;
+    if (from >= search->white_from && from < search->white_to) return search->white_to;
     while (end < size) {
         utf8_char c = utf8_next(at + end);
         if ((text_class(t, c.code) & CHAR_WHITE) == 0) break;
         end += c.size;
     }
+    search->white_from = from;
+    search->white_to = end;
     return end;
 }
 
@@ -49,9 +55,8 @@ bool text_added_find(const text_tokenizer *t, const text_added_set *set, const u
             i += length - 1;
             continue;
         }
-        size_t begin = token->strip_left ? white_begin(t, at, i) : i;
-        size_t end = token->strip_right ? white_end(t, at, size, i + length) : i + length;
-        if (token->strip_left && begin < search->begin) begin = search->begin;
+        size_t begin = token->strip_left ? white_begin(t, at, i, search->begin) : i;
+        size_t end = token->strip_right ? white_end(t, at, size, i + length, search) : i + length;
         *match = (text_added_match){token, begin, end};
         search->next = i + length;
         search->begin = end;

@@ -5,10 +5,11 @@
 
 #include "text/tokenizer.h"
 
-/* Where a search stands. */
+/* Where a search stands; zero to begin with. */
 typedef struct text_added_search {
-    size_t next;  /* the next match begins here or later */
-    size_t begin; /* of what is not given out yet */
+    size_t next;                /* the next match begins here or later */
+    size_t begin;               /* of what is not given out yet */
+    size_t white_from, white_to; /* the white space last walked, so that none is walked again and again */
 } text_added_search;
 
 typedef struct text_added_match {

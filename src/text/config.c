@@ -12,7 +12,10 @@ void text_plan_free(text_plan *plan)
     plan->added = NULL;
 }
 
-static finch_text json_text(const json_t *value) { return (finch_text){json_string_value(value), json_string_length(value)}; }
+static finch_text json_text(const json_t *value)
+{
+    return (finch_text){json_string_value(value), json_string_length(value)};
+}
 
 /* ---- added tokens ---------------------------------------------------------------------------------------------- */
 
@@ -63,7 +66,8 @@ finch_status text_added_read(const json_t *object, const char *name, int32_t id,
     const json_t *content = json_object_get(object, "content");
     *out = (text_added){.id = id};
     if (!json_is_string(content) || json_string_length(content) == 0)
-        return finch_fail(err, FINCH_E_DATA, "%s: the added token with the id %d needs a \"content\" that is a text", name, id);
+        return finch_fail(err, FINCH_E_DATA, "%s: the added token with the id %d needs a \"content\" that is a text", name,
+                          id);
     out->content = json_text(content);
     FINCH_TRY(read_flag(object, name, "single_word", &out->single_word, err));
     FINCH_TRY(read_flag(object, name, "lstrip", &out->strip_left, err));
@@ -81,7 +85,8 @@ static finch_status read_decoder(text_plan *plan, const json_t *decoder, const c
         int64_t id = 0;
         for (const char *digit = key; *digit != '\0'; digit++) {
             if (*digit < '0' || *digit > '9' || id >= TEXT_VOCAB_MAX)
-                return finch_fail(err, FINCH_E_DATA, "%s: the key \"%.40s\" in \"added_tokens_decoder\" is no token id", name, key);
+                return finch_fail(err, FINCH_E_DATA, "%s: the key \"%.40s\" in \"added_tokens_decoder\" is no token id",
+                                  name, key);
             id = id * 10 + (*digit - '0');
         }
         FINCH_TRY(text_added_read(json_object_iter_value(at), name, (int32_t)id, &token, err));
@@ -125,7 +130,8 @@ static finch_status read_class(text_plan *plan, const json_t *config, const char
     if (strcmp(class, "MPNetTokenizer") == 0 || strcmp(class, "MPNetTokenizerFast") == 0) plan->style = TEXT_MPNET;
     else if (strcmp(class, "BertTokenizer") == 0 || strcmp(class, "BertTokenizerFast") == 0) plan->style = TEXT_BERT;
     else if (strcmp(class, "PreTrainedTokenizerFast") != 0 && strcmp(class, "TokenizersBackend") != 0)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: the tokenizer is a %.60s; finch reads BertTokenizer and MPNetTokenizer", name, class);
+        return finch_fail(err, FINCH_E_UNSUPPORTED,
+                          "%s: the tokenizer is a %.60s; finch reads BertTokenizer and MPNetTokenizer", name, class);
     return FINCH_OK;
 }
 
@@ -149,6 +155,7 @@ finch_status text_plan_read_config(text_plan *plan, const json_t *config, const 
     FINCH_TRY(read_specials(plan, config, name, err));
     const json_t *decoder = json_object_get(config, "added_tokens_decoder");
     if (decoder == NULL) return FINCH_OK;
-    if (!json_is_object(decoder)) return finch_fail(err, FINCH_E_DATA, "%s: \"added_tokens_decoder\" must be an object", name);
+    if (!json_is_object(decoder))
+        return finch_fail(err, FINCH_E_DATA, "%s: \"added_tokens_decoder\" must be an object", name);
     return read_decoder(plan, decoder, name, err);
 }

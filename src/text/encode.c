@@ -77,7 +77,8 @@ static bool word_too_long(const text_tokenizer *t, const unsigned char *begin, c
 
 /* A word that begins at `at`; returns its end. Pieces are put out as they are found and taken back where the word turns
  * out to be unknown as a whole. */
-static const unsigned char *encode_word(encoder *e, const unsigned char *text, const unsigned char *at, const unsigned char *end)
+static const unsigned char *encode_word(encoder *e, const unsigned char *text, const unsigned char *at,
+                                        const unsigned char *end)
 {
     const text_tokenizer *t = e->t;
     const unsigned char *begin = at;
@@ -126,39 +127,41 @@ static void encode_words(encoder *e, size_t begin, size_t end)
 /* ---- added tokens ---------------------------------------------------------------------------------------------- */
 
 /* In MPNet's style the white space that a token took counts to no token. */
-static void put_added(encoder *e, const unsigned char *text, text_added_match m, size_t where)
+static void put_added(encoder *e, const unsigned char *text, text_added_match m)
 {
     size_t begin = m.begin, end = m.end;
-    while (e->t->trim_spans && begin < end && (text_class(e->t, utf8_next(text + begin).code) & CHAR_WHITE) != 0)
+    bool trim = e->t->trim_spans && e->spans != NULL;
+    while (trim && begin < end && (text_class(e->t, utf8_next(text + begin).code) & CHAR_WHITE) != 0)
         begin += utf8_next(text + begin).size;
-    while (e->t->trim_spans && end > begin) {
+    while (trim && end > begin) {
         size_t last = end - 1;
         while (last > begin && (text[last] & 0xC0u) == 0x80u) last--;
         if ((text_class(e->t, utf8_next(text + last).code) & CHAR_WHITE) == 0) break;
         end = last;
     }
-    put_id(e, m.token->id, where + begin, where + end);
+    put_id(e, m.token->id, begin, end);
 }
 
 static void put_normal_added(encoder *e, text_added_match m)
 {
     const text_buffer *b = e->normal;
     size_t begin = m.begin, end = m.end;
-    while (e->t->trim_spans && begin < end - 1 && b->at[begin] == ' ') begin++;
-    while (e->t->trim_spans && end > begin + 1 && b->at[end - 1] == ' ') end--;
+    bool trim = e->t->trim_spans && e->spans != NULL;
+    while (trim && begin < end - 1 && b->at[begin] == ' ') begin++;
+    while (trim && end > begin + 1 && b->at[end - 1] == ' ') end--;
     put_piece(e, m.token->id, begin, end);
 }
 
 /* Text without added tokens in their raw form. */
 static finch_status encode_between(encoder *e, const unsigned char *text, size_t begin, size_t end, finch_error *err)
 {
-    text_added_search search = {0, 0};
+    text_added_search search = {0};
     text_added_match match;
     if (begin >= end || e->n > e->limit) return FINCH_OK;
     finch_text part = {(const char *)text + begin, end - begin};
     FINCH_TRY(text_normalize(e->t, part, begin, e->spans != NULL, e->normal, err));
     size_t done = 0, size = e->normal->size;
-    while (text_added_find(e->t, &e->t->normal_added, e->normal->at, size, &search, &match)) {
+    while (e->n <= e->limit && text_added_find(e->t, &e->t->normal_added, e->normal->at, size, &search, &match)) {
         encode_words(e, done, match.begin);
         put_normal_added(e, match);
         done = search.begin;
@@ -169,12 +172,12 @@ static finch_status encode_between(encoder *e, const unsigned char *text, size_t
 
 static finch_status encode_text(encoder *e, const unsigned char *text, size_t size, finch_error *err)
 {
-    text_added_search search = {0, 0};
+    text_added_search search = {0};
     text_added_match match;
     size_t done = 0;
     while (e->n <= e->limit && text_added_find(e->t, &e->t->raw_added, text, size, &search, &match)) {
         FINCH_TRY(encode_between(e, text, done, match.begin, err));
-        put_added(e, text, match, 0);
+        put_added(e, text, match);
         done = search.begin;
     }
     return encode_between(e, text, done, size, err);
@@ -218,7 +221,8 @@ finch_status text_encode(const text_tokenizer *t, finch_text text, size_t max_to
     *n_tokens = 0;
     if (truncated != NULL) *truncated = false;
     if (max_tokens < TEXT_TOKENS_MIN)
-        return finch_fail(err, FINCH_E_USAGE, "%zu tokens hold no text: the maximum must be %d or more", max_tokens, TEXT_TOKENS_MIN);
+        return finch_fail(err, FINCH_E_USAGE, "%zu tokens hold no text: the maximum must be %d or more", max_tokens,
+                          TEXT_TOKENS_MIN);
     encoder e = {t, &scratch->normal, ids + 1, spans == NULL ? NULL : spans + 1, 0, max_tokens - TEXT_TOKENS_MIN};
     const unsigned char *at = (const unsigned char *)text.at;
     size_t size = text.size_bytes, valid_bytes = utf8_valid_size(at, size);

@@ -68,7 +68,8 @@ static finch_status sort_pieces(const text_tokenizer *t, const text_plan *plan, 
         if (!text_equal(t->pieces[first], t->pieces[second])) continue;
         return finch_fail_row(err, FINCH_E_DATA, place_row(plan, second),
                               "%s: the piece \"%.*s\" stands at %s %zu and again at %zu; remove one of them", plan->name,
-                              SHOWN(t->pieces[first]), place_word(plan), place_number(plan, first), place_number(plan, second));
+                              SHOWN(t->pieces[first]), place_word(plan), place_number(plan, first),
+                              place_number(plan, second));
     }
     return FINCH_OK;
 }
@@ -126,7 +127,8 @@ static finch_status build_tries(text_tokenizer *t, const text_plan *plan, const 
     for (size_t i = 0; i < t->n_pieces; i++) {
         trie_key key = sorted[i];
         if (outside[key.value] || key.size <= cut || (cut > 0 && memcmp(key.at, plan->prefix.at, cut) != 0)) continue;
-        if (spells_words(t, key.at + cut, key.size - cut, false)) keys[n++] = (trie_key){key.at + cut, key.size - cut, key.value};
+        if (spells_words(t, key.at + cut, key.size - cut, false))
+            keys[n++] = (trie_key){key.at + cut, key.size - cut, key.value};
     }
     FINCH_GO(done, st, trie_add(&t->pieces_trie, keys, n, &t->rest_root, err));
 done:
@@ -137,13 +139,15 @@ done:
 
 /* ---- special tokens -------------------------------------------------------------------------------------------- */
 
-static finch_status find_special(const text_plan *plan, const trie_key *keys, finch_text piece, const char *what, int32_t *id,
-                                 finch_error *err)
+static finch_status find_special(const text_plan *plan, const trie_key *keys, finch_text piece, const char *what,
+                                 int32_t *id, finch_error *err)
 {
     *id = find_piece(keys, plan->n_pieces, piece);
     if (*id >= 0) return FINCH_OK;
-    return finch_fail(err, FINCH_E_DATA, "%s: the vocabulary has no \"%.*s\", which is its %s token; take the vocabulary that the model was trained with",
-                      plan->name, SHOWN(piece), what);
+    return finch_fail(
+        err, FINCH_E_DATA,
+        "%s: the vocabulary has no \"%.*s\", which is its %s token; take the vocabulary that the model was trained with",
+        plan->name, SHOWN(piece), what);
 }
 
 static finch_status find_specials(text_tokenizer *t, const text_plan *plan, const trie_key *keys, finch_error *err)
@@ -171,12 +175,15 @@ static finch_status find_specials(text_tokenizer *t, const text_plan *plan, cons
 static finch_status copy_added(text_tokenizer *t, const text_plan *plan, finch_error *err)
 {
     if (plan->n_added > TEXT_ADDED_MAX)
-        return finch_fail(err, FINCH_E_DATA, "%s: %zu added tokens are more than the %d there may be", plan->name, plan->n_added, TEXT_ADDED_MAX);
+        return finch_fail(err, FINCH_E_DATA, "%s: %zu added tokens are more than the %d there may be", plan->name,
+                          plan->n_added, TEXT_ADDED_MAX);
     FINCH_TRY(MEM_NEW(&t->added, plan->n_added, err));
     for (size_t i = 0; i < plan->n_added; i++) {
         text_added token = plan->added[i];
         if (token.id < 0 || (size_t)token.id >= t->n_pieces || !text_equal(t->pieces[token.id], token.content))
-            return finch_fail(err, FINCH_E_DATA, "%s: the added token \"%.*s\" has the id %d, where the vocabulary has another piece; one of the two was edited",
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s: the added token \"%.*s\" has the id %d, where the vocabulary has another piece; one of "
+                              "the two was edited",
                               plan->name, SHOWN(token.content), token.id);
         token.content = t->pieces[token.id];
         t->added[i] = token;
@@ -186,7 +193,8 @@ static finch_status copy_added(text_tokenizer *t, const text_plan *plan, finch_e
 }
 
 /* Strings of one set: the tokens' own, or what normalisation makes of them (kept in *block until the trie is built). */
-static finch_status added_keys(const text_tokenizer *t, bool normalized, trie_key *keys, size_t *n, str *block, finch_error *err)
+static finch_status added_keys(const text_tokenizer *t, bool normalized, trie_key *keys, size_t *n, str *block,
+                               finch_error *err)
 {
     text_buffer buffer = {0};
     finch_status st = FINCH_OK;
@@ -208,21 +216,27 @@ done:
     return st;
 }
 
-static finch_status check_added_keys(const text_tokenizer *t, const text_plan *plan, const trie_key *keys, size_t n, finch_error *err)
+static finch_status check_added_keys(const text_tokenizer *t, const text_plan *plan, const trie_key *keys, size_t n,
+                                     finch_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         finch_text content = t->added[keys[i].value].content;
         if (keys[i].size == 0)
-            return finch_fail(err, FINCH_E_DATA, "%s: normalisation leaves nothing of the added token \"%.*s\"; set its \"normalized\" to false",
-                              plan->name, SHOWN(content));
+            return finch_fail(
+                err, FINCH_E_DATA,
+                "%s: normalisation leaves nothing of the added token \"%.*s\"; set its \"normalized\" to false", plan->name,
+                SHOWN(content));
         if (i > 0 && find_order(&keys[i - 1], &keys[i]) == 0)
-            return finch_fail(err, FINCH_E_DATA, "%s: the added token \"%.*s\" is there twice, or is the same as another after normalisation; remove one of them",
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s: the added token \"%.*s\" is there twice, or is the same as another after normalisation; "
+                              "remove one of them",
                               plan->name, SHOWN(content));
     }
     return FINCH_OK;
 }
 
-static finch_status build_added(text_tokenizer *t, const text_plan *plan, bool normalized, text_added_set *set, finch_error *err)
+static finch_status build_added(text_tokenizer *t, const text_plan *plan, bool normalized, text_added_set *set,
+                                finch_error *err)
 {
     trie_key *keys = NULL;
     str block = {0};
@@ -309,9 +323,11 @@ const char *text_tokenizer_piece(const text_tokenizer *t, int32_t id, size_t *si
     return t->pieces[id].at;
 }
 
-finch_status text_tokenizer_keep_file(text_tokenizer *t, const char *name, const char *content, size_t size, finch_error *err)
+finch_status text_tokenizer_keep_file(text_tokenizer *t, const char *name, const char *content, size_t size,
+                                      finch_error *err)
 {
-    if (t->n_files == TEXT_FILES_MAX) return finch_fail(err, FINCH_E_FAILED, "%s: a tokenizer has at most %d files", name, TEXT_FILES_MAX);
+    if (t->n_files == TEXT_FILES_MAX)
+        return finch_fail(err, FINCH_E_FAILED, "%s: a tokenizer has at most %d files", name, TEXT_FILES_MAX);
     text_file *file = &t->files[t->n_files];
     FINCH_TRY(mem_text(name, strlen(name), &file->name, err));
     finch_status st = mem_text(content, size, &file->content, err);

@@ -90,7 +90,8 @@ struct text_tokenizer {
 finch_status text_tokenizer_build(const text_plan *plan, text_tokenizer **out, finch_error *err);
 
 /* Keeps a copy of a file for text_tokenizer_save. */
-finch_status text_tokenizer_keep_file(text_tokenizer *t, const char *name, const char *content, size_t size, finch_error *err);
+finch_status text_tokenizer_keep_file(text_tokenizer *t, const char *name, const char *content, size_t size,
+                                      finch_error *err);
 
 /* vocab.txt: checks lines, fills plan->pieces (free with mem_free) pointing into vocab, and what follows from them. */
 finch_status text_plan_read_vocab(text_plan *plan, const char *vocab, size_t size, finch_error *err);

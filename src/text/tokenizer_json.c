@@ -10,7 +10,8 @@ static const char kinds_read[] = "finch reads BertNormalizer, BertPreTokenizer a
 static finch_text text_of(const json_t *value) { return (finch_text){json_string_value(value), json_string_length(value)}; }
 
 /* The object at key and its "type". */
-static finch_status read_part(const json_t *root, const char *name, const char *key, const json_t **part, const char **type, finch_error *err)
+static finch_status read_part(const json_t *root, const char *name, const char *key, const json_t **part, const char **type,
+                              finch_error *err)
 {
     *part = json_object_get(root, key);
     if (*part == NULL || json_is_null(*part))
@@ -50,15 +51,18 @@ static finch_status read_pre_tokenizer(const text_plan *plan, const json_t *root
 /* ---- what surrounds a text ------------------------------------------------------------------------------------- */
 
 /* ["[SEP]", 102], which must be what the vocabulary says. */
-static finch_status read_pair(const text_plan *plan, const json_t *piece, const json_t *id, const char *what, finch_text *out, finch_error *err)
+static finch_status read_pair(const text_plan *plan, const json_t *piece, const json_t *id, const char *what,
+                              finch_text *out, finch_error *err)
 {
     if (!json_is_string(piece) || !json_is_integer(id))
         return finch_fail(err, FINCH_E_DATA, "%s: the post_processor's %s must be a token's name and id", plan->name, what);
     *out = text_of(piece);
     json_int_t number = json_integer_value(id);
     if (number < 0 || (uint64_t)number >= plan->n_pieces || !text_equal(plan->pieces[number], *out))
-        return finch_fail(err, FINCH_E_DATA, "%s: the post_processor's %s is \"%.40s\" with the id %lld, but the vocabulary has another piece there",
-                          plan->name, what, out->at, (long long)number);
+        return finch_fail(
+            err, FINCH_E_DATA,
+            "%s: the post_processor's %s is \"%.40s\" with the id %lld, but the vocabulary has another piece there",
+            plan->name, what, out->at, (long long)number);
     return FINCH_OK;
 }
 
@@ -69,14 +73,18 @@ static finch_status read_fixed(text_plan *plan, const json_t *part, finch_error 
     return read_pair(plan, json_array_get(sep, 0), json_array_get(sep, 1), "sep", &plan->sep, err);
 }
 
-static finch_status read_template_token(const text_plan *plan, const json_t *part, size_t place, const char *what, finch_text *out, finch_error *err)
+static finch_status read_template_token(const text_plan *plan, const json_t *part, size_t place, const char *what,
+                                        finch_text *out, finch_error *err)
 {
     const json_t *item = json_array_get(json_object_get(part, "single"), place);
     const json_t *piece = json_object_get(json_object_get(item, "SpecialToken"), "id");
     const json_t *ids = NULL;
-    if (json_is_string(piece)) ids = json_object_get(json_object_get(json_object_get(part, "special_tokens"), json_string_value(piece)), "ids");
+    if (json_is_string(piece))
+        ids = json_object_get(json_object_get(json_object_get(part, "special_tokens"), json_string_value(piece)), "ids");
     if (json_array_size(ids) != 1)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: the post_processor's template for one text must be a special token, the text, a special token", plan->name);
+        return finch_fail(
+            err, FINCH_E_UNSUPPORTED,
+            "%s: the post_processor's template for one text must be a special token, the text, a special token", plan->name);
     return read_pair(plan, piece, json_array_get(ids, 0), what, out, err);
 }
 
@@ -86,7 +94,9 @@ static finch_status read_template(text_plan *plan, const json_t *part, finch_err
     const json_t *sequence = json_object_get(json_array_get(single, 1), "Sequence");
     const char *id = json_string_value(json_object_get(sequence, "id"));
     if (json_array_size(single) != 3 || id == NULL || strcmp(id, "A") != 0)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: the post_processor's template for one text must be a special token, the text, a special token", plan->name);
+        return finch_fail(
+            err, FINCH_E_UNSUPPORTED,
+            "%s: the post_processor's template for one text must be a special token, the text, a special token", plan->name);
     FINCH_TRY(read_template_token(plan, part, 0, "first token", &plan->cls, err));
     return read_template_token(plan, part, 2, "last token", &plan->sep, err);
 }
@@ -119,7 +129,8 @@ static finch_status read_id(const text_plan *plan, const char *piece, const json
 {
     json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
     if (number < 0 || number >= TEXT_VOCAB_MAX)
-        return finch_fail(err, FINCH_E_DATA, "%s: the piece \"%.40s\" needs an id from 0 to %d", plan->name, piece, TEXT_VOCAB_MAX - 1);
+        return finch_fail(err, FINCH_E_DATA, "%s: the piece \"%.40s\" needs an id from 0 to %d", plan->name, piece,
+                          TEXT_VOCAB_MAX - 1);
     *id = (size_t)number;
     return FINCH_OK;
 }
@@ -128,7 +139,8 @@ static finch_status read_vocab(text_plan *plan, json_t *vocab, finch_error *err)
 {
     size_t last = 0, id = 0;
     if (!json_is_object(vocab) || json_object_size(vocab) == 0 || json_object_size(vocab) > TEXT_VOCAB_MAX)
-        return finch_fail(err, FINCH_E_DATA, "%s: \"model.vocab\" must be an object of 1 to %d pieces", plan->name, TEXT_VOCAB_MAX);
+        return finch_fail(err, FINCH_E_DATA, "%s: \"model.vocab\" must be an object of 1 to %d pieces", plan->name,
+                          TEXT_VOCAB_MAX);
     for (void *at = json_object_iter(vocab); at != NULL; at = json_object_iter_next(vocab, at)) {
         FINCH_TRY(read_id(plan, json_object_iter_key(at), json_object_iter_value(at), &id, err));
         if (id > last) last = id;
@@ -139,8 +151,9 @@ static finch_status read_vocab(text_plan *plan, json_t *vocab, finch_error *err)
         const char *piece = json_object_iter_key(at);
         FINCH_TRY(read_id(plan, piece, json_object_iter_value(at), &id, err));
         if (plan->pieces[id].at != NULL)
-            return finch_fail(err, FINCH_E_DATA, "%s: the pieces \"%.40s\" and \"%.40s\" both have the id %zu; one of them was edited", plan->name,
-                              plan->pieces[id].at, piece, id);
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s: the pieces \"%.40s\" and \"%.40s\" both have the id %zu; one of them was edited",
+                              plan->name, plan->pieces[id].at, piece, id);
         plan->pieces[id] = (finch_text){piece, strlen(piece)}; /* JSON_ALLOW_NUL does not hold for keys */
     }
     return FINCH_OK;
@@ -154,12 +167,14 @@ static finch_status read_model(text_plan *plan, const json_t *root, finch_error 
     if (strcmp(type, "WordPiece") != 0) return refuse(plan->name, "model", type, err);
     const json_t *unk = json_object_get(part, "unk_token"), *prefix = json_object_get(part, "continuing_subword_prefix");
     if (!json_is_string(unk) || !json_is_string(prefix))
-        return finch_fail(err, FINCH_E_DATA, "%s: the model needs the texts \"unk_token\" and \"continuing_subword_prefix\"", plan->name);
+        return finch_fail(err, FINCH_E_DATA, "%s: the model needs the texts \"unk_token\" and \"continuing_subword_prefix\"",
+                          plan->name);
     plan->unk = text_of(unk);
     plan->prefix = text_of(prefix);
     FINCH_TRY(json_get_size(part, plan->name, "max_input_chars_per_word", &plan->word_chars_max, err));
     if (plan->word_chars_max == 0 || plan->word_chars_max > TEXT_WORD_CHARS_MAX)
-        return finch_fail(err, FINCH_E_DATA, "%s: \"max_input_chars_per_word\" must be from 1 to %d", plan->name, TEXT_WORD_CHARS_MAX);
+        return finch_fail(err, FINCH_E_DATA, "%s: \"max_input_chars_per_word\" must be from 1 to %d", plan->name,
+                          TEXT_WORD_CHARS_MAX);
     return read_vocab(plan, json_object_get(part, "vocab"), err);
 }
 
@@ -179,7 +194,8 @@ static finch_status read_added(text_plan *plan, const json_t *root, finch_error 
     return FINCH_OK;
 }
 
-finch_status text_tokenizer_from_json(const char *json, size_t size, const char *name, text_tokenizer **out, finch_error *err)
+finch_status text_tokenizer_from_json(const char *json, size_t size, const char *name, text_tokenizer **out,
+                                      finch_error *err)
 {
     json_t *root = NULL;
     text_plan plan = {.name = name};

@@ -40,7 +40,8 @@ finch_status trie_add(trie *t, const trie_key *keys, size_t n, uint32_t *root, f
 void trie_free(trie *t);
 
 /* The longest string of the set that [at, end) begins with; returns its bytes, 0 where there is none. */
-static inline size_t trie_longest(const trie *t, uint32_t root, const unsigned char *at, const unsigned char *end, int32_t *value)
+static inline size_t trie_longest(const trie *t, uint32_t root, const unsigned char *at, const unsigned char *end,
+                                  int32_t *value)
 {
     const trie_unit *units = t->units;
     uint32_t node = root;

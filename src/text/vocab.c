@@ -26,7 +26,8 @@ finch_status text_plan_read_vocab(text_plan *plan, const char *vocab, size_t siz
 {
     size_t n = count_lines(vocab, size);
     if (n == 0 || n > TEXT_VOCAB_MAX)
-        return finch_fail(err, FINCH_E_DATA, "%s: a vocabulary has 1 to %d lines, this file %zu", plan->name, TEXT_VOCAB_MAX, n);
+        return finch_fail(err, FINCH_E_DATA, "%s: a vocabulary has 1 to %d lines, this file %zu", plan->name, TEXT_VOCAB_MAX,
+                          n);
     FINCH_TRY(MEM_NEW(&plan->pieces, n, err));
     plan->n_pieces = n;
     plan->lines = true;
@@ -72,8 +73,8 @@ static finch_status add_specials(text_plan *plan, finch_error *err)
         for (size_t id = 0; id < plan->n_pieces && !known; id++) {
             if (!text_equal(plan->pieces[id], names[i])) continue;
             bool mask = i == N_NAMES - 1;
-            added[plan->n_added++] =
-                (text_added){.content = names[i], .id = (int32_t)id, .strip_left = mask && plan->style == TEXT_MPNET};
+            added[plan->n_added++] = (text_added){
+                .content = names[i], .id = (int32_t)id, .strip_left = mask && plan->style == TEXT_MPNET};
             known = true;
         }
     }
@@ -81,8 +82,8 @@ static finch_status add_specials(text_plan *plan, finch_error *err)
 }
 
 /* config is NULL where there is no tokenizer_config.json. */
-static finch_status build_from_vocab(const char *name, const char *vocab, size_t size, const json_t *config, const char *config_name,
-                                     bool lower_case, text_tokenizer **out, finch_error *err)
+static finch_status build_from_vocab(const char *name, const char *vocab, size_t size, const json_t *config,
+                                     const char *config_name, bool lower_case, text_tokenizer **out, finch_error *err)
 {
     text_plan plan = {.name = name, .word_chars_max = TEXT_WORD_CHARS_DEFAULT, .prefix = {"##", 2}};
     finch_status st;
@@ -101,7 +102,8 @@ done:
 static const char memory_config_cased[] = "{\"do_lower_case\": false}\n";
 static const char memory_config_uncased[] = "{\"do_lower_case\": true}\n";
 
-finch_status text_tokenizer_from_vocab(const char *vocab, size_t size, bool lower_case, text_tokenizer **out, finch_error *err)
+finch_status text_tokenizer_from_vocab(const char *vocab, size_t size, bool lower_case, text_tokenizer **out,
+                                       finch_error *err)
 {
     const char *config = lower_case ? memory_config_uncased : memory_config_cased;
     *out = NULL;
@@ -136,7 +138,8 @@ static finch_status read_folder(const char *folder, folder_file files[N_FOLDER_F
     if (files[FILE_TOKENIZER].content != NULL || files[FILE_VOCAB].content != NULL) return FINCH_OK;
     if (!file_is_directory(folder))
         return finch_fail(err, FINCH_E_NOT_FOUND, "%s is no folder; give the folder of a model", folder);
-    return finch_fail(err, FINCH_E_NOT_FOUND, "%s has neither tokenizer.json nor vocab.txt; take them from where the model came from", folder);
+    return finch_fail(err, FINCH_E_NOT_FOUND,
+                      "%s has neither tokenizer.json nor vocab.txt; take them from where the model came from", folder);
 }
 
 static finch_status build_from_folder(folder_file files[N_FOLDER_FILES], text_tokenizer **out, finch_error *err)
@@ -146,7 +149,8 @@ static finch_status build_from_folder(folder_file files[N_FOLDER_FILES], text_to
     if (tokenizer->content != NULL)
         return text_tokenizer_from_json(tokenizer->content, tokenizer->size, tokenizer->path.at, out, err);
     if (settings->content != NULL) FINCH_TRY(json_parse(settings->content, settings->size, settings->path.at, &config, err));
-    finch_status st = build_from_vocab(vocab->path.at, vocab->content, vocab->size, config, settings->path.at, true, out, err);
+    finch_status st = build_from_vocab(vocab->path.at, vocab->content, vocab->size, config, settings->path.at, true, out,
+                                       err);
     json_decref(config);
     return st;
 }
@@ -162,8 +166,10 @@ static finch_status keep_folder(text_tokenizer *t, const folder_file files[N_FOL
 
 finch_status text_tokenizer_open(const char *folder, text_tokenizer **out, finch_error *err)
 {
-    folder_file files[N_FOLDER_FILES] = {
-        {.name = "tokenizer.json"}, {.name = "vocab.txt"}, {.name = "tokenizer_config.json"}, {.name = "special_tokens_map.json"}};
+    folder_file files[N_FOLDER_FILES] = {{.name = "tokenizer.json"},
+                                         {.name = "vocab.txt"},
+                                         {.name = "tokenizer_config.json"},
+                                         {.name = "special_tokens_map.json"}};
     finch_status st;
     *out = NULL;
     FINCH_GO(done, st, read_folder(folder, files, err));

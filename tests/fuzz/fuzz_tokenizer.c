@@ -11,22 +11,50 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX_TOKENS = 600, N_TOKENIZERS = 3 };
 
-static const char vocab[] =
-    "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nab\nabc\n##a\n##b\n##bc\n##c\nc\nthe\nbuy\n##ing\n!\n$\n.\n,\n[\n]\n<\n>\n\xE6\xBC\xA2\n"
-    "\xC3\xA9\n##\xC3\xA9\ne\n##e\n\xF0\x9F\x98\x80\n##\xF0\x9F\x98\x80\n0\n##0\ns\n##s\n";
+static const char vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nab\nabc\n##a\n##b\n##bc\n##c\nc\nthe\nbuy\n##ing\n!"
+                            "\n$\n.\n,\n[\n]\n<\n>\n\xE6\xBC\xA2\n"
+                            "\xC3\xA9\n##\xC3\xA9\ne\n##e\n\xF0\x9F\x98\x80\n##\xF0\x9F\x98\x80\n0\n##0\ns\n##s\n";
 
 #define TOKEN(id, content, flags) "{\"id\":" id ",\"content\":\"" content "\"" flags "}"
 #define FLAG(name) ",\"" name "\":true"
 
 static const char mpnet[] =
-    "{\"added_tokens\":[" TOKEN("0", "<s>", "") "," TOKEN("5", "<mask>", FLAG("lstrip")) "," TOKEN("6", "<u>", FLAG("normalized")) ","
-    TOKEN("9", "$T", FLAG("single_word")) "," TOKEN("10", "\xC3\x9Cn", FLAG("normalized") FLAG("single_word")) ","
-    TOKEN("11", "<b>", FLAG("lstrip") FLAG("rstrip")) "," TOKEN("12", "<bb>", "") "],"
-    "\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":false,\"handle_chinese_chars\":true,\"strip_accents\":true,\"lowercase\":true},"
-    "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
-    "\"post_processor\":{\"type\":\"RobertaProcessing\",\"sep\":[\"</s>\",2],\"cls\":[\"<s>\",0],\"trim_offsets\":true,\"add_prefix_space\":false},"
-    "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"\",\"max_input_chars_per_word\":7,"
-    "\"vocab\":{\"<s>\":0,\"<pad>\":1,\"</s>\":2,\"[UNK]\":3,\"a\":4,\"<mask>\":5,\"<u>\":6,\"aab\":7,\"n\":8}}}";
+    "{\"added_tokens\":[" TOKEN("0", "<s>", "") "," TOKEN("5", "<mask>", FLAG("lstrip")) "," TOKEN("6", "<u>", FLAG("normalized")) "," TOKEN(
+        "9", "$T",
+        FLAG("single_word")) "," TOKEN("10", "\xC3\x9Cn",
+                                       FLAG("normalized") FLAG(
+                                           "single_word")) "," TOKEN("11", "<b>",
+                                                                     FLAG("lstrip") FLAG(
+                                                                         "rstrip")) "," TOKEN("12", "<bb>",
+                                                                                              "") "],"
+                                                                                                  "\"normalizer\":{\"type\":"
+                                                                                                  "\"BertNormalizer\","
+                                                                                                  "\"clean_text\":false,"
+                                                                                                  "\"handle_chinese_chars\":"
+                                                                                                  "true,\"strip_accents\":"
+                                                                                                  "true,\"lowercase\":true},"
+                                                                                                  "\"pre_tokenizer\":{"
+                                                                                                  "\"type\":"
+                                                                                                  "\"BertPreTokenizer\"},"
+                                                                                                  "\"post_processor\":{"
+                                                                                                  "\"type\":"
+                                                                                                  "\"RobertaProcessing\","
+                                                                                                  "\"sep\":[\"</"
+                                                                                                  "s>\",2],\"cls\":[\"<s>\","
+                                                                                                  "0],\"trim_offsets\":true,"
+                                                                                                  "\"add_prefix_space\":"
+                                                                                                  "false},"
+                                                                                                  "\"model\":{\"type\":"
+                                                                                                  "\"WordPiece\",\"unk_"
+                                                                                                  "token\":\"[UNK]\","
+                                                                                                  "\"continuing_subword_"
+                                                                                                  "prefix\":\"\",\"max_"
+                                                                                                  "input_chars_per_word\":7,"
+                                                                                                  "\"vocab\":{\"<s>\":0,\"<"
+                                                                                                  "pad>\":1,\"</"
+                                                                                                  "s>\":2,\"[UNK]\":3,\"a\":"
+                                                                                                  "4,\"<mask>\":5,\"<u>\":6,"
+                                                                                                  "\"aab\":7,\"n\":8}}}";
 
 static text_tokenizer *tokenizers[N_TOKENIZERS];
 static text_scratch *scratch;

@@ -29,7 +29,8 @@ static void use(const text_tokenizer *t)
     need(inside(t, special.cls) && inside(t, special.sep) && inside(t, special.pad) && inside(t, special.unk));
     need(special.mask == -1 || inside(t, special.mask));
     need(text_scratch_create(&scratch, NULL) == FINCH_OK);
-    need(text_encode(t, (finch_text){sample, sizeof sample - 1}, MAX_TOKENS, ids, &n, NULL, spans, scratch, NULL) == FINCH_OK);
+    need(text_encode(t, (finch_text){sample, sizeof sample - 1}, MAX_TOKENS, ids, &n, NULL, spans, scratch, NULL) ==
+         FINCH_OK);
     need(n >= TEXT_TOKENS_MIN && n <= MAX_TOKENS);
     for (size_t i = 0; i < n; i++) {
         need(inside(t, ids[i]) && text_tokenizer_piece(t, ids[i], &piece_size) != NULL && piece_size > 0);

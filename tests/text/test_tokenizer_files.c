@@ -10,10 +10,14 @@ static const char good_vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nbuy\nsell\
 
 #define JSON_HEAD "{\"added_tokens\":["
 #define JSON_ADDED "{\"id\":4,\"content\":\"[MASK]\",\"normalized\":false,\"special\":true}"
-#define JSON_NORMALIZER "],\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,\"strip_accents\":null,\"lowercase\":true}"
+#define JSON_NORMALIZER                                                                                                  \
+    "],\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,\"strip_accents\":" \
+    "null,\"lowercase\":true}"
 #define JSON_PRE ",\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}"
 #define JSON_POST ",\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",3],\"cls\":[\"[CLS]\",2]}"
-#define JSON_MODEL ",\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{"
+#define JSON_MODEL                                                                                                       \
+    ",\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_" \
+    "per_word\":100,\"vocab\":{"
 #define JSON_VOCAB "\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,\"[MASK]\":4,\"buy\":5,\"##ing\":6"
 #define JSON_TAIL "}}}"
 #define JSON_MIDDLE JSON_NORMALIZER JSON_PRE JSON_POST JSON_MODEL
@@ -63,25 +67,38 @@ static const bad_file bad_jsons[] = {
     BAD("{\"normalizer\":{\"type\":\"NFC\"}}", FINCH_E_UNSUPPORTED, 0, "normalizer is of the type NFC"),
     BAD("{\"normalizer\":7}", FINCH_E_DATA, 0, "must be an object"),
     BAD(JSON_HEAD JSON_NORMALIZER "}", FINCH_E_UNSUPPORTED, 0, "no pre_tokenizer"),
-    BAD(JSON_HEAD JSON_NORMALIZER ",\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}", FINCH_E_UNSUPPORTED, 0, "pre_tokenizer is of the type ByteLevel"),
-    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE JSON_POST ",\"model\":{\"type\":\"BPE\"}}", FINCH_E_UNSUPPORTED, 0, "model is of the type BPE"),
+    BAD(JSON_HEAD JSON_NORMALIZER ",\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}", FINCH_E_UNSUPPORTED, 0,
+        "pre_tokenizer is of the type ByteLevel"),
+    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE JSON_POST ",\"model\":{\"type\":\"BPE\"}}", FINCH_E_UNSUPPORTED, 0,
+        "model is of the type BPE"),
     BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE JSON_MODEL JSON_VOCAB JSON_TAIL, FINCH_E_UNSUPPORTED, 0, "no post_processor"),
-    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE ",\"post_processor\":{\"type\":\"ByteLevel\"}" JSON_MODEL JSON_VOCAB JSON_TAIL, FINCH_E_UNSUPPORTED, 0, "post_processor is of the type ByteLevel"),
-    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE ",\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",2],\"cls\":[\"[CLS]\",2]}" JSON_MODEL JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "sep is \"[SEP]\" with the id 2"),
-    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}}]}" JSON_MODEL JSON_VOCAB JSON_TAIL, FINCH_E_UNSUPPORTED, 0, "template"),
+    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE ",\"post_processor\":{\"type\":\"ByteLevel\"}" JSON_MODEL JSON_VOCAB JSON_TAIL,
+        FINCH_E_UNSUPPORTED, 0, "post_processor is of the type ByteLevel"),
+    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE
+        ",\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",2],\"cls\":[\"[CLS]\",2]}" JSON_MODEL JSON_VOCAB
+            JSON_TAIL,
+        FINCH_E_DATA, 0, "sep is \"[SEP]\" with the id 2"),
+    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE
+        ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}}]}" JSON_MODEL
+            JSON_VOCAB JSON_TAIL,
+        FINCH_E_UNSUPPORTED, 0, "template"),
     BAD(JSON_HEAD JSON_MIDDLE "\"[PAD]\":0,\"[PAD]\":1" JSON_TAIL, FINCH_E_DATA, 1, "duplicate"),
-    BAD(JSON_HEAD JSON_MIDDLE JSON_VOCAB ",\"sell\":5" JSON_TAIL, FINCH_E_DATA, 0, "\"buy\" and \"sell\" both have the id 5"),
+    BAD(JSON_HEAD JSON_MIDDLE JSON_VOCAB ",\"sell\":5" JSON_TAIL, FINCH_E_DATA, 0,
+        "\"buy\" and \"sell\" both have the id 5"),
     BAD(JSON_HEAD JSON_MIDDLE JSON_VOCAB ",\"sell\":8" JSON_TAIL, FINCH_E_DATA, 0, "id 7 is missing"),
     BAD(JSON_HEAD JSON_MIDDLE JSON_VOCAB ",\"sell\":-1" JSON_TAIL, FINCH_E_DATA, 0, "\"sell\" needs an id from 0"),
     BAD(JSON_HEAD JSON_MIDDLE JSON_VOCAB ",\"sell\":99999999999" JSON_TAIL, FINCH_E_DATA, 0, "\"sell\" needs an id from 0"),
     BAD(JSON_HEAD JSON_MIDDLE JSON_VOCAB ",\"sell\":\"7\"" JSON_TAIL, FINCH_E_DATA, 0, "\"sell\" needs an id from 0"),
     BAD(JSON_HEAD JSON_MIDDLE JSON_TAIL, FINCH_E_DATA, 0, "1 to"),
-    BAD(JSON_HEAD "{\"id\":5,\"content\":\"[X]\"}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "\"[X]\" has the id 5"),
-    BAD(JSON_HEAD "{\"id\":7,\"content\":\"buy\"}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "stands at id 5 and again at 7"),
+    BAD(JSON_HEAD "{\"id\":5,\"content\":\"[X]\"}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0,
+        "\"[X]\" has the id 5"),
+    BAD(JSON_HEAD "{\"id\":7,\"content\":\"buy\"}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0,
+        "stands at id 5 and again at 7"),
     BAD(JSON_HEAD "{\"id\":9,\"content\":\"[X]\"}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "id 7 is missing"),
     BAD(JSON_HEAD "{\"id\":7,\"content\":\"\"}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "\"content\""),
     BAD(JSON_HEAD "{\"id\":7}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "\"content\""),
-    BAD(JSON_HEAD "{\"id\":7,\"content\":\"\\u0301\",\"normalized\":true}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "normalisation leaves nothing"),
+    BAD(JSON_HEAD "{\"id\":7,\"content\":\"\\u0301\",\"normalized\":true}" JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0,
+        "normalisation leaves nothing"),
     BAD(JSON_HEAD JSON_ADDED "," JSON_ADDED JSON_MIDDLE JSON_VOCAB JSON_TAIL, FINCH_E_DATA, 0, "is there twice"),
 };
 
@@ -236,8 +253,10 @@ TEST(tokenizer_config_names_tokens_and_kinds)
     write_file(from.at, "vocab.txt", vocab, &path);
     CHECK_STATUS(FINCH_E_DATA, text_tokenizer_open(from.at, &t, &err), &err);
     write_file(from.at, "tokenizer_config.json",
-               "{\"pad_token\":\"<p>\",\"unk_token\":{\"content\":\"<u>\"},\"cls_token\":\"<c>\",\"sep_token\":\"<e>\",\"mask_token\":null,"
-               "\"added_tokens_decoder\":{\"5\":{\"content\":\"$TSLA\",\"normalized\":false}}}", &path);
+               "{\"pad_token\":\"<p>\",\"unk_token\":{\"content\":\"<u>\"},\"cls_token\":\"<c>\",\"sep_token\":\"<e>\","
+               "\"mask_token\":null,"
+               "\"added_tokens_decoder\":{\"5\":{\"content\":\"$TSLA\",\"normalized\":false}}}",
+               &path);
     CHECK_OK(text_tokenizer_open(from.at, &t, &err), &err);
     check_ids(t, "buy$TSLA<c>?", (int32_t[]){2, 4, 5, 2, 1, 3}, 6);
     CHECK_EQUAL(-1, text_tokenizer_special(t).mask);
@@ -294,7 +313,8 @@ TEST(every_fault_while_opening_and_saving_is_reported)
     sub_folder("faulty", &from);
     sub_folder("saved", &to);
     write_file(from.at, "vocab.txt", good_vocab, &path);
-    write_file(from.at, "tokenizer_config.json", "{\"added_tokens_decoder\":{\"9\":{\"content\":\"MOON\",\"normalized\":true}}}", &path);
+    write_file(from.at, "tokenizer_config.json",
+               "{\"added_tokens_decoder\":{\"9\":{\"content\":\"MOON\",\"normalized\":true}}}", &path);
     walk_faults(FAULT_ALLOC, FINCH_E_MEMORY, from.at, to.at, 30);
     walk_faults(FAULT_OPEN, FINCH_E_IO, from.at, to.at, 2);
     walk_faults(FAULT_READ, FINCH_E_IO, from.at, to.at, 2);

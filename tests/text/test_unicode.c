@@ -29,8 +29,17 @@ static text_tokenizer *open_rules(text_rules r)
     finch_error err;
     text_tokenizer *t;
     finch_text pieces[] = {{"[PAD]", 5}, {"[UNK]", 5}, {"[CLS]", 5}, {"[SEP]", 5}};
-    text_plan plan = {.name = "test", .rules = r, .word_chars_max = 100, .prefix = {"##", 2}, .unk = pieces[1], .cls = pieces[2],
-                      .sep = pieces[3], .pad = pieces[0], .mask = {"[MASK]", 6}, .pieces = pieces, .n_pieces = 4};
+    text_plan plan = {.name = "test",
+                      .rules = r,
+                      .word_chars_max = 100,
+                      .prefix = {"##", 2},
+                      .unk = pieces[1],
+                      .cls = pieces[2],
+                      .sep = pieces[3],
+                      .pad = pieces[0],
+                      .mask = {"[MASK]", 6},
+                      .pieces = pieces,
+                      .n_pieces = 4};
     CHECK_OK(text_tokenizer_build(&plan, &t, &err), &err);
     return t;
 }

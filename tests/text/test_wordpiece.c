@@ -116,10 +116,22 @@ static void check_json(const char *file, const char *key)
     text_tokenizer_close(t);
 }
 
-TEST(bert_equals_the_reference) { check_json("bert.json", "bert"); }
-TEST(cased_bert_equals_the_reference) { check_json("cased.json", "cased"); }
-TEST(mpnet_equals_the_reference) { check_json("mpnet.json", "mpnet"); }
-TEST(added_tokens_equal_the_reference) { check_json("added.json", "added"); }
+TEST(bert_equals_the_reference)
+{
+    check_json("bert.json", "bert");
+}
+TEST(cased_bert_equals_the_reference)
+{
+    check_json("cased.json", "cased");
+}
+TEST(mpnet_equals_the_reference)
+{
+    check_json("mpnet.json", "mpnet");
+}
+TEST(added_tokens_equal_the_reference)
+{
+    check_json("added.json", "added");
+}
 
 TEST(a_vocabulary_alone_equals_the_reference)
 {
@@ -152,7 +164,25 @@ TEST(special_tokens_and_pieces_are_told)
 
 static size_t random_text(rng *r, char *out, size_t max)
 {
-    static const char *const parts[] = {"a", "market ", "BULL", " ", "$", "#", "é", "e\xCC\x81", "漢", "😀", "\xFF", "[MASK]", "\xE2\x80\x99", "İ", "\xE3\x80\xAE", "\xF0\x9D\x85\xA5", "x9", "\t", "한"};
+    static const char *const parts[] = {"a",
+                                        "market ",
+                                        "BULL",
+                                        " ",
+                                        "$",
+                                        "#",
+                                        "é",
+                                        "e\xCC\x81",
+                                        "漢",
+                                        "😀",
+                                        "\xFF",
+                                        "[MASK]",
+                                        "\xE2\x80\x99",
+                                        "İ",
+                                        "\xE3\x80\xAE",
+                                        "\xF0\x9D\x85\xA5",
+                                        "x9",
+                                        "\t",
+                                        "한"};
     size_t size = 0;
     for (uint64_t n = rng_below(r, 40); n > 0; n--) {
         const char *part = parts[rng_below(r, sizeof parts / sizeof parts[0])];
@@ -218,7 +248,8 @@ TEST(runs_of_ascii_read_as_their_characters_do)
     for (int round = 0; round < 3000; round++) {
         char text[64], joined[64];
         size_t size = (size_t)rng_below(&r, sizeof text), n = 0;
-        for (size_t i = 0; i < size; i++) text[i] = (char)(rng_below(&r, 8) == 0 ? rng_below(&r, 128) : 0x20 + rng_below(&r, 0x5F));
+        for (size_t i = 0; i < size; i++)
+            text[i] = (char)(rng_below(&r, 8) == 0 ? rng_below(&r, 128) : 0x20 + rng_below(&r, 0x5F));
         finch_text copy = exact(text, size);
         CHECK_OK(text_normalize(t, copy, 0, false, &whole, &err), &err);
         for (size_t i = 0; i < size; i++) {
@@ -237,7 +268,9 @@ TEST(runs_of_ascii_read_as_their_characters_do)
 
 TEST(a_megabyte_of_anything_takes_linear_time)
 {
-    static const char *const units[] = {"a", "!", " ", "\xFF", "", "é", "\xCC\x81", "\xE3\x80\xAE", "\xE3\x80\xAE\xF0\x9D\x85\xA5", "漢", "😀", "[", "[MASK]", "<mask>", " <mask>", "a "};
+    static const char *const units[] = {
+        "a",  "!",  " ", "\xFF",   "",       "é",       "\xCC\x81", "\xE3\x80\xAE", "\xE3\x80\xAE\xF0\x9D\x85\xA5",
+        "漢", "😀", "[", "[MASK]", "<mask>", " <mask>", "a "};
     finch_error err;
     text_tokenizer *t = open_json("mpnet.json");
     text_scratch *scratch;
@@ -272,7 +305,8 @@ TEST(encoding_allocates_nothing_in_steady_state)
             int32_t ids[64];
             text_span spans[64];
             size_t n, size = random_text(&r, text, sizeof text);
-            CHECK_OK(text_encode(t, (finch_text){text, size}, 64, ids, &n, NULL, i % 2 == 0 ? NULL : spans, scratch, &err), &err);
+            CHECK_OK(text_encode(t, (finch_text){text, size}, 64, ids, &n, NULL, i % 2 == 0 ? NULL : spans, scratch, &err),
+                     &err);
         }
     }
     CHECK_EQUAL(before, mem_count().allocations);
@@ -311,7 +345,8 @@ TEST(every_failing_allocation_while_encoding_is_reported)
         text_span spans[32];
         size_t n = 0;
         finch_status st = text_scratch_create(&scratch, &err);
-        if (st == FINCH_OK) st = text_encode(t, (finch_text){text, sizeof text - 1}, 32, ids, &n, NULL, spans, scratch, &err);
+        if (st == FINCH_OK)
+            st = text_encode(t, (finch_text){text, sizeof text - 1}, 32, ids, &n, NULL, spans, scratch, &err);
         text_scratch_destroy(scratch);
         if (!fault_disarm()) {
             CHECK_OK(st, &err);
