@@ -224,7 +224,7 @@ finch_status text_encode(const text_tokenizer *t, finch_text text, size_t max_to
         return finch_fail(err, FINCH_E_USAGE, "%zu tokens hold no text: the maximum must be %d or more", max_tokens,
                           TEXT_TOKENS_MIN);
     encoder e = {t, &scratch->normal, ids + 1, spans == NULL ? NULL : spans + 1, 0, max_tokens - TEXT_TOKENS_MIN};
-    const unsigned char *at = (const unsigned char *)text.at;
+    const unsigned char *at = (const unsigned char *)(text.size_bytes == 0 ? "" : text.at); /* NULL and 0 is a text too */
     size_t size = text.size_bytes, valid_bytes = utf8_valid_size(at, size);
     if (valid_bytes < size) {
         FINCH_TRY(repair(text, valid_bytes, spans != NULL, &scratch->repaired, err));

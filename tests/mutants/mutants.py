@@ -62,6 +62,17 @@ TEXT = [
     ("src/text/encode.c", "a punctuation mark begins a word", "else if ((class & CHAR_PUNCT) != 0) at = encode_mark(e, text, at, c);",
      "else if ((class & CHAR_PUNCT) != 0) at += c.size;", "text_test_wordpiece"),
     ("src/text/normalize.c", "letters keep their case", "if (!n->t->rules.lower_case) {", "if (1) {", "text_test_wordpiece"),
+    ("src/text/normalize.c", "marks come out as they went in", "(text_mark){code, (unsigned char)order, joined}", "(text_mark){code, 1, joined}",
+     "text_test_unicode"),
+    ("src/text/added.c", "an added token inside a word is taken", "if (token->single_word && !stands_alone(at, size, i, i + length)) {", "if (0) {",
+     "text_test_wordpiece"),
+    ("src/text/unicode.c", "newer marks are dropped like old ones", "const exception_range *exception = exception_find(code);\n    unsigned bits",
+     "const exception_range *exception = NULL;\n    unsigned bits", "text_test_unicode"),
+    ("src/text/utf8.c", "surrogates are UTF-8", "if (lead == 0xED) *high = 0x9F;", "if (lead == 0xED) *high = 0xBF;", "text_test_unicode"),
+    ("src/text/trie.c", "children may stand where others do", "if (!unit_is_free(b, base ^ labels[i])) return false;",
+     "if (i == 1 && !unit_is_free(b, base ^ labels[i])) return false;", "text_test_trie"),
+    ("src/text/tokenizer.c", "a piece may stand twice", "if (!text_equal(t->pieces[first], t->pieces[second])) continue;", "continue;",
+     "text_test_tokenizer_files"),
 ]
 
 TENSOR = [
