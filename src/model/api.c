@@ -5,10 +5,7 @@
 
 #include <stddef.h>
 
-static const model *inner(const finch_model *m)
-{
-    return (const model *)(const void *)m;
-}
+static const model *inner(const finch_model *m) { return (const model *)(const void *)m; }
 
 static bool compute_of(finch_compute compute, model_compute *out)
 {
@@ -33,15 +30,9 @@ finch_status finch_model_open(const char *folder, finch_compute compute, finch_m
     return FINCH_OK;
 }
 
-void finch_model_close(finch_model *m)
-{
-    model_close((model *)(void *)m);
-}
+void finch_model_close(finch_model *m) { model_close((model *)(void *)m); }
 
-size_t finch_model_n_classes(const finch_model *m)
-{
-    return model_get_config(inner(m))->n_labels;
-}
+size_t finch_model_n_classes(const finch_model *m) { return model_get_config(inner(m))->n_labels; }
 
 const char *finch_model_label(const finch_model *m, size_t index)
 {
@@ -55,7 +46,8 @@ static finch_status take_options(const finch_score_options *given, finch_score_o
     *out = (finch_score_options)FINCH_SCORE_OPTIONS_DEFAULT;
     if (given == NULL) return FINCH_OK;
     if (given->size_bytes < sizeof(size_t))
-        return finch_fail(err, FINCH_E_USAGE, "finch_score_options.size_bytes is %zu; set it to the struct's size", given->size_bytes);
+        return finch_fail(err, FINCH_E_USAGE, "finch_score_options.size_bytes is %zu; set it to the struct's size",
+                          given->size_bytes);
 #define TAKE(field) \
     if (given->size_bytes >= offsetof(finch_score_options, field) + sizeof given->field) out->field = given->field
     TAKE(n_threads);

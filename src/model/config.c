@@ -19,7 +19,8 @@ static finch_status read_size(const reader *r, const char *key, size_t least, si
 {
     FINCH_TRY(json_get_size(r->root, r->path, key, out, r->err));
     if (*out < least || *out > most)
-        return finch_fail(r->err, FINCH_E_DATA, "%s: \"%s\" is %zu; it must be from %zu to %zu", r->path, key, *out, least, most);
+        return finch_fail(r->err, FINCH_E_DATA, "%s: \"%s\" is %zu; it must be from %zu to %zu", r->path, key, *out, least,
+                          most);
     return FINCH_OK;
 }
 
@@ -42,7 +43,9 @@ static finch_status read_arch(const reader *r, model_config *c)
     FINCH_TRY(json_get_text(r->root, r->path, "model_type", &type, r->err));
     if (strcmp(type, "bert") == 0) c->arch = MODEL_BERT;
     else if (strcmp(type, "mpnet") == 0) c->arch = MODEL_MPNET;
-    else return finch_fail(r->err, FINCH_E_UNSUPPORTED, "%s: \"model_type\" is \"%s\"; finch runs \"bert\" and \"mpnet\"", r->path, type);
+    else
+        return finch_fail(r->err, FINCH_E_UNSUPPORTED, "%s: \"model_type\" is \"%s\"; finch runs \"bert\" and \"mpnet\"",
+                          r->path, type);
     return FINCH_OK;
 }
 
@@ -51,7 +54,8 @@ static finch_status read_activation(const reader *r, model_config *c)
     static const struct {
         const char *name;
         model_activation activation;
-    } known[] = {{"gelu", MODEL_GELU}, {"gelu_new", MODEL_GELU_TANH}, {"gelu_pytorch_tanh", MODEL_GELU_TANH}, {"relu", MODEL_RELU}};
+    } known[] = {
+        {"gelu", MODEL_GELU}, {"gelu_new", MODEL_GELU_TANH}, {"gelu_pytorch_tanh", MODEL_GELU_TANH}, {"relu", MODEL_RELU}};
     const char *name;
     FINCH_TRY(json_get_text(r->root, r->path, "hidden_act", &name, r->err));
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -59,7 +63,8 @@ static finch_status read_activation(const reader *r, model_config *c)
         c->hidden_act = known[i].activation;
         return FINCH_OK;
     }
-    return finch_fail(r->err, FINCH_E_UNSUPPORTED, "%s: \"hidden_act\" is \"%s\"; finch has gelu, gelu_new, gelu_pytorch_tanh and relu", r->path, name);
+    return finch_fail(r->err, FINCH_E_UNSUPPORTED,
+                      "%s: \"hidden_act\" is \"%s\"; finch has gelu, gelu_new, gelu_pytorch_tanh and relu", r->path, name);
 }
 
 static finch_status read_sizes(const reader *r, model_config *c)
@@ -71,7 +76,8 @@ static finch_status read_sizes(const reader *r, model_config *c)
     FINCH_TRY(read_size(r, "intermediate_size", 1, MODEL_INTERMEDIATE_MAX, &c->intermediate_size));
     FINCH_TRY(read_size(r, "max_position_embeddings", 1, MODEL_POSITIONS_MAX, &c->n_positions));
     if (c->hidden_size % c->n_heads != 0)
-        return finch_fail(r->err, FINCH_E_DATA, "%s: \"hidden_size\" %zu is no multiple of \"num_attention_heads\" %zu", r->path, c->hidden_size, c->n_heads);
+        return finch_fail(r->err, FINCH_E_DATA, "%s: \"hidden_size\" %zu is no multiple of \"num_attention_heads\" %zu",
+                          r->path, c->hidden_size, c->n_heads);
     return FINCH_OK;
 }
 
@@ -83,8 +89,10 @@ static finch_status read_positions(const reader *r, model_config *c)
     if (c->arch == MODEL_BERT) {
         FINCH_TRY(read_size(r, "type_vocab_size", 1, MODEL_POSITIONS_MAX, &c->n_types));
         const json_t *kind = json_object_get(r->root, "position_embedding_type");
-        if (json_has(r->root, "position_embedding_type") && (!json_is_string(kind) || strcmp(json_string_value(kind), "absolute") != 0))
-            return finch_fail(r->err, FINCH_E_UNSUPPORTED, "%s: \"position_embedding_type\" is not \"absolute\", the only one finch has", r->path);
+        if (json_has(r->root, "position_embedding_type") &&
+            (!json_is_string(kind) || strcmp(json_string_value(kind), "absolute") != 0))
+            return finch_fail(r->err, FINCH_E_UNSUPPORTED,
+                              "%s: \"position_embedding_type\" is not \"absolute\", the only one finch has", r->path);
         return FINCH_OK;
     }
     c->position_offset = pad + 1;
@@ -92,9 +100,12 @@ static finch_status read_positions(const reader *r, model_config *c)
     if (json_has(r->root, "relative_attention_num_buckets"))
         FINCH_TRY(read_size(r, "relative_attention_num_buckets", 4, 1024, &c->n_relative_buckets));
     if (c->n_positions <= c->position_offset + 1)
-        return finch_fail(r->err, FINCH_E_DATA, "%s: \"max_position_embeddings\" %zu leaves no position after the padding's %zu", r->path, c->n_positions, pad);
+        return finch_fail(r->err, FINCH_E_DATA,
+                          "%s: \"max_position_embeddings\" %zu leaves no position after the padding's %zu", r->path,
+                          c->n_positions, pad);
     if (c->n_relative_buckets % 4 != 0)
-        return finch_fail(r->err, FINCH_E_DATA, "%s: \"relative_attention_num_buckets\" is %zu; it must be a multiple of 4", r->path, c->n_relative_buckets);
+        return finch_fail(r->err, FINCH_E_DATA, "%s: \"relative_attention_num_buckets\" is %zu; it must be a multiple of 4",
+                          r->path, c->n_relative_buckets);
     return FINCH_OK;
 }
 
@@ -114,10 +125,12 @@ static finch_status read_label(const reader *r, model_config *c, size_t index, c
 {
     if (!json_is_string(name) || json_string_length(name) == 0 || json_string_length(name) >= MODEL_LABEL_BYTES_MAX ||
         memchr(json_string_value(name), '\0', json_string_length(name)) != NULL)
-        return finch_fail(r->err, FINCH_E_DATA, "%s: \"id2label\" has no name of 1 to %d bytes for id %zu", r->path, MODEL_LABEL_BYTES_MAX - 1, index);
+        return finch_fail(r->err, FINCH_E_DATA, "%s: \"id2label\" has no name of 1 to %d bytes for id %zu", r->path,
+                          MODEL_LABEL_BYTES_MAX - 1, index);
     for (size_t i = 0; i < index; i++)
         if (strcmp(c->labels[i], json_string_value(name)) == 0)
-            return finch_fail(r->err, FINCH_E_DATA, "%s: \"id2label\" has \"%s\" for the ids %zu and %zu", r->path, c->labels[i], i, index);
+            return finch_fail(r->err, FINCH_E_DATA, "%s: \"id2label\" has \"%s\" for the ids %zu and %zu", r->path,
+                              c->labels[i], i, index);
     snprintf(c->labels[index], MODEL_LABEL_BYTES_MAX, "%s", json_string_value(name));
     return FINCH_OK;
 }
@@ -132,7 +145,8 @@ static finch_status read_labels(const reader *r, model_config *c)
     const json_t *names = json_object_get(r->root, "id2label");
     size_t n = json_is_object(names) ? json_object_size(names) : 0;
     if (n == 0 || n > MODEL_LABELS_MAX)
-        return finch_fail(r->err, FINCH_E_DATA, "%s: \"id2label\" must be an object of 1 to %d labels", r->path, MODEL_LABELS_MAX);
+        return finch_fail(r->err, FINCH_E_DATA, "%s: \"id2label\" must be an object of 1 to %d labels", r->path,
+                          MODEL_LABELS_MAX);
     for (size_t i = 0; i < n; i++) {
         char key[24];
         snprintf(key, sizeof key, "%zu", i);
@@ -169,17 +183,15 @@ done:
     return st;
 }
 
-size_t model_config_max_tokens(const model_config *c)
-{
-    return c->n_positions - c->position_offset;
-}
+size_t model_config_max_tokens(const model_config *c) { return c->n_positions - c->position_offset; }
 
 int model_label_class(const char *name)
 {
     static const struct {
         const char *name;
         int id;
-    } known[] = {{"strongly_negative", 0}, {"negative", 1}, {"bearish", 1}, {"neutral", 2}, {"positive", 3}, {"bullish", 3}, {"strongly_positive", 4}};
+    } known[] = {{"strongly_negative", 0}, {"negative", 1}, {"bearish", 1},          {"neutral", 2},
+                 {"positive", 3},          {"bullish", 3},  {"strongly_positive", 4}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcasecmp(known[i].name, name) == 0) return known[i].id;
     return -1;

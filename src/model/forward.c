@@ -38,15 +38,9 @@ static void team_wait(const engine_pass *p)
     }
 }
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-static linear_type input_type(const model *m)
-{
-    return m->layers[0].qkv.type;
-}
+static linear_type input_type(const model *m) { return m->layers[0].qkv.type; }
 
 finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch *b, size_t team, arena *a, finch_error *err)
 {
@@ -97,9 +91,13 @@ static void embed_text(const engine_pass *p, size_t text)
         const float *position = m->positions + row * c->hidden_size;
         for (size_t j = 0; j < c->hidden_size; j++) x[j] += position[j];
     }
-    m->kernels.layer_norm(&(kernel_layer_norm){.x = p->x + begin * c->hidden_size, .n_rows = n, .width = c->hidden_size,
-                                               .gain = m->embedding_norm.gain, .bias = m->embedding_norm.bias,
-                                               .eps = c->layer_norm_eps, .y = p->x + begin * c->hidden_size});
+    m->kernels.layer_norm(&(kernel_layer_norm){.x = p->x + begin * c->hidden_size,
+                                               .n_rows = n,
+                                               .width = c->hidden_size,
+                                               .gain = m->embedding_norm.gain,
+                                               .bias = m->embedding_norm.bias,
+                                               .eps = c->layer_norm_eps,
+                                               .y = p->x + begin * c->hidden_size});
     /* All other weights were checked when they were packed. One item that is not finite makes its whole row so. */
     bool broken = false;
     for (size_t i = 0; i < n; i++) broken = broken || !isfinite(p->x[(begin + i) * c->hidden_size]);
@@ -132,7 +130,8 @@ static linear_input pass_input(const engine_pass *p)
     return in;
 }
 
-static void attend(const engine_pass *p, size_t rank, size_t text, size_t head, const float *queries, size_t n_queries, float *out)
+static void attend(const engine_pass *p, size_t rank, size_t text, size_t head, const float *queries, size_t n_queries,
+                   float *out)
 {
     const model *m = p->m;
     size_t width = m->config.hidden_size / m->config.n_heads, part = engine_part_width(&m->config);
@@ -140,10 +139,17 @@ static void attend(const engine_pass *p, size_t rank, size_t text, size_t head, 
     size_t max_tokens = model_config_max_tokens(&m->config);
     const float *qkv = p->qkv + begin * p->qkv_width + head * width;
     const float *bias = m->relative == NULL ? NULL : m->relative + head * (2 * max_tokens - 1) + (max_tokens - 1);
-    m->kernels.attention(&(kernel_attention){.q = queries + head * width, .k = qkv + part, .v = qkv + 2 * part, .ldqkv = p->qkv_width,
-                                             .n_tokens = n, .n_queries = n_queries, .width = width, .bias = bias,
+    m->kernels.attention(&(kernel_attention){.q = queries + head * width,
+                                             .k = qkv + part,
+                                             .v = qkv + 2 * part,
+                                             .ldqkv = p->qkv_width,
+                                             .n_tokens = n,
+                                             .n_queries = n_queries,
+                                             .width = width,
+                                             .bias = bias,
                                              .scratch = p->attention_scratch + rank * p->attention_floats,
-                                             .out = out + head * width, .ldout = m->config.hidden_size});
+                                             .out = out + head * width,
+                                             .ldout = m->config.hidden_size});
 }
 
 /* Queries, keys and values of all tokens, and attention into context. */
@@ -199,13 +205,20 @@ static kernel_map activation_of(const model *m)
 }
 
 /* x += sum, normalised, for the rows of rank; and the next product's input from it. */
-static void add_and_norm(const engine_pass *p, share rows, float *x, const engine_norm *norm, linear_input *next, size_t next_row)
+static void add_and_norm(const engine_pass *p, share rows, float *x, const engine_norm *norm, linear_input *next,
+                         size_t next_row)
 {
     const model *m = p->m;
     size_t hidden = m->config.hidden_size, n = rows.end - rows.begin;
     float *to = x + rows.begin * hidden;
-    m->kernels.layer_norm(&(kernel_layer_norm){.x = p->sum + rows.begin * hidden, .residual = to, .n_rows = n, .width = hidden,
-                                               .gain = norm->gain, .bias = norm->bias, .eps = m->config.layer_norm_eps, .y = to});
+    m->kernels.layer_norm(&(kernel_layer_norm){.x = p->sum + rows.begin * hidden,
+                                               .residual = to,
+                                               .n_rows = n,
+                                               .width = hidden,
+                                               .gain = norm->gain,
+                                               .bias = norm->bias,
+                                               .eps = m->config.layer_norm_eps,
+                                               .y = to});
     if (next != NULL) linear_input_fill(&m->kernels, next, next_row + rows.begin, n, to, hidden, hidden);
 }
 
@@ -306,7 +319,8 @@ finch_status engine_check_logits(const model *m, const float *logits, size_t n_t
     size_t n_labels = m->config.n_labels;
     for (size_t i = 0; i < n_texts * n_labels; i++)
         if (!isfinite(logits[i]))
-            return finch_fail_row(err, FINCH_E_DATA, i / n_labels + 1, "%s gives text %zu a logit that is not a finite number; its weights are broken",
+            return finch_fail_row(err, FINCH_E_DATA, i / n_labels + 1,
+                                  "%s gives text %zu a logit that is not a finite number; its weights are broken",
                                   weights_path(m->file), i / n_labels + 1);
     return FINCH_OK;
 }

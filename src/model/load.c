@@ -41,10 +41,7 @@ static const load_names load_names_of[] = {
                      "classifier.out_proj"},
 };
 
-size_t engine_part_width(const model_config *c)
-{
-    return (c->hidden_size + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL;
-}
+size_t engine_part_width(const model_config *c) { return (c->hidden_size + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL; }
 
 /* ---- names and tensors --------------------------------------------------------------------------------------------- */
 
@@ -68,7 +65,8 @@ static finch_status require_finite(const loader *l, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
-            return finch_fail(l->err, FINCH_E_DATA, "%s: %s holds a value that is not finite", weights_path(l->m->file), l->name.at);
+            return finch_fail(l->err, FINCH_E_DATA, "%s: %s holds a value that is not finite", weights_path(l->m->file),
+                              l->name.at);
     return FINCH_OK;
 }
 
@@ -115,7 +113,8 @@ static finch_status pack_from_float(loader *l, linear *to, size_t first, const c
 }
 
 /* part's weight [rows, columns] and bias [rows] into outputs [first, first + rows), both times factor. */
-static finch_status load_rows(loader *l, linear *to, size_t first, const char *part, size_t rows, size_t columns, float factor)
+static finch_status load_rows(loader *l, linear *to, size_t first, const char *part, size_t rows, size_t columns,
+                              float factor)
 {
     compressed_matrix from;
     FINCH_TRY(require_vector(l, part, "bias", NULL, rows, l->bias));
@@ -259,7 +258,8 @@ static finch_status load_head(loader *l)
     str_clear(&l->name);
     FINCH_TRY(str_add_format(&l->name, l->err, "%s.weight", names->head_out));
     if (weights_find(m->file, l->name.at) == NULL)
-        return finch_fail(l->err, FINCH_E_DATA, "%s has no classification head (no tensor %s); train one first: finch train --model <folder>",
+        return finch_fail(l->err, FINCH_E_DATA,
+                          "%s has no classification head (no tensor %s); train one first: finch train --model <folder>",
                           weights_path(m->file), l->name.at);
     if (c->arch != MODEL_BERT) l->prefix = "";
     FINCH_TRY(load_linear(l, &m->head_dense, LINEAR_F32, names->head_dense, c->hidden_size, c->hidden_size));
@@ -271,10 +271,7 @@ static finch_status load_head(loader *l)
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------- */
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static finch_status loader_init(loader *l, model *m, finch_error *err)
 {
@@ -282,7 +279,8 @@ static finch_status loader_init(loader *l, model *m, finch_error *err)
     size_t widest = larger(larger(c->hidden_size, c->intermediate_size), c->n_heads);
     *l = (loader){.m = m, .prefix = load_names_of[c->arch].prefix, .err = err};
     FINCH_TRY(name_make(l, "embeddings.word_embeddings", "weight"));
-    if (weights_find(m->file, l->name.at) == NULL && weights_find(m->file, l->name.at + strlen(l->prefix)) != NULL) l->prefix = "";
+    if (weights_find(m->file, l->name.at) == NULL && weights_find(m->file, l->name.at + strlen(l->prefix)) != NULL)
+        l->prefix = "";
     FINCH_TRY(MEM_NEW(&l->rows, LOAD_ROWS * widest, err));
     FINCH_TRY(MEM_NEW(&l->bias, larger(widest, c->n_labels), err));
     return MEM_NEW(&l->scale, larger(widest, c->n_labels), err);

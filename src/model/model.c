@@ -10,12 +10,10 @@
 #include <omp.h>
 #endif
 
-static const char *const compute_names[] = {[MODEL_AUTO] = "auto", [MODEL_F32] = "f32", [MODEL_BF16] = "bf16", [MODEL_INT8] = "int8"};
+static const char *const compute_names[] = {
+    [MODEL_AUTO] = "auto", [MODEL_F32] = "f32", [MODEL_BF16] = "bf16", [MODEL_INT8] = "int8"};
 
-const char *model_compute_name(model_compute compute)
-{
-    return compute_names[compute];
-}
+const char *model_compute_name(model_compute compute) { return compute_names[compute]; }
 
 bool model_compute_find(const char *name, model_compute *out)
 {
@@ -51,7 +49,8 @@ static finch_status take_temperature(const json_t *root, const char *path, float
     if (calibration == NULL || !json_has(calibration, "temperature")) return FINCH_OK;
     FINCH_TRY(json_get_number(calibration, path, "temperature", &value, err));
     if (!(value >= 1e-3 && value <= 1e3))
-        return finch_fail(err, FINCH_E_DATA, "%s: \"calibration.temperature\" is %g; it must be from 0.001 to 1000", path, value);
+        return finch_fail(err, FINCH_E_DATA, "%s: \"calibration.temperature\" is %g; it must be from 0.001 to 1000", path,
+                          value);
     *out = (float)value;
     return FINCH_OK;
 }
@@ -75,10 +74,11 @@ done:
 static finch_status check_tokenizer(const model *m, const char *folder, finch_error *err)
 {
     if (text_tokenizer_vocab_size(m->tokenizer) > m->config.vocab_size)
-        return finch_fail(err, FINCH_E_DATA, "%s: the tokenizer has %zu pieces, the model %zu (config.json's vocab_size)", folder,
-                          text_tokenizer_vocab_size(m->tokenizer), m->config.vocab_size);
+        return finch_fail(err, FINCH_E_DATA, "%s: the tokenizer has %zu pieces, the model %zu (config.json's vocab_size)",
+                          folder, text_tokenizer_vocab_size(m->tokenizer), m->config.vocab_size);
     if (model_config_max_tokens(&m->config) < TEXT_TOKENS_MIN)
-        return finch_fail(err, FINCH_E_DATA, "%s: config.json's max_position_embeddings leaves room for %zu tokens; a text has at least %d",
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s: config.json's max_position_embeddings leaves room for %zu tokens; a text has at least %d",
                           folder, model_config_max_tokens(&m->config), TEXT_TOKENS_MIN);
     return FINCH_OK;
 }
@@ -114,25 +114,13 @@ void model_close(model *m)
     mem_free(m);
 }
 
-const model_config *model_get_config(const model *m)
-{
-    return &m->config;
-}
+const model_config *model_get_config(const model *m) { return &m->config; }
 
-const text_tokenizer *model_tokenizer(const model *m)
-{
-    return m->tokenizer;
-}
+const text_tokenizer *model_tokenizer(const model *m) { return m->tokenizer; }
 
-model_compute model_get_compute(const model *m)
-{
-    return m->compute;
-}
+model_compute model_get_compute(const model *m) { return m->compute; }
 
-float model_temperature(const model *m)
-{
-    return m->temperature;
-}
+float model_temperature(const model *m) { return m->temperature; }
 
 /* ---- a batch ------------------------------------------------------------------------------------------------------- */
 
@@ -140,21 +128,24 @@ static finch_status check_text(const model *m, const model_batch *b, size_t text
 {
     size_t begin = b->offsets[text], end = b->offsets[text + 1];
     if (end <= begin || end > b->n_tokens || end - begin > model_config_max_tokens(&m->config))
-        return finch_fail_row(err, FINCH_E_USAGE, text + 1, "text %zu of the batch spans the tokens [%zu, %zu) of %zu; it must have 1 to %zu",
-                              text + 1, begin, end, b->n_tokens, model_config_max_tokens(&m->config));
+        return finch_fail_row(err, FINCH_E_USAGE, text + 1,
+                              "text %zu of the batch spans the tokens [%zu, %zu) of %zu; it must have 1 to %zu", text + 1,
+                              begin, end, b->n_tokens, model_config_max_tokens(&m->config));
     for (size_t i = begin; i < end; i++)
         if (b->ids[i] < 0 || (size_t)b->ids[i] >= m->config.vocab_size)
-            return finch_fail_row(err, FINCH_E_USAGE, text + 1, "token %zu of text %zu is %ld; ids are below %zu", i - begin + 1, text + 1,
-                                  (long)b->ids[i], m->config.vocab_size);
+            return finch_fail_row(err, FINCH_E_USAGE, text + 1, "token %zu of text %zu is %ld; ids are below %zu",
+                                  i - begin + 1, text + 1, (long)b->ids[i], m->config.vocab_size);
     return FINCH_OK;
 }
 
 static finch_status check_batch(const model *m, const model_batch *b, finch_error *err)
 {
-    if (b->n_texts > 0 && b->offsets[0] != 0) return finch_fail(err, FINCH_E_USAGE, "a batch's first offset is %lu, not 0", (unsigned long)b->offsets[0]);
+    if (b->n_texts > 0 && b->offsets[0] != 0)
+        return finch_fail(err, FINCH_E_USAGE, "a batch's first offset is %lu, not 0", (unsigned long)b->offsets[0]);
     for (size_t i = 0; i < b->n_texts; i++) FINCH_TRY(check_text(m, b, i, err));
     if (b->n_texts > 0 && b->offsets[b->n_texts] != b->n_tokens)
-        return finch_fail(err, FINCH_E_USAGE, "a batch's last offset is %lu, its tokens are %zu", (unsigned long)b->offsets[b->n_texts], b->n_tokens);
+        return finch_fail(err, FINCH_E_USAGE, "a batch's last offset is %lu, its tokens are %zu",
+                          (unsigned long)b->offsets[b->n_texts], b->n_tokens);
     return FINCH_OK;
 }
 

@@ -55,7 +55,8 @@ finch_status model_scorer_create(const model *m, size_t n_threads, model_scorer 
     model_scorer *s = NULL;
     *out = NULL;
     if (n_threads > SCORER_THREADS_MAX)
-        return finch_fail(err, FINCH_E_USAGE, "%zu threads were asked for; at most %d are possible", n_threads, SCORER_THREADS_MAX);
+        return finch_fail(err, FINCH_E_USAGE, "%zu threads were asked for; at most %d are possible", n_threads,
+                          SCORER_THREADS_MAX);
 #ifdef _OPENMP
     if (n_threads == 0) n_threads = (size_t)omp_get_num_procs();
 #else
@@ -85,7 +86,8 @@ void model_scorer_destroy(model_scorer *s)
     mem_free(s);
 }
 
-static finch_status micro_batch_init(micro_batch *b, const scorer_job *job, size_t n_texts, size_t n_tokens, arena *a, finch_error *err)
+static finch_status micro_batch_init(micro_batch *b, const scorer_job *job, size_t n_texts, size_t n_tokens, arena *a,
+                                     finch_error *err)
 {
     *b = (micro_batch){.capacity_texts = n_texts};
     FINCH_TRY(ARENA_NEW(a, &b->ids, n_tokens, err));
@@ -95,11 +97,13 @@ static finch_status micro_batch_init(micro_batch *b, const scorer_job *job, size
     return ARENA_NEW(a, &b->logits, n_texts * job->m->config.n_labels, err);
 }
 
-static finch_status micro_batch_add(micro_batch *b, const scorer_job *job, size_t text, text_scratch *scratch, finch_error *err)
+static finch_status micro_batch_add(micro_batch *b, const scorer_job *job, size_t text, text_scratch *scratch,
+                                    finch_error *err)
 {
     size_t n;
     bool truncated;
-    finch_status st = text_encode(job->m->tokenizer, job->texts[text], job->max_tokens, b->ids + b->n_tokens, &n, &truncated, NULL, scratch, err);
+    finch_status st = text_encode(job->m->tokenizer, job->texts[text], job->max_tokens, b->ids + b->n_tokens, &n, &truncated,
+                                  NULL, scratch, err);
     if (st != FINCH_OK) return finch_fail_prefix(err, "text %zu", text + 1);
     if (job->info != NULL) job->info[text] = (model_text_info){(uint32_t)n, truncated};
     b->n_tokens += n;
@@ -128,10 +132,7 @@ static finch_status micro_batch_run(micro_batch *b, const scorer_job *job, size_
 }
 
 /* The next text's index; n_texts or more where none is left. */
-static size_t job_take(scorer_job *job)
-{
-    return __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
-}
+static size_t job_take(scorer_job *job) { return __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED); }
 
 static finch_status worker_loop(scorer_worker *w, scorer_job *job, finch_error *err)
 {
@@ -139,7 +140,8 @@ static finch_status worker_loop(scorer_worker *w, scorer_job *job, finch_error *
     size_t n_texts = job->texts_per_batch;
     FINCH_TRY(micro_batch_init(&b, job, n_texts, SCORER_BATCH_TOKENS + job->max_tokens, &w->memory, err));
     arena_place mark = arena_mark(&w->memory);
-    for (size_t text = job_take(job); text < job->n_texts && !__atomic_load_n(&job->failed, __ATOMIC_RELAXED); text = job_take(job)) {
+    for (size_t text = job_take(job); text < job->n_texts && !__atomic_load_n(&job->failed, __ATOMIC_RELAXED);
+         text = job_take(job)) {
         FINCH_TRY(micro_batch_add(&b, job, text, w->tokenizing, err));
         if (b.n_tokens < SCORER_BATCH_TOKENS && b.n_texts < b.capacity_texts) continue;
         FINCH_TRY(micro_batch_run(&b, job, 1, &w->memory, err));
@@ -190,8 +192,12 @@ finch_status model_score_texts(model_scorer *s, const finch_text *texts, size_t 
     if (max_tokens < TEXT_TOKENS_MIN)
         return finch_fail(err, FINCH_E_USAGE, "max_tokens is %zu; it must be at least %d", max_tokens, TEXT_TOKENS_MIN);
     if (n_texts == 0) return FINCH_OK;
-    scorer_job job = {.m = s->m, .texts = texts, .n_texts = n_texts, .max_tokens = max_tokens < most ? max_tokens : most,
-                      .logits = logits, .info = info};
+    scorer_job job = {.m = s->m,
+                      .texts = texts,
+                      .n_texts = n_texts,
+                      .max_tokens = max_tokens < most ? max_tokens : most,
+                      .logits = logits,
+                      .info = info};
     if (n_texts < s->n_threads) return score_together(s, &job, err);
     /* A text has two tokens at least, so this many fill a batch; fewer where all threads should get some. */
     size_t fair = (n_texts + s->n_threads - 1) / s->n_threads;

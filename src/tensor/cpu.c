@@ -31,17 +31,8 @@ static bool cpu_allowed(cpu_feature feature)
     return strcmp(isa, "scalar") != 0 || feature == CPU_SCALAR;
 }
 
-bool cpu_has(cpu_feature feature)
-{
-    return cpu_detect(feature) && cpu_allowed(feature);
-}
+bool cpu_has(cpu_feature feature) { return cpu_detect(feature) && cpu_allowed(feature); }
 
-const char *cpu_feature_name(cpu_feature feature)
-{
-    return cpu_names[feature];
-}
+const char *cpu_feature_name(cpu_feature feature) { return cpu_names[feature]; }
 
-const char *cpu_isa(void)
-{
-    return cpu_names[cpu_has(CPU_AVX512) ? CPU_AVX512 : cpu_has(CPU_AVX2) ? CPU_AVX2 : CPU_SCALAR];
-}
+const char *cpu_isa(void) { return cpu_names[cpu_has(CPU_AVX512) ? CPU_AVX512 : cpu_has(CPU_AVX2) ? CPU_AVX2 : CPU_SCALAR]; }

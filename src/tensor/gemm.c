@@ -50,21 +50,22 @@ static finch_status gemm_failed(const char *call, dnnl_status_t status, finch_er
     return finch_fail(err, FINCH_E_FAILED, "oneDNN's %s failed with status %d; run finch doctor", call, (int)status);
 }
 
-#define GEMM_GO(label, st, call)                                         \
-    do {                                                                 \
-        dnnl_status_t gemm_go_status = (call);                           \
-        if (gemm_go_status != dnnl_success) {                            \
-            (st) = gemm_failed(#call, gemm_go_status, err);              \
-            goto label;                                                  \
-        }                                                                \
+#define GEMM_GO(label, st, call)                            \
+    do {                                                    \
+        dnnl_status_t gemm_go_status = (call);              \
+        if (gemm_go_status != dnnl_success) {               \
+            (st) = gemm_failed(#call, gemm_go_status, err); \
+            goto label;                                     \
+        }                                                   \
     } while (0)
 
 static finch_status gemm_check(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
                                finch_error *err)
 {
     if (lda < (trans_a ? m : k) || ldb < (trans_b ? k : n) || ldc < n)
-        return finch_fail(err, FINCH_E_USAGE, "a product of %zu x %zu x %zu has a leading dimension below its row (%zu, %zu, %zu)",
-                          m, n, k, lda, ldb, ldc);
+        return finch_fail(err, FINCH_E_USAGE,
+                          "a product of %zu x %zu x %zu has a leading dimension below its row (%zu, %zu, %zu)", m, n, k, lda,
+                          ldb, ldc);
     if ((m | n | k | lda | ldb | ldc) > (size_t)INT32_MAX)
         return finch_fail(err, FINCH_E_USAGE, "a product of %zu x %zu x %zu is too large", m, n, k);
     return FINCH_OK;
@@ -74,8 +75,7 @@ static finch_status gemm_check(bool trans_a, bool trans_b, size_t m, size_t n, s
 static void gemm_scale(size_t m, size_t n, float beta, float *c, size_t ldc)
 {
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            c[i * ldc + j] = beta == 0.0f ? 0.0f : beta * c[i * ldc + j];
+        for (size_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0.0f ? 0.0f : beta * c[i * ldc + j];
 }
 
 finch_status gemm_f32(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
@@ -87,8 +87,8 @@ finch_status gemm_f32(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, 
         gemm_scale(m, n, beta, c, ldc);
         return FINCH_OK;
     }
-    dnnl_status_t status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k, 1.0f,
-                                      a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta, c, (dnnl_dim_t)ldc);
+    dnnl_status_t status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k,
+                                      1.0f, a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta, c, (dnnl_dim_t)ldc);
     return status == dnnl_success ? FINCH_OK : gemm_failed("dnnl_sgemm", status, err);
 }
 
@@ -244,7 +244,9 @@ static finch_status gemm_slot_run(const gemm_slot *s, const uint16_t *a, const u
     GEMM_GO(done, st, dnnl_memory_create(&memory[2], GEMM_DESC(s->c), gemm_cache.engine, c));
     GEMM_GO(done, st, dnnl_memory_create(&memory[3], GEMM_DESC(s->scratch), gemm_cache.engine, scratch));
     GEMM_GO(done, st, dnnl_stream_create(&stream, gemm_cache.engine, dnnl_stream_default_flags));
-    dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, memory[0]}, {DNNL_ARG_WEIGHTS, memory[1]}, {DNNL_ARG_DST, memory[2]},
+    dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, memory[0]},
+                               {DNNL_ARG_WEIGHTS, memory[1]},
+                               {DNNL_ARG_DST, memory[2]},
                                {DNNL_ARG_SCRATCHPAD, memory[3]}};
     GEMM_GO(done, st, dnnl_primitive_execute(s->primitive, stream, 4, args));
     GEMM_GO(done, st, dnnl_stream_wait(stream));
@@ -270,7 +272,8 @@ static finch_status gemm_widen(const uint16_t *in, size_t rows, size_t cols, siz
 {
     size_t n;
     *out = NULL;
-    if (!size_mul(rows, cols, &n)) return finch_fail(err, FINCH_E_MEMORY, "a matrix of %zu x %zu does not fit memory", rows, cols);
+    if (!size_mul(rows, cols, &n))
+        return finch_fail(err, FINCH_E_MEMORY, "a matrix of %zu x %zu does not fit memory", rows, cols);
     FINCH_TRY(mem_alloc(n, sizeof **out, (void **)out, err));
     for (size_t i = 0; i < rows; i++) tensor_f32_from_bf16(in + i * ld, *out + i * cols, cols);
     return FINCH_OK;
@@ -285,8 +288,8 @@ static finch_status gemm_bf16_widened(const gemm_key *key, const uint16_t *a, co
     size_t b_cols = key->trans_b ? key->k : key->n;
     FINCH_GO(done, st, gemm_widen(a, key->trans_a ? key->k : key->m, a_cols, key->lda, &wide_a, err));
     FINCH_GO(done, st, gemm_widen(b, key->trans_b ? key->n : key->k, b_cols, key->ldb, &wide_b, err));
-    st = gemm_f32(key->trans_a, key->trans_b, key->m, key->n, key->k, wide_a, a_cols, wide_b, b_cols, key->add ? 1.0f : 0.0f, c,
-                  key->ldc, err);
+    st = gemm_f32(key->trans_a, key->trans_b, key->m, key->n, key->k, wide_a, a_cols, wide_b, b_cols, key->add ? 1.0f : 0.0f,
+                  c, key->ldc, err);
 done:
     mem_free(wide_a);
     mem_free(wide_b);
@@ -304,8 +307,16 @@ finch_status gemm_bf16(bool trans_a, bool trans_b, size_t m, size_t n, size_t k,
         gemm_scale(m, n, beta, c, ldc);
         return FINCH_OK;
     }
-    gemm_key key = {.m = m, .n = n, .k = k, .lda = lda, .ldb = ldb, .ldc = ldc, .n_threads = gemm_n_threads(),
-                    .trans_a = trans_a, .trans_b = trans_b, .add = beta != 0.0f};
+    gemm_key key = {.m = m,
+                    .n = n,
+                    .k = k,
+                    .lda = lda,
+                    .ldb = ldb,
+                    .ldc = ldc,
+                    .n_threads = gemm_n_threads(),
+                    .trans_a = trans_a,
+                    .trans_b = trans_b,
+                    .add = beta != 0.0f};
     if (!cpu_has(CPU_AVX512_BF16)) return gemm_bf16_widened(&key, a, b, c, err);
     gemm_slot own;
     gemm_slot *slot;

@@ -10,10 +10,7 @@ enum {
     LINEAR_INT8_K_MAX = 65536 /* 255 x 127 x this is below 2^31 */
 };
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 static size_t item_bytes(linear_type type)
 {
@@ -21,10 +18,7 @@ static size_t item_bytes(linear_type type)
 }
 
 /* Neighbouring k that lie together in a panel. */
-static size_t k_group(linear_type type)
-{
-    return type == LINEAR_F32 ? 1 : type == LINEAR_BF16 ? 2 : 4;
-}
+static size_t k_group(linear_type type) { return type == LINEAR_F32 ? 1 : type == LINEAR_BF16 ? 2 : 4; }
 
 finch_status linear_init(linear *l, linear_type type, size_t n_out, size_t n_in, finch_error *err)
 {
@@ -32,7 +26,8 @@ finch_status linear_init(linear *l, linear_type type, size_t n_out, size_t n_in,
     l->k = round_up(n_in, LINEAR_K_MULTIPLE);
     l->panel_stride = l->k * KERNEL_PANEL;
     if (type == LINEAR_INT8 && l->k > LINEAR_INT8_K_MAX)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "an int8 layer has %zu inputs; at most %d are possible", n_in, LINEAR_INT8_K_MAX);
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "an int8 layer has %zu inputs; at most %d are possible", n_in,
+                          LINEAR_INT8_K_MAX);
     size_t columns = round_up(n_out, KERNEL_PANEL);
     size_t items;
     if (!size_mul(columns, l->k, &items))
@@ -53,16 +48,14 @@ void linear_free(linear *l)
     *l = (linear){0};
 }
 
-size_t linear_bytes(const linear *l)
-{
-    return round_up(l->n_out, KERNEL_PANEL) * l->k * item_bytes(l->type);
-}
+size_t linear_bytes(const linear *l) { return round_up(l->n_out, KERNEL_PANEL) * l->k * item_bytes(l->type); }
 
 /* Where item k of output `row` lies, in items. */
 static size_t panel_place(const linear *l, size_t row, size_t k)
 {
     size_t group = k_group(l->type);
-    return row / KERNEL_PANEL * l->panel_stride + k / group * (KERNEL_PANEL * group) + row % KERNEL_PANEL * group + k % group;
+    return row / KERNEL_PANEL * l->panel_stride + k / group * (KERNEL_PANEL * group) + row % KERNEL_PANEL * group +
+           k % group;
 }
 
 static void pack_bias(linear *l, size_t first, size_t n, const float *bias, float factor)
@@ -110,13 +103,15 @@ static float row_largest(const float *w, size_t n)
     return largest;
 }
 
-finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, const float *bias, float factor, finch_error *err)
+finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, const float *bias, float factor,
+                         finch_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         const float *row = w + i * l->n_in;
         float largest = row_largest(row, l->n_in);
         if (!isfinite(largest) || (bias != NULL && !isfinite(bias[i])))
-            return finch_fail_row(err, FINCH_E_DATA, i + 1, "row %zu of the weights holds a value that is not finite", i + 1);
+            return finch_fail_row(err, FINCH_E_DATA, i + 1, "row %zu of the weights holds a value that is not finite",
+                                  i + 1);
         if (l->type == LINEAR_F32) pack_f32(l, first + i, row, factor);
         else if (l->type == LINEAR_BF16) pack_bf16(l, first + i, row, factor);
         else pack_int8(l, first + i, NULL, row, largest > 0.0f ? 127.0f / largest : 0.0f, largest / 127.0f * factor);
@@ -125,7 +120,8 @@ finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, cons
     return FINCH_OK;
 }
 
-void linear_pack_int8(linear *l, size_t first, size_t n, const int8_t *w, const float *scale, const float *bias, float factor)
+void linear_pack_int8(linear *l, size_t first, size_t n, const int8_t *w, const float *scale, const float *bias,
+                      float factor)
 {
     for (size_t i = 0; i < n; i++) pack_int8(l, first + i, w + i * l->n_in, NULL, 0.0f, scale[i] * factor);
     pack_bias(l, first, n, bias, factor);
@@ -150,8 +146,14 @@ void linear_input_fill(const ops *o, linear_input *in, size_t first, size_t n, c
         in->f32 = x - first * ldx;
         in->stride = ldx;
     } else if (in->type == LINEAR_INT8) {
-        o->quantize(&(kernel_quantize){.x = x, .ldx = ldx, .n_rows = n, .width = n_in, .q = in->u8 + first * in->stride,
-                                       .ldq = in->stride, .scale = in->scale + first, .zero = in->zero + first});
+        o->quantize(&(kernel_quantize){.x = x,
+                                       .ldx = ldx,
+                                       .n_rows = n,
+                                       .width = n_in,
+                                       .q = in->u8 + first * in->stride,
+                                       .ldq = in->stride,
+                                       .scale = in->scale + first,
+                                       .zero = in->zero + first});
     } else {
         for (size_t i = 0; i < n; i++) {
             uint16_t *row = in->bf16 + (first + i) * in->stride;
@@ -177,24 +179,47 @@ linear_input linear_input_rows(const linear_input *in, size_t first, size_t n)
     return part;
 }
 
-void linear_run(const ops *o, const linear *l, const linear_input *in, size_t col_begin, size_t col_end, float *y, size_t ldy)
+void linear_run(const ops *o, const linear *l, const linear_input *in, size_t col_begin, size_t col_end, float *y,
+                size_t ldy)
 {
     size_t panel = col_begin / KERNEL_PANEL * l->panel_stride;
     size_t n_cols = col_end - col_begin;
     if (l->type == LINEAR_F32)
-        o->product_f32(&(kernel_product_f32){.a = in->f32, .lda = in->stride, .n_rows = in->n_rows, .k = l->n_in,
-                                             .b = (const float *)l->panels + panel, .ldb = KERNEL_PANEL,
-                                             .panel_stride = l->panel_stride, .n_cols = n_cols, .bias = l->bias + col_begin,
-                                             .c = y + col_begin, .ldc = ldy});
+        o->product_f32(&(kernel_product_f32){.a = in->f32,
+                                             .lda = in->stride,
+                                             .n_rows = in->n_rows,
+                                             .k = l->n_in,
+                                             .b = (const float *)l->panels + panel,
+                                             .ldb = KERNEL_PANEL,
+                                             .panel_stride = l->panel_stride,
+                                             .n_cols = n_cols,
+                                             .bias = l->bias + col_begin,
+                                             .c = y + col_begin,
+                                             .ldc = ldy});
     else if (l->type == LINEAR_BF16)
-        o->product_bf16(&(kernel_product_bf16){.a = in->bf16, .lda = in->stride, .n_rows = in->n_rows, .k = l->k,
-                                               .b = (const uint16_t *)l->panels + panel, .panel_stride = l->panel_stride,
-                                               .n_cols = n_cols, .bias = l->bias + col_begin, .c = y + col_begin, .ldc = ldy});
+        o->product_bf16(&(kernel_product_bf16){.a = in->bf16,
+                                               .lda = in->stride,
+                                               .n_rows = in->n_rows,
+                                               .k = l->k,
+                                               .b = (const uint16_t *)l->panels + panel,
+                                               .panel_stride = l->panel_stride,
+                                               .n_cols = n_cols,
+                                               .bias = l->bias + col_begin,
+                                               .c = y + col_begin,
+                                               .ldc = ldy});
     else
-        o->product_int8(&(kernel_product_int8){.a = in->u8, .lda = in->stride, .n_rows = in->n_rows, .k = l->k,
-                                               .b = (const int8_t *)l->panels + panel, .panel_stride = l->panel_stride,
-                                               .n_cols = n_cols, .row_scale = in->scale, .zero = in->zero,
+        o->product_int8(&(kernel_product_int8){.a = in->u8,
+                                               .lda = in->stride,
+                                               .n_rows = in->n_rows,
+                                               .k = l->k,
+                                               .b = (const int8_t *)l->panels + panel,
+                                               .panel_stride = l->panel_stride,
+                                               .n_cols = n_cols,
+                                               .row_scale = in->scale,
+                                               .zero = in->zero,
                                                .column_scale = l->column_scale + col_begin,
-                                               .column_sum = l->column_sum + col_begin, .bias = l->bias + col_begin,
-                                               .c = y + col_begin, .ldc = ldy});
+                                               .column_sum = l->column_sum + col_begin,
+                                               .bias = l->bias + col_begin,
+                                               .c = y + col_begin,
+                                               .ldc = ldy});
 }

@@ -35,9 +35,11 @@ void linear_free(linear *l);
 /* Packs rows [first, first + n) of W: w [n, n_in], bias [n] or NULL, both multiplied by factor.
  * Into int8: scale = largest magnitude / 127 of each row, rounded to nearest even.
  * Errors: FINCH_E_DATA where an item is not finite (err->row is its 1-based row among the n). */
-finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, const float *bias, float factor, finch_error *err);
+finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, const float *bias, float factor,
+                         finch_error *err);
 /* The same from int8 rows with their scales [n]; l is LINEAR_INT8. */
-void linear_pack_int8(linear *l, size_t first, size_t n, const int8_t *w, const float *scale, const float *bias, float factor);
+void linear_pack_int8(linear *l, size_t first, size_t n, const int8_t *w, const float *scale, const float *bias,
+                      float factor);
 
 /* Rows as a linear layer of one type reads them. Which members are set follows from type. */
 typedef struct linear_input {
@@ -59,7 +61,8 @@ void linear_input_fill(const ops *o, linear_input *in, size_t first, size_t n, c
 linear_input linear_input_rows(const linear_input *in, size_t first, size_t n);
 
 /* y [n_rows, ldy] columns [col_begin, col_end) of the product; col_begin a multiple of 32, y at column 0. */
-void linear_run(const ops *o, const linear *l, const linear_input *in, size_t col_begin, size_t col_end, float *y, size_t ldy);
+void linear_run(const ops *o, const linear *l, const linear_input *in, size_t col_begin, size_t col_end, float *y,
+                size_t ldy);
 
 /* Bytes of the packed weights. */
 size_t linear_bytes(const linear *l);

@@ -22,23 +22,23 @@ enum { OPS_VARIANTS = 3 };
 
 /*       operation      its variants, best first */
 #define OPS_LIST(X)                                                \
-    X(product_f32,  OPS_VECTOR(product_f32, CPU_AVX512))           \
+    X(product_f32, OPS_VECTOR(product_f32, CPU_AVX512))            \
     X(product_int8, OPS_VECTOR(product_int8, CPU_AVX512_VNNI))     \
     X(product_bf16, OPS_VECTOR_512(product_bf16, CPU_AVX512_BF16)) \
-    X(layer_norm,   OPS_VECTOR(layer_norm, CPU_AVX512))            \
-    X(quantize,     OPS_VECTOR(quantize, CPU_AVX512))              \
-    X(attention,    OPS_VECTOR(attention, CPU_AVX512))             \
-    X(gelu,         OPS_VECTOR(gelu, CPU_AVX512))                  \
-    X(gelu_tanh,    OPS_VECTOR(gelu_tanh, CPU_AVX512))             \
-    X(relu,         OPS_VECTOR(relu, CPU_AVX512))                  \
-    X(tanh,         OPS_VECTOR(tanh, CPU_AVX512))
+    X(layer_norm, OPS_VECTOR(layer_norm, CPU_AVX512))              \
+    X(quantize, OPS_VECTOR(quantize, CPU_AVX512))                  \
+    X(attention, OPS_VECTOR(attention, CPU_AVX512))                \
+    X(gelu, OPS_VECTOR(gelu, CPU_AVX512))                          \
+    X(gelu_tanh, OPS_VECTOR(gelu_tanh, CPU_AVX512))                \
+    X(relu, OPS_VECTOR(relu, CPU_AVX512))                          \
+    X(tanh, OPS_VECTOR(tanh, CPU_AVX512))
 
 typedef struct ops_entry {
     const char *operation;
     ops_variant variants[OPS_VARIANTS];
 } ops_entry;
 
-#define OPS_ENTRY(operation, variants) {#operation, {variants {"scalar", CPU_SCALAR, (ops_any)operation##_scalar}}},
+#define OPS_ENTRY(operation, variants) {#operation, {variants{"scalar", CPU_SCALAR, (ops_any)operation##_scalar}}},
 static const ops_entry ops_entries[] = {OPS_LIST(OPS_ENTRY)};
 
 #define OPS_INDEX(operation, variants) OPS_AT_##operation,
@@ -67,10 +67,7 @@ ops ops_choose_for(cpu_feature most)
     return o;
 }
 
-ops ops_choose(void)
-{
-    return ops_choose_for(CPU_FEATURE_COUNT);
-}
+ops ops_choose(void) { return ops_choose_for(CPU_FEATURE_COUNT); }
 
 bool ops_describe(size_t index, ops_line *out)
 {

@@ -16,7 +16,8 @@ static uint64_t allocations_of(model_scorer *s, const finch_text *texts, size_t 
 
 static void check_budget(model_compute compute, size_t n_threads)
 {
-    static const char text[] = "Revenue fell 12% year over year; guidance cut. $AAPL to the moon, target raised to $150 by everyone";
+    static const char text[] =
+        "Revenue fell 12% year over year; guidance cut. $AAPL to the moon, target raised to $150 by everyone";
     finch_text texts[N_TEXTS];
     finch_error err = {0};
     model *m;

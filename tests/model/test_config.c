@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 static const char good[] =
-    "{\"model_type\": \"bert\", \"vocab_size\": 100, \"hidden_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 4,"
+    "{\"model_type\": \"bert\", \"vocab_size\": 100, \"hidden_size\": 32, \"num_hidden_layers\": 2, "
+    "\"num_attention_heads\": 4,"
     " \"intermediate_size\": 64, \"max_position_embeddings\": 128, \"type_vocab_size\": 2, \"hidden_act\": \"gelu\","
     " \"hidden_dropout_prob\": 0.25, \"classifier_dropout\": null, \"layer_norm_eps\": 1e-12, \"pad_token_id\": 0,"
     " \"id2label\": {\"0\": \"bearish\", \"1\": \"Neutral\", \"2\": \"BULLISH\"}}";
@@ -115,7 +116,8 @@ TEST(hostile_configs_are_refused_with_their_key)
         model_config c;
         finch_error err = {0};
         finch_status st = read_changed(cases[i].key, cases[i].value, &c, &err);
-        if (st != cases[i].status) print_message("case %zu, %s = %s\n", i, cases[i].key, cases[i].value == NULL ? "nothing" : cases[i].value);
+        if (st != cases[i].status)
+            print_message("case %zu, %s = %s\n", i, cases[i].key, cases[i].value == NULL ? "nothing" : cases[i].value);
         CHECK_STATUS(cases[i].status, st, &err);
         CHECK(strstr(err.message, cases[i].key) != NULL || strcmp(cases[i].key, "num_attention_heads") == 0);
         CHECK(strstr(err.message, "config.json") != NULL);

@@ -20,7 +20,8 @@ typedef struct texts {
 /* Words of all lengths, from nothing to far past max_tokens. */
 static void texts_make(texts *t)
 {
-    static const char *const words[] = {"the", "stock", "market", "$AAPL", "up", "12%", "\xf0\x9f\x9a\x80", "earnings", "a", "caf\xc3\xa9", "!!", "guidance"};
+    static const char *const words[] = {"the",      "stock", "market",      "$AAPL", "up",      "12%", "\xf0\x9f\x9a\x80",
+                                        "earnings", "a",     "caf\xc3\xa9", "!!",    "guidance"};
     rng r = {.seed = 9};
     for (size_t i = 0; i < N_TEXTS; i++) {
         size_t n = (size_t)rng_below(&r, 45);
@@ -93,7 +94,8 @@ static void check_permutation(const model *m, size_t n_labels, const texts *t, c
         rng_shuffle(&r, order, N_TEXTS);
         for (size_t i = 0; i < N_TEXTS; i++) moved[i] = t->at[order[i]];
         score(m, 2, moved, N_TEXTS, logits);
-        for (size_t i = 0; i < N_TEXTS; i++) CHECK(memcmp(alone + order[i] * n_labels, logits + i * n_labels, n_labels * sizeof *logits) == 0);
+        for (size_t i = 0; i < N_TEXTS; i++)
+            CHECK(memcmp(alone + order[i] * n_labels, logits + i * n_labels, n_labels * sizeof *logits) == 0);
     }
 }
 

@@ -89,18 +89,28 @@ TEST(an_unchanged_copy_opens)
 TEST(a_missing_or_misshapen_or_mistyped_tensor_is_named)
 {
     static const char *const names[] = {
-        "bert.embeddings.word_embeddings.weight", "bert.embeddings.position_embeddings.weight", "bert.embeddings.token_type_embeddings.weight",
-        "bert.embeddings.LayerNorm.weight", "bert.encoder.layer.0.attention.self.query.weight", "bert.encoder.layer.1.attention.self.value.bias",
-        "bert.encoder.layer.1.attention.output.dense.weight", "bert.encoder.layer.0.intermediate.dense.weight",
-        "bert.encoder.layer.1.output.LayerNorm.bias", "bert.pooler.dense.weight", "classifier.bias",
+        "bert.embeddings.word_embeddings.weight",
+        "bert.embeddings.position_embeddings.weight",
+        "bert.embeddings.token_type_embeddings.weight",
+        "bert.embeddings.LayerNorm.weight",
+        "bert.encoder.layer.0.attention.self.query.weight",
+        "bert.encoder.layer.1.attention.self.value.bias",
+        "bert.encoder.layer.1.attention.output.dense.weight",
+        "bert.encoder.layer.0.intermediate.dense.weight",
+        "bert.encoder.layer.1.output.LayerNorm.bias",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        for (change how = CHANGE_DROP; how <= CHANGE_TYPE; how++) check_refused(names[i], how, i % 2 == 0 ? MODEL_F32 : MODEL_INT8);
+        for (change how = CHANGE_DROP; how <= CHANGE_TYPE; how++)
+            check_refused(names[i], how, i % 2 == 0 ? MODEL_F32 : MODEL_INT8);
 }
 
 TEST(weights_that_are_not_finite_are_refused)
 {
-    static const char *const names[] = {"bert.embeddings.position_embeddings.weight", "bert.encoder.layer.0.attention.self.query.weight", "bert.encoder.layer.0.output.dense.bias",
+    static const char *const names[] = {"bert.embeddings.position_embeddings.weight",
+                                        "bert.encoder.layer.0.attention.self.query.weight",
+                                        "bert.encoder.layer.0.output.dense.bias",
                                         "bert.encoder.layer.1.attention.output.LayerNorm.weight", "classifier.weight"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         check_refused(names[i], CHANGE_NAN, MODEL_F32);
@@ -166,7 +176,8 @@ TEST(the_temperature_comes_from_the_card)
     p[0] = 0.0f, p[1] = 0.5f, p[2] = 0.0f, p[3] = 0.0f, p[4] = 0.5f;
     CHECK_NEAR(0.25, model_sentiment(m, p), 1e-7);
     model_close(m);
-    static const char *const bad[] = {"{\"calibration\": {\"temperature\": 0}}", "{\"calibration\": {\"temperature\": \"warm\"}}",
+    static const char *const bad[] = {"{\"calibration\": {\"temperature\": 0}}",
+                                      "{\"calibration\": {\"temperature\": \"warm\"}}",
                                       "{\"calibration\": {\"temperature\": 1e9}}", "{\"calibration\""};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         write_card(bad[i]);

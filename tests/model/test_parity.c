@@ -32,7 +32,8 @@ static void expected_read(const char *folder, size_t n_labels, expected *out)
         json_t *row = json_array_get(rows, i), *text = json_object_get(row, "text"), *ids = json_object_get(row, "ids");
         out->texts[i] = (finch_text){json_string_value(text), json_string_length(text)};
         CHECK_EQUAL(n_labels, json_array_size(json_object_get(row, "logits")));
-        for (size_t c = 0; c < n_labels; c++) out->logits[i][c] = json_number_value(json_array_get(json_object_get(row, "logits"), c));
+        for (size_t c = 0; c < n_labels; c++)
+            out->logits[i][c] = json_number_value(json_array_get(json_object_get(row, "logits"), c));
         for (size_t t = 0; t < json_array_size(ids); t++)
             out->ids[out->offsets[i] + t] = (int32_t)json_integer_value(json_array_get(ids, t));
         out->offsets[i + 1] = out->offsets[i] + (uint32_t)json_array_size(ids);

@@ -15,10 +15,12 @@ static float *floats(rng *r, size_t n)
     return x;
 }
 
-static double reference(bool ta, bool tb, size_t k, const float *a, size_t lda, const float *b, size_t ldb, size_t i, size_t j)
+static double reference(bool ta, bool tb, size_t k, const float *a, size_t lda, const float *b, size_t ldb, size_t i,
+                        size_t j)
 {
     double sum = 0.0;
-    for (size_t x = 0; x < k; x++) sum += (double)(ta ? a[x * lda + i] : a[i * lda + x]) * (double)(tb ? b[j * ldb + x] : b[x * ldb + j]);
+    for (size_t x = 0; x < k; x++)
+        sum += (double)(ta ? a[x * lda + i] : a[i * lda + x]) * (double)(tb ? b[j * ldb + x] : b[x * ldb + j]);
     return sum;
 }
 
@@ -43,7 +45,8 @@ static void product_round(rng *r, bool ta, bool tb, bool bf16, float beta)
     }
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < ldc; j++) {
-            double wanted = j < n ? reference(ta, tb, k, a, lda, b, ldb, i, j) + (double)beta * (double)before[i * ldc + j] : (double)before[i * ldc + j];
+            double wanted = j < n ? reference(ta, tb, k, a, lda, b, ldb, i, j) + (double)beta * (double)before[i * ldc + j]
+                                  : (double)before[i * ldc + j];
             CHECK_NEAR(wanted, c[i * ldc + j], j < n ? 1e-6 * (double)k + 1e-5 : 0.0);
         }
     mem_free(a), mem_free(b), mem_free(c), mem_free(before);

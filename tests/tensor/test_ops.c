@@ -36,15 +36,9 @@ static float *guarded(size_t n)
     return x;
 }
 
-static size_t between(rng *r, size_t low, size_t high)
-{
-    return low + (size_t)rng_below(r, high - low + 1);
-}
+static size_t between(rng *r, size_t low, size_t high) { return low + (size_t)rng_below(r, high - low + 1); }
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* Same bits, the guard included: what is past the row or the end is as it was. */
 static void check_bits(const float *expected, const float *actual, size_t n)
@@ -65,8 +59,17 @@ TEST(f32_products_have_the_same_bits_in_every_variant)
         size_t lda = k + between(&r, 0, 3), ldc = n_cols + between(&r, 0, 5), panels = round_up(n_cols, 32) / 32;
         float *a = random_floats(&r, n_rows * lda, 1.0), *b = random_floats(&r, panels * 32 * k, 1.0);
         float *bias = random_floats(&r, panels * 32, 1.0), *expected = guarded(n_rows * ldc);
-        kernel_product_f32 p = {.a = a, .lda = lda, .n_rows = n_rows, .k = k, .b = b, .ldb = 32, .panel_stride = 32 * k,
-                                .n_cols = n_cols, .bias = round % 3 == 0 ? NULL : bias, .c = expected, .ldc = ldc};
+        kernel_product_f32 p = {.a = a,
+                                .lda = lda,
+                                .n_rows = n_rows,
+                                .k = k,
+                                .b = b,
+                                .ldb = 32,
+                                .panel_stride = 32 * k,
+                                .n_cols = n_cols,
+                                .bias = round % 3 == 0 ? NULL : bias,
+                                .c = expected,
+                                .ldc = ldc};
         scalar.product_f32(&p);
         for (size_t f = 0; f < N_FEATURES; f++) {
             p.c = guarded(n_rows * ldc);
@@ -82,9 +85,19 @@ TEST(a_row_of_an_f32_product_does_not_depend_on_how_many_run_beside_it)
 {
     rng r = {.seed = 2};
     size_t k = 384, n = 64, rows = 45;
-    float *a = random_floats(&r, rows * k, 1.0), *b = random_floats(&r, n * k, 1.0), *whole = guarded(rows * n), *one = guarded(n);
+    float *a = random_floats(&r, rows * k, 1.0), *b = random_floats(&r, n * k, 1.0), *whole = guarded(rows * n),
+          *one = guarded(n);
     ops o = ops_choose();
-    kernel_product_f32 p = {.a = a, .lda = k, .n_rows = rows, .k = k, .b = b, .ldb = 32, .panel_stride = 32 * k, .n_cols = n, .c = whole, .ldc = n};
+    kernel_product_f32 p = {.a = a,
+                            .lda = k,
+                            .n_rows = rows,
+                            .k = k,
+                            .b = b,
+                            .ldb = 32,
+                            .panel_stride = 32 * k,
+                            .n_cols = n,
+                            .c = whole,
+                            .ldc = n};
     o.product_f32(&p);
     for (size_t i = 0; i < rows; i++) {
         kernel_product_f32 q = p;
@@ -107,13 +120,26 @@ TEST(int8_products_have_the_same_bits_in_every_variant)
         int32_t *zero = room(n_rows, sizeof *zero);
         /* The first rounds take the extremes: 255 x -128 in every place is where a 16-bit sum would saturate. */
         for (size_t i = 0; i < n_rows * lda; i++) a[i] = round < 3 ? 255 : (uint8_t)rng_below(&r, 256);
-        for (size_t i = 0; i < columns * k; i++) b[i] = (int8_t)(round < 3 ? -128 + 255 * (round == 1) : (int)rng_below(&r, 256) - 128);
+        for (size_t i = 0; i < columns * k; i++)
+            b[i] = (int8_t)(round < 3 ? -128 + 255 * (round == 1) : (int)rng_below(&r, 256) - 128);
         for (size_t i = 0; i < n_rows; i++) zero[i] = (int32_t)rng_below(&r, 256);
         float *row_scale = random_floats(&r, n_rows, 0.1), *column_scale = random_floats(&r, columns, 0.1);
-        float *column_sum = random_floats(&r, columns, 1.0), *bias = random_floats(&r, columns, 1.0), *expected = guarded(n_rows * ldc);
-        kernel_product_int8 p = {.a = a, .lda = lda, .n_rows = n_rows, .k = k, .b = b, .panel_stride = 32 * k, .n_cols = n_cols,
-                                 .row_scale = row_scale, .zero = zero, .column_scale = column_scale, .column_sum = column_sum,
-                                 .bias = bias, .c = expected, .ldc = ldc};
+        float *column_sum = random_floats(&r, columns, 1.0), *bias = random_floats(&r, columns, 1.0),
+              *expected = guarded(n_rows * ldc);
+        kernel_product_int8 p = {.a = a,
+                                 .lda = lda,
+                                 .n_rows = n_rows,
+                                 .k = k,
+                                 .b = b,
+                                 .panel_stride = 32 * k,
+                                 .n_cols = n_cols,
+                                 .row_scale = row_scale,
+                                 .zero = zero,
+                                 .column_scale = column_scale,
+                                 .column_sum = column_sum,
+                                 .bias = bias,
+                                 .c = expected,
+                                 .ldc = ldc};
         scalar.product_int8(&p);
         for (size_t f = 0; f < N_FEATURES; f++) {
             p.c = guarded(n_rows * ldc);
@@ -131,13 +157,23 @@ TEST(bf16_products_agree_to_rounding)
 {
     rng r = {.seed = 4};
     for (int round = 0; round < ROUNDS; round++) {
-        size_t n_rows = between(&r, 1, 30), k = 4 * between(&r, 1, 40), n_cols = between(&r, 1, 70), columns = round_up(n_cols, 32);
+        size_t n_rows = between(&r, 1, 30), k = 4 * between(&r, 1, 40), n_cols = between(&r, 1, 70),
+               columns = round_up(n_cols, 32);
         uint16_t *a = room(n_rows * k, 2), *b = room(columns * k, 2);
         for (size_t i = 0; i < n_rows * k; i++) a[i] = (uint16_t)(0x3f00 + rng_below(&r, 0x100) + (rng_below(&r, 2) << 15));
         for (size_t i = 0; i < columns * k; i++) b[i] = (uint16_t)(0x3e80 + rng_below(&r, 0x100) + (rng_below(&r, 2) << 15));
-        float *bias = random_floats(&r, columns, 1.0), *expected = guarded(n_rows * n_cols), *actual = guarded(n_rows * n_cols);
-        kernel_product_bf16 p = {.a = a, .lda = k, .n_rows = n_rows, .k = k, .b = b, .panel_stride = 32 * k, .n_cols = n_cols,
-                                 .bias = bias, .c = expected, .ldc = n_cols};
+        float *bias = random_floats(&r, columns, 1.0), *expected = guarded(n_rows * n_cols),
+              *actual = guarded(n_rows * n_cols);
+        kernel_product_bf16 p = {.a = a,
+                                 .lda = k,
+                                 .n_rows = n_rows,
+                                 .k = k,
+                                 .b = b,
+                                 .panel_stride = 32 * k,
+                                 .n_cols = n_cols,
+                                 .bias = bias,
+                                 .c = expected,
+                                 .ldc = n_cols};
         ops_choose_for(CPU_SCALAR).product_bf16(&p);
         p.c = actual;
         ops_choose().product_bf16(&p);
@@ -152,14 +188,24 @@ static void norm_round(rng *r, bool with_residual)
     size_t n_rows = between(r, 1, 5), width = between(r, 1, 200), n = n_rows * width;
     float *x = random_floats(r, n, 3.0), *residual = random_floats(r, n, 2.0), *gain = random_floats(r, width, 1.0);
     float *bias = random_floats(r, width, 1.0), *expected = guarded(n), *mean = guarded(n_rows), *rstd = guarded(n_rows);
-    kernel_layer_norm p = {.x = x, .residual = with_residual ? residual : NULL, .n_rows = n_rows, .width = width, .gain = gain,
-                           .bias = bias, .eps = 1e-5f, .y = expected, .mean = mean, .rstd = rstd};
+    kernel_layer_norm p = {.x = x,
+                           .residual = with_residual ? residual : NULL,
+                           .n_rows = n_rows,
+                           .width = width,
+                           .gain = gain,
+                           .bias = bias,
+                           .eps = 1e-5f,
+                           .y = expected,
+                           .mean = mean,
+                           .rstd = rstd};
     ops_choose_for(CPU_SCALAR).layer_norm(&p);
     for (size_t row = 0; row < n_rows; row++) { /* the definition itself, against double */
         double sum = 0.0, squares = 0.0;
-        for (size_t i = 0; i < width; i++) sum += (double)x[row * width + i] + (with_residual ? (double)residual[row * width + i] : 0.0);
+        for (size_t i = 0; i < width; i++)
+            sum += (double)x[row * width + i] + (with_residual ? (double)residual[row * width + i] : 0.0);
         for (size_t i = 0; i < width; i++) {
-            double d = (double)x[row * width + i] + (with_residual ? (double)residual[row * width + i] : 0.0) - sum / (double)width;
+            double d = (double)x[row * width + i] + (with_residual ? (double)residual[row * width + i] : 0.0) -
+                       sum / (double)width;
             squares += d * d;
         }
         CHECK_NEAR(sum / (double)width, mean[row], 1e-5);
@@ -193,13 +239,22 @@ TEST(quantisation_has_the_same_bits_and_stays_within_half_a_step)
         int32_t zero[4], wanted_zero[4];
         if (round % 4 == 1) /* one sign only: the range still holds 0 */
             for (size_t i = 0; i < n_rows * width; i++) x[i] = fabsf(x[i]) + 1.0f;
-        kernel_quantize p = {.x = x, .ldx = width, .n_rows = n_rows, .width = width, .q = expected, .ldq = ldq, .scale = wanted_scale, .zero = wanted_zero};
+        kernel_quantize p = {.x = x,
+                             .ldx = width,
+                             .n_rows = n_rows,
+                             .width = width,
+                             .q = expected,
+                             .ldq = ldq,
+                             .scale = wanted_scale,
+                             .zero = wanted_zero};
         ops_choose_for(CPU_SCALAR).quantize(&p);
         for (size_t row = 0; row < n_rows; row++)
             for (size_t i = 0; i < ldq; i++) {
                 int32_t level = (int32_t)expected[row * ldq + i] - wanted_zero[row];
                 if (i >= width) CHECK_EQUAL(0, expected[row * ldq + i]);
-                else CHECK_NEAR(x[row * width + i], (double)level * (double)wanted_scale[row], 0.5001 * (double)wanted_scale[row] + 1e-6);
+                else
+                    CHECK_NEAR(x[row * width + i], (double)level * (double)wanted_scale[row],
+                               0.5001 * (double)wanted_scale[row] + 1e-6);
             }
         for (size_t f = 0; f < N_FEATURES; f++) {
             p.q = room(n_rows * ldq, 1), p.scale = scale, p.zero = zero;
@@ -222,7 +277,9 @@ TEST(quantisation_of_what_is_no_number_stays_inside_its_rows)
     for (size_t f = 0; f < N_FEATURES; f++) {
         for (size_t i = 0; i < 20; i++) x[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : -1.0f;
         memset(q, 9, sizeof q);
-        ops_choose_for(features[f]).quantize(&(kernel_quantize){.x = x, .ldx = 20, .n_rows = 1, .width = 20, .q = q, .ldq = 20, .scale = &scale, .zero = &zero});
+        ops_choose_for(features[f])
+            .quantize(&(kernel_quantize){
+                .x = x, .ldx = 20, .n_rows = 1, .width = 20, .q = q, .ldq = 20, .scale = &scale, .zero = &zero});
         CHECK(zero >= 0 && zero <= 255);
         for (size_t i = 20; i < sizeof q; i++) CHECK_EQUAL(9, q[i]);
     }
@@ -230,12 +287,22 @@ TEST(quantisation_of_what_is_no_number_stays_inside_its_rows)
 
 static void attention_round(rng *r, bool with_bias)
 {
-    size_t n = between(r, 1, 90), width = round_up(between(r, 1, 64), between(r, 1, 2) == 1 ? 1 : 32), ld = 3 * width + between(r, 0, 3);
+    size_t n = between(r, 1, 90), width = round_up(between(r, 1, 64), between(r, 1, 2) == 1 ? 1 : 32),
+           ld = 3 * width + between(r, 0, 3);
     size_t n_queries = between(r, 1, n), ldout = width + between(r, 0, 4);
     float *qkv = random_floats(r, n * ld, 1.0), *bias = random_floats(r, 2 * n, 1.0), *expected = guarded(n_queries * ldout);
     float *scratch = room(kernel_attention_scratch(n, width), sizeof *scratch);
-    kernel_attention p = {.q = qkv, .k = qkv + width, .v = qkv + 2 * width, .ldqkv = ld, .n_tokens = n, .n_queries = n_queries, .width = width,
-                          .bias = with_bias ? bias + n - 1 : NULL, .scratch = scratch, .out = expected, .ldout = ldout};
+    kernel_attention p = {.q = qkv,
+                          .k = qkv + width,
+                          .v = qkv + 2 * width,
+                          .ldqkv = ld,
+                          .n_tokens = n,
+                          .n_queries = n_queries,
+                          .width = width,
+                          .bias = with_bias ? bias + n - 1 : NULL,
+                          .scratch = scratch,
+                          .out = expected,
+                          .ldout = ldout};
     ops_choose_for(CPU_SCALAR).attention(&p);
     double most = -1e30, sum = 0.0, out = 0.0; /* the definition itself: output 0 of the last query, in double */
     size_t i = n_queries - 1;
@@ -265,20 +332,14 @@ TEST(attention_has_the_same_bits_in_every_variant)
     for (int round = 0; round < ROUNDS; round++) attention_round(&r, round % 2 == 0);
 }
 
-static double gelu_exact(double x)
-{
-    return 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
-}
+static double gelu_exact(double x) { return 0.5 * x * (1.0 + erf(x / sqrt(2.0))); }
 
 static double gelu_tanh_exact(double x)
 {
     return 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
 }
 
-static double relu_exact(double x)
-{
-    return x > 0.0 ? x : 0.0;
-}
+static double relu_exact(double x) { return x > 0.0 ? x : 0.0; }
 
 static void check_map(size_t offset, double (*exact)(double), double tolerance)
 {

@@ -2,6 +2,9 @@
  * product of its instruction set) and attention_transpose(from, stride, n_rows, width, to): rows [n_rows <= 32, width]
  * to a panel [width, 32], columns past n_rows zeroed.
  * Keys are transposed into panels once a head; values are used where they lie, if a head is whole panels wide. */
+#ifndef FINCH_TENSOR_KERNELS_ATTENTION_BODY_H
+#define FINCH_TENSOR_KERNELS_ATTENTION_BODY_H
+
 #include "tensor/kernels/functions.h"
 #include "tensor/kernels/kernels.h"
 
@@ -71,15 +74,30 @@ void ATTENTION_NAME(const kernel_attention *p)
     for (size_t first = 0; first < p->n_queries; first += ATTENTION_QUERIES) {
         size_t n = p->n_queries - first < ATTENTION_QUERIES ? p->n_queries - first : ATTENTION_QUERIES;
         float factor[ATTENTION_QUERIES];
-        ATTENTION_PRODUCT(&(kernel_product_f32){.a = p->q + first * p->ldqkv, .lda = p->ldqkv, .n_rows = n, .k = p->width, .b = keys,
-                                                .ldb = KERNEL_PANEL, .panel_stride = KERNEL_PANEL * p->width, .n_cols = p->n_tokens,
-                                                .c = scores, .ldc = padded});
+        ATTENTION_PRODUCT(&(kernel_product_f32){.a = p->q + first * p->ldqkv,
+                                                .lda = p->ldqkv,
+                                                .n_rows = n,
+                                                .k = p->width,
+                                                .b = keys,
+                                                .ldb = KERNEL_PANEL,
+                                                .panel_stride = KERNEL_PANEL * p->width,
+                                                .n_cols = p->n_tokens,
+                                                .c = scores,
+                                                .ldc = padded});
         for (size_t i = 0; i < n; i++)
             factor[i] = attention_softmax(scores + i * padded, p->bias == NULL ? NULL : p->bias - (first + i), p->n_tokens);
-        ATTENTION_PRODUCT(&(kernel_product_f32){.a = scores, .lda = padded, .n_rows = n, .k = p->n_tokens, .b = in_place ? p->v : values,
+        ATTENTION_PRODUCT(&(kernel_product_f32){.a = scores,
+                                                .lda = padded,
+                                                .n_rows = n,
+                                                .k = p->n_tokens,
+                                                .b = in_place ? p->v : values,
                                                 .ldb = in_place ? p->ldqkv : KERNEL_PANEL,
                                                 .panel_stride = in_place ? KERNEL_PANEL : KERNEL_PANEL * p->n_tokens,
-                                                .n_cols = p->width, .c = p->out + first * p->ldout, .ldc = p->ldout});
+                                                .n_cols = p->width,
+                                                .c = p->out + first * p->ldout,
+                                                .ldc = p->ldout});
         attention_divide(p, first, n, factor);
     }
 }
+
+#endif

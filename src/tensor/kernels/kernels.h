@@ -6,8 +6,8 @@
  *  2. "n lanes": item i of a row goes to lane i mod n in rising order; lanes are then added as a tree (i and i + n / 2,
  *     then n / 4, ... 1). Missing items add nothing.
  *  3. Every sum's order depends on the shape of one row only, never on how many rows there are. */
-#ifndef FINCH_TENSOR_KERNELS_H
-#define FINCH_TENSOR_KERNELS_H
+#ifndef FINCH_TENSOR_KERNELS_KERNELS_H
+#define FINCH_TENSOR_KERNELS_KERNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -142,15 +142,15 @@ typedef void (*kernel_layer_norm_fn)(const kernel_layer_norm *p);
 typedef void (*kernel_quantize_fn)(const kernel_quantize *p);
 typedef void (*kernel_attention_fn)(const kernel_attention *p);
 
-#define KERNEL_DECLARE(isa)                                     \
-    void product_f32_##isa(const kernel_product_f32 *p);        \
-    void product_int8_##isa(const kernel_product_int8 *p);      \
-    void layer_norm_##isa(const kernel_layer_norm *p);          \
-    void quantize_##isa(const kernel_quantize *p);              \
-    void attention_##isa(const kernel_attention *p);            \
-    void gelu_##isa(float *x, size_t n);                        \
-    void gelu_tanh_##isa(float *x, size_t n);                   \
-    void relu_##isa(float *x, size_t n);                        \
+#define KERNEL_DECLARE(isa)                                \
+    void product_f32_##isa(const kernel_product_f32 *p);   \
+    void product_int8_##isa(const kernel_product_int8 *p); \
+    void layer_norm_##isa(const kernel_layer_norm *p);     \
+    void quantize_##isa(const kernel_quantize *p);         \
+    void attention_##isa(const kernel_attention *p);       \
+    void gelu_##isa(float *x, size_t n);                   \
+    void gelu_tanh_##isa(float *x, size_t n);              \
+    void relu_##isa(float *x, size_t n);                   \
     void tanh_##isa(float *x, size_t n);
 
 KERNEL_DECLARE(scalar)

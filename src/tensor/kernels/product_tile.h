@@ -13,34 +13,32 @@
 #define PRODUCT_EACH_REST(X) X(1) X(2)
 #endif
 
-#define PRODUCT_TILE(n)                            \
-    if (wide) product_tile(p, row, col, n, 2);     \
+#define PRODUCT_TILE(n)                        \
+    if (wide) product_tile(p, row, col, n, 2); \
     else product_tile(p, row, col, n, 1);
 
-#define PRODUCT_CASE(n)  \
-    case n:              \
-        PRODUCT_TILE(n)  \
-        break;
+#define PRODUCT_CASE(n) \
+    case n: PRODUCT_TILE(n) break;
 
-#define PRODUCT_WALK(name, args)                                                                            \
-    static void product_last_rows(const args *p, size_t row, size_t col, size_t n_rows, bool wide)          \
-    {                                                                                                       \
-        switch (n_rows) {                                                                                   \
-            PRODUCT_EACH_REST(PRODUCT_CASE)                                                                 \
-        default: break;                                                                                     \
-        }                                                                                                   \
-    }                                                                                                       \
-                                                                                                            \
-    void name(const args *p)                                                                                \
-    {                                                                                                       \
-        for (size_t col = 0; col < p->n_cols; col += KERNEL_PANEL) {                                        \
-            bool wide = p->n_cols - col > 16;                                                               \
-            size_t row = 0;                                                                                 \
-            for (; row + PRODUCT_ROWS <= p->n_rows; row += PRODUCT_ROWS) {                                  \
-                PRODUCT_TILE(PRODUCT_ROWS)                                                                  \
-            }                                                                                               \
-            product_last_rows(p, row, col, p->n_rows - row, wide);                                          \
-        }                                                                                                   \
+#define PRODUCT_WALK(name, args)                                                                   \
+    static void product_last_rows(const args *p, size_t row, size_t col, size_t n_rows, bool wide) \
+    {                                                                                              \
+        switch (n_rows) {                                                                          \
+            PRODUCT_EACH_REST(PRODUCT_CASE)                                                        \
+        default: break;                                                                            \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
+    void name(const args *p)                                                                       \
+    {                                                                                              \
+        for (size_t col = 0; col < p->n_cols; col += KERNEL_PANEL) {                               \
+            bool wide = p->n_cols - col > 16;                                                      \
+            size_t row = 0;                                                                        \
+            for (; row + PRODUCT_ROWS <= p->n_rows; row += PRODUCT_ROWS) {                         \
+                PRODUCT_TILE(PRODUCT_ROWS)                                                         \
+            }                                                                                      \
+            product_last_rows(p, row, col, p->n_rows - row, wide);                                 \
+        }                                                                                          \
     }
 
 #endif

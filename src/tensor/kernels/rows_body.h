@@ -1,14 +1,14 @@
 /* The row kernels and element-wise functions over v16.h. The includer defines ROWS_NAME(kernel). */
+#ifndef FINCH_TENSOR_KERNELS_ROWS_BODY_H
+#define FINCH_TENSOR_KERNELS_ROWS_BODY_H
+
 #include "tensor/kernels/functions.h"
 #include "tensor/kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-KERNEL_INLINE v16 row_load(const float *p, size_t left)
-{
-    return left >= 16 ? v16_load(p) : v16_load_part(p, left);
-}
+KERNEL_INLINE v16 row_load(const float *p, size_t left) { return left >= 16 ? v16_load(p) : v16_load_part(p, left); }
 
 KERNEL_INLINE void row_store(float *p, size_t left, v16 x)
 {
@@ -16,13 +16,13 @@ KERNEL_INLINE void row_store(float *p, size_t left, v16 x)
     else v16_store_part(p, left, x);
 }
 
-#define ROWS_MAP(name, expression)                                       \
-    void ROWS_NAME(name)(float *x, size_t n)                             \
-    {                                                                    \
-        for (size_t i = 0; i < n; i += 16) {                             \
-            v16 value = row_load(x + i, n - i);                          \
-            row_store(x + i, n - i, (expression));                       \
-        }                                                                \
+#define ROWS_MAP(name, expression)                 \
+    void ROWS_NAME(name)(float *x, size_t n)       \
+    {                                              \
+        for (size_t i = 0; i < n; i += 16) {       \
+            v16 value = row_load(x + i, n - i);    \
+            row_store(x + i, n - i, (expression)); \
+        }                                          \
     }
 
 ROWS_MAP(gelu, v16_gelu(gelu_erf, value))
@@ -41,22 +41,20 @@ KERNEL_INLINE lanes lanes_set(v16 x)
     return l;
 }
 
-KERNEL_INLINE float lanes_sum64(lanes l)
-{
-    return v16_sum(v16_add(v16_add(l.at[0], l.at[2]), v16_add(l.at[1], l.at[3])));
-}
+KERNEL_INLINE float lanes_sum64(lanes l) { return v16_sum(v16_add(v16_add(l.at[0], l.at[2]), v16_add(l.at[1], l.at[3]))); }
 
 /* Runs body(i, left, lane) over a row: whole groups of four vectors with left = 16, then what remains, vector by vector. */
-#define ROW_EACH(width, body)                                                                          \
-    do {                                                                                               \
-        size_t each = 0;                                                                               \
-        for (; each + 64 <= (width); each += 64) {                                                     \
-            body(each, 16, 0) body(each + 16, 16, 1) body(each + 32, 16, 2) body(each + 48, 16, 3)     \
-        }                                                                                              \
-        if (each < (width)) body(each, (width) - each, 0)                                              \
-        if (each + 16 < (width)) body(each + 16, (width) - each - 16, 1)                               \
-        if (each + 32 < (width)) body(each + 32, (width) - each - 32, 2)                               \
-        if (each + 48 < (width)) body(each + 48, (width) - each - 48, 3)                               \
+#define ROW_EACH(width, body)                                                                      \
+    do {                                                                                           \
+        size_t each = 0;                                                                           \
+        for (; each + 64 <= (width); each += 64) {                                                 \
+            body(each, 16, 0) body(each + 16, 16, 1) body(each + 32, 16, 2) body(each + 48, 16, 3) \
+        }                                                                                          \
+        if (each < (width))                                                                        \
+            body(each, (width) - each, 0) if (each + 16 < (width))                                 \
+                body(each + 16, (width) - each - 16, 1) if (each + 32 < (width))                   \
+                    body(each + 32, (width) - each - 32, 2) if (each + 48 < (width))               \
+                        body(each + 48, (width) - each - 48, 3)                                    \
     } while (0)
 
 static void layer_norm_row(const kernel_layer_norm *p, size_t row)
@@ -76,11 +74,11 @@ static void layer_norm_row(const kernel_layer_norm *p, size_t row)
     ROW_EACH(width, NORM_SUM);
     v16 mean = v16_set(lanes_sum64(l) / (float)width);
     l = lanes_set(v16_zero());
-#define NORM_SQUARES(i, left, lane)                                           \
-    {                                                                         \
-        v16 d = v16_sub(row_load(y + (i), left), mean);                       \
-        if ((left) < 16) d = v16_keep(d, left, v16_zero());                   \
-        l.at[lane] = v16_fma(d, d, l.at[lane]);                               \
+#define NORM_SQUARES(i, left, lane)                         \
+    {                                                       \
+        v16 d = v16_sub(row_load(y + (i), left), mean);     \
+        if ((left) < 16) d = v16_keep(d, left, v16_zero()); \
+        l.at[lane] = v16_fma(d, d, l.at[lane]);             \
     }
     ROW_EACH(width, NORM_SQUARES);
     float rstd = 1.0f / sqrtf(lanes_sum64(l) / (float)width + p->eps);
@@ -144,3 +142,5 @@ void ROWS_NAME(quantize)(const kernel_quantize *p)
 {
     for (size_t row = 0; row < p->n_rows; row++) quantize_row(p, row);
 }
+
+#endif

@@ -42,7 +42,10 @@ KERNEL_INLINE v16i v16_to_int(v16 a) { return _mm512_cvtps_epi32(a); }
 KERNEL_INLINE v16i v16_truncate(v16 a) { return _mm512_cvttps_epi32(a); }
 KERNEL_INLINE v16 v16_from_int(v16i a) { return _mm512_cvtepi32_ps(a); }
 /* 2^n, n in [-126, 127]. */
-KERNEL_INLINE v16 v16_power_of_two(v16i n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)); }
+KERNEL_INLINE v16 v16_power_of_two(v16i n)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
+}
 /* table[index], index in [0, 16). */
 typedef __m512 v16_table;
 KERNEL_INLINE v16_table v16_table_load(const float *table) { return _mm512_loadu_ps(table); }
@@ -168,11 +171,15 @@ KERNEL_INLINE v16i v16i_zero(void) { return v16i_make(_mm256_setzero_si256(), _m
 KERNEL_INLINE v16i v16i_set(int32_t x) { return v16i_make(_mm256_set1_epi32(x), _mm256_set1_epi32(x)); }
 KERNEL_INLINE v16i v16i_load(const int32_t *p)
 {
-    return v16i_make(_mm256_loadu_si256((const __m256i *)(const void *)p), _mm256_loadu_si256((const __m256i *)(const void *)(p + 8)));
+    return v16i_make(_mm256_loadu_si256((const __m256i *)(const void *)p),
+                     _mm256_loadu_si256((const __m256i *)(const void *)(p + 8)));
 }
 KERNEL_INLINE v16i v16i_sub(v16i a, v16i b) { return v16i_make(_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)); }
 KERNEL_INLINE v16i v16i_add(v16i a, v16i b) { return v16i_make(_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)); }
-KERNEL_INLINE v16i v16i_mul(v16i a, v16i b) { return v16i_make(_mm256_mullo_epi32(a.lo, b.lo), _mm256_mullo_epi32(a.hi, b.hi)); }
+KERNEL_INLINE v16i v16i_mul(v16i a, v16i b)
+{
+    return v16i_make(_mm256_mullo_epi32(a.lo, b.lo), _mm256_mullo_epi32(a.hi, b.hi));
+}
 KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x)
 {
     __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(x.lo, x.hi), 0xd8);
@@ -180,13 +187,13 @@ KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x)
     _mm_storeu_si128((__m128i *)(void *)p, bytes);
 }
 KERNEL_INLINE float v16_first(v16 x) { return _mm256_cvtss_f32(x.lo); }
-#define V16_TREE(name, op, op_one)                                                       \
-    KERNEL_INLINE float name(v16 x)                                                      \
-    {                                                                                    \
-        __m256 a = _mm256_##op(x.lo, x.hi);                                              \
-        __m128 b = _mm_##op(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));     \
-        b = _mm_##op(b, _mm_movehl_ps(b, b));                                            \
-        return _mm_cvtss_f32(_mm_##op_one(b, _mm_movehdup_ps(b)));                       \
+#define V16_TREE(name, op, op_one)                                                   \
+    KERNEL_INLINE float name(v16 x)                                                  \
+    {                                                                                \
+        __m256 a = _mm256_##op(x.lo, x.hi);                                          \
+        __m128 b = _mm_##op(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)); \
+        b = _mm_##op(b, _mm_movehl_ps(b, b));                                        \
+        return _mm_cvtss_f32(_mm_##op_one(b, _mm_movehdup_ps(b)));                   \
     }
 V16_TREE(v16_sum, add_ps, add_ss)
 V16_TREE(v16_largest, max_ps, max_ss)

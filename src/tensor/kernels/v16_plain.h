@@ -17,11 +17,11 @@ typedef struct v16i {
     int32_t lane[16];
 } v16i;
 
-#define V16_EACH(type, expression)                             \
-    do {                                                       \
-        type out;                                              \
+#define V16_EACH(type, expression)                                  \
+    do {                                                            \
+        type out;                                                   \
         for (size_t i = 0; i < 16; i++) out.lane[i] = (expression); \
-        return out;                                            \
+        return out;                                                 \
     } while (0)
 
 KERNEL_INLINE v16 v16_zero(void) { V16_EACH(v16, 0.0f); }

@@ -46,7 +46,9 @@ KERNEL_INLINE void transpose_block(const float *from, size_t stride, size_t n_ro
     __m512 x[16], y[16];
     KERNEL_UNROLL
     for (size_t r = 0; r < 16; r++)
-        x[r] = r >= n_rows ? v16_zero() : n_cols >= 16 ? v16_load(from + r * stride) : v16_load_part(from + r * stride, n_cols);
+        x[r] = r >= n_rows    ? v16_zero()
+               : n_cols >= 16 ? v16_load(from + r * stride)
+                              : v16_load_part(from + r * stride, n_cols);
     transpose_16(x, y);
     KERNEL_UNROLL
     for (size_t c = 0; c < 16; c++)

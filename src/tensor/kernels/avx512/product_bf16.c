@@ -28,23 +28,24 @@ KERNEL_INLINE void product_store(const kernel_product_bf16 *p, size_t row, size_
     else v16_store_part(c, p->n_cols - col, y);
 }
 
-KERNEL_INLINE void product_tile(const kernel_product_bf16 *p, size_t row, size_t col, const size_t n_rows, const size_t n_vectors)
+KERNEL_INLINE void product_tile(const kernel_product_bf16 *p, size_t row, size_t col, const size_t n_rows,
+                                const size_t n_vectors)
 {
     const uint16_t *a = p->a + row * p->lda;
     const uint16_t *b = p->b + (col / KERNEL_PANEL) * p->panel_stride;
-#define PRODUCT_BEGIN(r)                                        \
-    const uint16_t *a##r = a + (r < n_rows ? r : 0) * p->lda;   \
+#define PRODUCT_BEGIN(r)                                      \
+    const uint16_t *a##r = a + (r < n_rows ? r : 0) * p->lda; \
     v16 left##r = v16_zero(), right##r = v16_zero();
-#define PRODUCT_STEP(r)                                                        \
-    if (r < n_rows) {                                                          \
-        v16i x = product_pair(a##r + k);                                       \
-        left##r = product_dot(left##r, x, weight_left);                        \
-        if (n_vectors > 1) right##r = product_dot(right##r, x, weight_right);  \
+#define PRODUCT_STEP(r)                                                       \
+    if (r < n_rows) {                                                         \
+        v16i x = product_pair(a##r + k);                                      \
+        left##r = product_dot(left##r, x, weight_left);                       \
+        if (n_vectors > 1) right##r = product_dot(right##r, x, weight_right); \
     }
-#define PRODUCT_END(r)                                                         \
-    if (r < n_rows) {                                                          \
-        product_store(p, row + r, col, left##r);                               \
-        if (n_vectors > 1) product_store(p, row + r, col + 16, right##r);      \
+#define PRODUCT_END(r)                                                    \
+    if (r < n_rows) {                                                     \
+        product_store(p, row + r, col, left##r);                          \
+        if (n_vectors > 1) product_store(p, row + r, col + 16, right##r); \
     }
     PRODUCT_EACH_ROW(PRODUCT_BEGIN)
     for (size_t k = 0; k < p->k; k += 2) {

@@ -5,10 +5,7 @@
 
 #include <math.h>
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* Keys and values in panels, then the scores and sums of a block of queries. */
 size_t kernel_attention_scratch(size_t n_tokens, size_t width)

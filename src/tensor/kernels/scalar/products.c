@@ -25,7 +25,8 @@ void product_int8_scalar(const kernel_product_int8 *p)
             for (size_t k = 0; k < p->k; k++)
                 sum += (int32_t)p->a[r * p->lda + k] * (int32_t)b[k / 4 * (KERNEL_PANEL * 4) + k % 4];
             float zero = -((float)p->zero[r] * p->row_scale[r]);
-            p->c[r * p->ldc + j] = fmaf((float)sum, p->row_scale[r] * p->column_scale[j], fmaf(zero, p->column_sum[j], p->bias[j]));
+            p->c[r * p->ldc + j] = fmaf((float)sum, p->row_scale[r] * p->column_scale[j],
+                                        fmaf(zero, p->column_sum[j], p->bias[j]));
         }
     }
 }

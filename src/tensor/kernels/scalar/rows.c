@@ -14,15 +14,9 @@ float lanes_sum(float *lane, size_t n)
     return lane[0];
 }
 
-static float kernel_min(float a, float b)
-{
-    return a < b ? a : b;
-}
+static float kernel_min(float a, float b) { return a < b ? a : b; }
 
-static float kernel_max(float a, float b)
-{
-    return a > b ? a : b;
-}
+static float kernel_max(float a, float b) { return a > b ? a : b; }
 
 float exp_scalar(float x)
 {

@@ -1,6 +1,6 @@
 /* What the scalar definitions share. */
-#ifndef FINCH_TENSOR_KERNELS_SCALAR_H
-#define FINCH_TENSOR_KERNELS_SCALAR_H
+#ifndef FINCH_TENSOR_KERNELS_SCALAR_SCALAR_H
+#define FINCH_TENSOR_KERNELS_SCALAR_SCALAR_H
 
 #include "tensor/kernels/kernels.h"
 
