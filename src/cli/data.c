@@ -14,7 +14,8 @@ enum { CELL_LEAST = 4, CELL_CUT = 12, CELL_KEPT = 32, CELL_MOST = 48, GAP = 2 };
 static const cli_option options[] = {
     {"rows", "N", CLI_SIZE, "10", "head: how many rows", false, 0, 1000000},
     {"output", "FILE", CLI_PATH, NULL, "convert: the file to write, its format by its ending", false, 0, 0},
-    {"rejects", "FILE", CLI_PATH, NULL, "convert: where broken rows are listed (default: rejects.csv beside the output)", false, 0, 0},
+    {"rejects", "FILE", CLI_PATH, NULL, "convert: where broken rows are listed (default: rejects.csv beside the output)",
+     false, 0, 0},
     {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
     {0},
 };
@@ -24,7 +25,8 @@ typedef finch_status (*action_fn)(const cli_args *args, data_look *look, finch_e
 /* ---- tables for people ---- */
 
 /* The columns of the widest cell, up to CELL_MOST. */
-static finch_status column_width(pen *p, const data_grid *grid, size_t column, const char *name, size_t *out, finch_error *err)
+static finch_status column_width(pen *p, const data_grid *grid, size_t column, const char *name, size_t *out,
+                                 finch_error *err)
 {
     size_t before = p->out.size, used;
     finch_status st = pen_add_sane(p, name, CELL_MOST, out, err);
@@ -47,7 +49,8 @@ static finch_status add_cell(pen *p, const char *text, size_t width, finch_error
     return FINCH_OK;
 }
 
-static finch_status add_grid_row(pen *p, const data_grid *grid, size_t row, const size_t *widths, size_t n_shown, finch_error *err)
+static finch_status add_grid_row(pen *p, const data_grid *grid, size_t row, const size_t *widths, size_t n_shown,
+                                 finch_error *err)
 {
     for (size_t i = 0; i < n_shown; i++) {
         const char *value = grid->values[row * grid->n_columns + i];
@@ -94,7 +97,8 @@ static finch_status add_grid(pen *p, const data_grid *grid, const data_names *na
     size_t *widths, n_shown = 0;
     FINCH_TRY(MEM_NEW(&widths, grid->n_columns, err));
     finch_status st = FINCH_OK;
-    for (size_t i = 0; st == FINCH_OK && i < grid->n_columns; i++) st = column_width(p, grid, i, names->at[i], &widths[i], err);
+    for (size_t i = 0; st == FINCH_OK && i < grid->n_columns; i++)
+        st = column_width(p, grid, i, names->at[i], &widths[i], err);
     if (st == FINCH_OK) n_shown = fit_columns(p, widths, grid->n_columns);
     if (st == FINCH_OK) st = pen_colour(p, "1", err);
     for (size_t i = 0; st == FINCH_OK && i < n_shown; i++) st = add_cell(p, names->at[i], widths[i], err);
@@ -112,7 +116,8 @@ static finch_status add_size(pen *p, const data_look *look, finch_error *err)
     FINCH_TRY(str_add_format(&p->out, err, "  %s rows, %s columns", pen_grouped(data_look_rows(look), rows),
                              pen_grouped(data_look_columns(look)->n, columns)));
     if (data_look_rejected(look) > 0)
-        FINCH_TRY(str_add_format(&p->out, err, "; %s broken rows are left out", pen_grouped(data_look_rejected(look), rejected)));
+        FINCH_TRY(
+            str_add_format(&p->out, err, "; %s broken rows are left out", pen_grouped(data_look_rejected(look), rejected)));
     return str_add_text(&p->out, "\n", err);
 }
 
@@ -144,7 +149,8 @@ static finch_status head(const cli_args *args, data_look *look, finch_error *err
 /* The figures that every --json answer about a table has; NULL where memory is out. */
 static json_t *size_json(const data_look *look)
 {
-    return json_pack("{s:I, s:I}", "rows", (json_int_t)data_look_rows(look), "rejected", (json_int_t)data_look_rejected(look));
+    return json_pack("{s:I, s:I}", "rows", (json_int_t)data_look_rows(look), "rejected",
+                     (json_int_t)data_look_rejected(look));
 }
 
 static json_t *columns_json(const data_look *look)
@@ -239,7 +245,8 @@ static finch_status stats(const cli_args *args, data_look *look, finch_error *er
     }
     finch_status st = widen(look, &grid, &wide, err);
     if (st == FINCH_OK) st = add_grid(&p, &wide, &names, err);
-    if (st == FINCH_OK) st = str_add_text(&p.out, "  distinct is an estimate; the mean of texts is that of their lengths\n", err);
+    if (st == FINCH_OK)
+        st = str_add_text(&p.out, "  distinct is an estimate; the mean of texts is that of their lengths\n", err);
     if (st == FINCH_OK) st = add_size(&p, look, err);
     data_grid_free(&grid);
     data_grid_free(&wide);
@@ -253,7 +260,8 @@ static finch_status convert(const cli_args *args, data_look *look, finch_error *
     uint64_t n_written;
     str rejects = {0};
     finch_status st = given != NULL ? str_add_text(&rejects, given, err)
-                                    : str_add_format(&rejects, err, "%.*srejects.csv", slash != NULL ? (int)(slash + 1 - output) : 0, output);
+                                    : str_add_format(&rejects, err, "%.*srejects.csv",
+                                                     slash != NULL ? (int)(slash + 1 - output) : 0, output);
     if (st == FINCH_OK) st = data_look_convert(look, output, rejects.at, &n_written, err);
     if (st == FINCH_OK && data_look_rejected(look) > 0)
         cli_warn(args, "%llu broken rows were set aside, see %s", (unsigned long long)data_look_rejected(look), rejects.at);
@@ -279,8 +287,10 @@ static finch_status find_action(const cli_args *args, const char *word, action_f
     *out = NULL;
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
         if (strcmp(actions[i].word, word) == 0) *out = actions[i].run;
-    if (*out == NULL) return finch_fail(err, FINCH_E_USAGE, "finch data does head, schema, stats and convert, not \"%.100s\"", word);
-    if (*out == convert && cli_text(args, "output") == NULL) return finch_fail(err, FINCH_E_USAGE, "finch data convert needs --output FILE");
+    if (*out == NULL)
+        return finch_fail(err, FINCH_E_USAGE, "finch data does head, schema, stats and convert, not \"%.100s\"", word);
+    if (*out == convert && cli_text(args, "output") == NULL)
+        return finch_fail(err, FINCH_E_USAGE, "finch data convert needs --output FILE");
     return FINCH_OK;
 }
 
@@ -314,10 +324,11 @@ const cli_command cli_command_data = {
     .name = "data",
     .group = CLI_GROUP_LOOK,
     .summary = "a look at tables: head, schema, stats; convert between formats",
-    .about = "head shows the first rows, schema the columns and their types, stats what each column holds: nulls, distinct "
-             "values, least and most, mean. convert writes one or several tables as one file of another format.\n"
-             "Tables are .csv .tsv .jsonl .json .parquet, the text ones also as .gz or .zst; separators, quotes and encodings "
-             "of CSV files are found. A CSV column has the narrowest type that every one of its values has.",
+    .about =
+        "head shows the first rows, schema the columns and their types, stats what each column holds: nulls, distinct "
+        "values, least and most, mean. convert writes one or several tables as one file of another format.\n"
+        "Tables are .csv .tsv .jsonl .json .parquet, the text ones also as .gz or .zst; separators, quotes and encodings "
+        "of CSV files are found. A CSV column has the narrowest type that every one of its values has.",
     .example = "finch data head tweets.csv\n"
                "finch data stats 'day-*.parquet' --json\n"
                "finch data convert day1.csv day2.jsonl.gz --output days.parquet",

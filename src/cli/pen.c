@@ -26,7 +26,9 @@ pen pen_open(int descriptor)
     struct winsize window;
     const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
     bool dumb = terminal == NULL || strcmp(terminal, "dumb") == 0, on_terminal = isatty(descriptor) == 1;
-    pen p = {.colour = on_terminal && !dumb && (no_colour == NULL || no_colour[0] == '\0'), .unicode = speaks_unicode(), .width = PEN_WIDTH_UNKNOWN};
+    pen p = {.colour = on_terminal && !dumb && (no_colour == NULL || no_colour[0] == '\0'),
+             .unicode = speaks_unicode(),
+             .width = PEN_WIDTH_UNKNOWN};
     if (on_terminal && ioctl(descriptor, TIOCGWINSZ, &window) == 0 && window.ws_col > 0) p.width = window.ws_col;
     if (p.width < PEN_WIDTH_LEAST) p.width = PEN_WIDTH_LEAST;
     if (p.width > PEN_WIDTH_MOST) p.width = PEN_WIDTH_MOST;

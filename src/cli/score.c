@@ -13,17 +13,23 @@
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL,
-    {"input", "F...", CLI_LIST, NULL, "tables: .csv .tsv .jsonl .json .parquet, text also as .gz or .zst; globs; - for JSONL on stdin", true, 0, 0},
-    {"output", "FILE", CLI_PATH, NULL, "the scored table, its format by its ending as for the input; - for JSONL on stdout", true, 0, 0},
+    {"input", "F...", CLI_LIST, NULL,
+     "tables: .csv .tsv .jsonl .json .parquet, text also as .gz or .zst; globs; - for JSONL on stdin", true, 0, 0},
+    {"output", "FILE", CLI_PATH, NULL, "the scored table, its format by its ending as for the input; - for JSONL on stdout",
+     true, 0, 0},
     {"text-column", "NAME", CLI_TEXT, "body", "the column of the texts", false, 0, 0},
-    {"ticker-column", "NAME", CLI_TEXT, "ticker_symbol", "for the summary: the column of the tickers (A|B for several); where there is none, the texts' cashtags", false, 0, 0},
+    {"ticker-column", "NAME", CLI_TEXT, "ticker_symbol",
+     "for the summary: the column of the tickers (A|B for several); where there is none, the texts' cashtags", false, 0, 0},
     {"time-column", "NAME", CLI_TEXT, "post_date", "for the summary: the column of the times", false, 0, 0},
     {"logits", NULL, CLI_FLAG, NULL, "add the columns logit_*, the model's values before the softmax", false, 0, 0},
     {"prefix", "TEXT", CLI_TEXT, "", "put before the names of all added columns", false, 0, 0},
-    {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto", "the arithmetic of the model's products; auto: as its weights are stored", false, 0, 0},
-    {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is marked in the column truncated", false, 2, 65536},
+    {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto",
+     "the arithmetic of the model's products; auto: as its weights are stored", false, 0, 0},
+    {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is marked in the column truncated",
+     false, 2, 65536},
     {"limit", "N", CLI_SIZE, "0", "score the first N rows only; 0: all", false, 0, 1e15},
-    {"rejects", "FILE", CLI_PATH, NULL, "where broken rows are listed with their lines (default: rejects.csv beside the output)", false, 0, 0},
+    {"rejects", "FILE", CLI_PATH, NULL,
+     "where broken rows are listed with their lines (default: rejects.csv beside the output)", false, 0, 0},
     {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
     {0},
 };
@@ -51,9 +57,16 @@ static finch_status check_pipe_output(const job *j, finch_error *err)
         if (strcmp(j->options.source.inputs[i], "-") == 0 && !reads_pipe(&j->options.source))
             return finch_fail(err, FINCH_E_USAGE, "--input - stands alone; score the files in a run of their own");
     if (!reads_pipe(&j->options.source)) return FINCH_OK;
-    if (j->options.limit > 0) return finch_fail(err, FINCH_E_USAGE, "--limit is for files; for a pipe use head -n %llu", (unsigned long long)j->options.limit);
-    if (strcmp(output, "-") == 0 || (data_kind_of_path(output, &kind) && kind.format == DATA_JSONL && kind.compression == DATA_PLAIN)) return FINCH_OK;
-    return finch_fail(err, FINCH_E_USAGE, "--input - is answered line by line: --output is - or a .jsonl file, not %s; for another format convert it with finch data convert", output);
+    if (j->options.limit > 0)
+        return finch_fail(err, FINCH_E_USAGE, "--limit is for files; for a pipe use head -n %llu",
+                          (unsigned long long)j->options.limit);
+    if (strcmp(output, "-") == 0 ||
+        (data_kind_of_path(output, &kind) && kind.format == DATA_JSONL && kind.compression == DATA_PLAIN))
+        return FINCH_OK;
+    return finch_fail(err, FINCH_E_USAGE,
+                      "--input - is answered line by line: --output is - or a .jsonl file, not %s; for another format "
+                      "convert it with finch data convert",
+                      output);
 }
 
 static finch_status read_options(job *j, finch_error *err)
@@ -76,7 +89,8 @@ static finch_status read_options(job *j, finch_error *err)
     FINCH_TRY(check_pipe_output(j, err));
     const char *slash = strrchr(o->output, '/');
     if (cli_text(args, "rejects") != NULL) FINCH_TRY(str_add_text(&j->rejects, cli_text(args, "rejects"), err));
-    else if (slash != NULL) FINCH_TRY(str_add_format(&j->rejects, err, "%.*s/rejects.csv", (int)(slash - o->output), o->output));
+    else if (slash != NULL)
+        FINCH_TRY(str_add_format(&j->rejects, err, "%.*s/rejects.csv", (int)(slash - o->output), o->output));
     else FINCH_TRY(str_add_text(&j->rejects, "rejects.csv", err));
     o->rejects = j->rejects.at;
     return FINCH_OK;
@@ -89,7 +103,8 @@ static finch_status open_engine(job *j, finch_error *err)
     if (!model_compute_find(word, &compute)) return finch_fail(err, FINCH_E_USAGE, "--compute %s is not known", word);
     FINCH_TRY(cli_model_folder(cli_text(j->args, "model"), &j->folder, err));
     FINCH_TRY(model_open(j->folder.at, compute, &j->engine, err));
-    return data_scoring_open(j->engine, cli_threads(j->args), cli_size(j->args, "max-tokens"), DATA_SCORE_CAPACITY, &j->scoring, err);
+    return data_scoring_open(j->engine, cli_threads(j->args), cli_size(j->args, "max-tokens"), DATA_SCORE_CAPACITY,
+                             &j->scoring, err);
 }
 
 /* Stdin's lines to stdout or to a file that appears whole. */
@@ -111,7 +126,8 @@ static finch_status score(job *j, finch_error *err)
     cli_bar_begin(&j->bar, j->args, "scoring", "tweets");
     j->watch = cli_bar_progress(&j->bar);
     j->options.watch = &j->watch;
-    finch_status st = reads_pipe(&j->options.source) ? score_pipe(j, err) : data_score_file(&j->scoring, &j->options, &j->n_rejected, err);
+    finch_status st = reads_pipe(&j->options.source) ? score_pipe(j, err)
+                                                     : data_score_file(&j->scoring, &j->options, &j->n_rejected, err);
     cli_bar_end(&j->bar);
     j->seconds = clock_seconds() - begin;
     return st == FINCH_E_CANCELLED ? cli_cancelled_fail(err) : st;
@@ -127,12 +143,13 @@ static finch_status print_json(const job *j, finch_error *err)
 {
     const data_scoring_counts *c = &j->scoring.counts;
     double seconds = j->seconds > 0 ? j->seconds : 1e-9;
-    return cli_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:s, s:s, s:s, s:s}", "rows", (json_int_t)c->rows, "scored",
-                                    (json_int_t)c->scored, "skipped", (json_int_t)c->skipped, "rejected", (json_int_t)j->n_rejected,
-                                    "truncated", (json_int_t)c->truncated, "seconds", j->seconds, "texts_per_second",
-                                    (double)c->scored / seconds, "tokens_per_second", (double)c->tokens / seconds, "peak_rss_bytes",
-                                    (json_int_t)cli_peak_rss_bytes(), "model", j->folder.at, "compute",
-                                    model_compute_name(model_get_compute(j->engine)), "output", j->options.output, "rejects",
+    return cli_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:s, s:s, s:s, s:s}", "rows",
+                                    (json_int_t)c->rows, "scored", (json_int_t)c->scored, "skipped", (json_int_t)c->skipped,
+                                    "rejected", (json_int_t)j->n_rejected, "truncated", (json_int_t)c->truncated, "seconds",
+                                    j->seconds, "texts_per_second", (double)c->scored / seconds, "tokens_per_second",
+                                    (double)c->tokens / seconds, "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "model",
+                                    j->folder.at, "compute", model_compute_name(model_get_compute(j->engine)), "output",
+                                    j->options.output, "rejects",
                                     j->n_rejected > 0 && !reads_pipe(&j->options.source) ? j->rejects.at : ""),
                           err);
 }
@@ -152,7 +169,8 @@ static finch_status report(const job *j, finch_error *err)
     FINCH_TRY(score_view_show(j->args, &j->scoring, &view, err));
     if (cli_wants_json(j->args)) FINCH_TRY(print_json(j, err));
     if (!pipe || j->n_rejected == 0) return FINCH_OK;
-    return finch_fail(err, FINCH_E_DATA, "%llu lines were broken; each was answered with an error and its line in its place", (unsigned long long)j->n_rejected);
+    return finch_fail(err, FINCH_E_DATA, "%llu lines were broken; each was answered with an error and its line in its place",
+                      (unsigned long long)j->n_rejected);
 }
 
 static finch_status run(const cli_args *args, finch_error *err)
@@ -176,11 +194,12 @@ const cli_command cli_command_score = {
     .name = "score",
     .group = CLI_GROUP_USE,
     .summary = "the sentiment of every tweet in a table or a stream",
-    .about = "Adds label, score (-1 to 1), prob_<class> and truncated to every row, in the rows' order; the other columns pass "
-             "through. Files may be larger than memory. Rows without a text get empty values; broken rows are listed in "
-             "rejects.csv with their lines. The output appears whole or not at all.\n"
-             "With --input - each line of JSON on stdin is answered by one line: the object with the added keys or, where the "
-             "line is broken, an object with error and line; the exit code is then 3.",
+    .about =
+        "Adds label, score (-1 to 1), prob_<class> and truncated to every row, in the rows' order; the other columns pass "
+        "through. Files may be larger than memory. Rows without a text get empty values; broken rows are listed in "
+        "rejects.csv with their lines. The output appears whole or not at all.\n"
+        "With --input - each line of JSON on stdin is answered by one line: the object with the added keys or, where the "
+        "line is broken, an object with error and line; the exit code is then 3.",
     .example = "finch score --input tweets.csv --output scored.parquet\n"
                "finch score --input 'day-*.jsonl.gz' --text-column text --output scored.csv\n"
                "echo '{\"body\":\"$AAPL to the moon\"}' | finch score --input - --output -",

@@ -37,13 +37,17 @@ static finch_status add_counts(pen *p, const data_scoring *s, const score_view *
     FINCH_TRY(pen_colour(p, "1", err));
     FINCH_TRY(str_add_format(&p->out, err, "%s tweets scored", pen_grouped(s->counts.scored, a)));
     FINCH_TRY(pen_colour(p, "", err));
-    FINCH_TRY(str_add_format(&p->out, err, " in %.1f s %s %s tweets/s %s %s, %s\n", v->seconds, dot, pen_grouped((uint64_t)(rate + 0.5), b), dot, v->model, v->compute));
-    if (s->counts.skipped > 0) FINCH_TRY(str_add_format(&p->out, err, "  %s without a text were skipped\n", pen_grouped(s->counts.skipped, a)));
+    FINCH_TRY(str_add_format(&p->out, err, " in %.1f s %s %s tweets/s %s %s, %s\n", v->seconds, dot,
+                             pen_grouped((uint64_t)(rate + 0.5), b), dot, v->model, v->compute));
+    if (s->counts.skipped > 0)
+        FINCH_TRY(str_add_format(&p->out, err, "  %s without a text were skipped\n", pen_grouped(s->counts.skipped, a)));
     if (s->counts.truncated > 0)
-        FINCH_TRY(str_add_format(&p->out, err, "  %s were cut at %zu tokens (--max-tokens)\n", pen_grouped(s->counts.truncated, a), v->max_tokens));
+        FINCH_TRY(str_add_format(&p->out, err, "  %s were cut at %zu tokens (--max-tokens)\n",
+                                 pen_grouped(s->counts.truncated, a), v->max_tokens));
     if (v->n_rejected > 0 && v->rejects != NULL) {
         FINCH_TRY(pen_colour(p, "33", err));
-        FINCH_TRY(str_add_format(&p->out, err, "  %s broken rows were set aside, see %s", pen_grouped(v->n_rejected, a), v->rejects));
+        FINCH_TRY(str_add_format(&p->out, err, "  %s broken rows were set aside, see %s", pen_grouped(v->n_rejected, a),
+                                 v->rejects));
         FINCH_TRY(pen_colour(p, "", err));
         FINCH_TRY(str_add_text(&p->out, "\n", err));
     }
@@ -105,7 +109,8 @@ static finch_status add_shares(pen *p, const data_scoring *s, finch_error *err)
         FINCH_TRY(pen_colour(p, colour_of_class(model_class_id(s->engine, i)), err));
         FINCH_TRY(add_bar(p, most > 0 ? share / most : 0, err));
         FINCH_TRY(pen_colour(p, "", err));
-        FINCH_TRY(str_add_format(&p->out, err, " %5.1f %%  %10s\n", 100 * share, pen_grouped(s->summary.n_by_label[i], number)));
+        FINCH_TRY(
+            str_add_format(&p->out, err, " %5.1f %%  %10s\n", 100 * share, pen_grouped(s->summary.n_by_label[i], number)));
     }
     return FINCH_OK;
 }
@@ -115,9 +120,17 @@ static finch_status add_range(pen *p, double mean, double half, finch_error *err
 {
     size_t zero = RANGE_CELLS / 2;
     size_t at = (size_t)lround((mean + 1) / 2 * (RANGE_CELLS - 1));
-    size_t from = (size_t)lround(fmax(0, (mean - half + 1) / 2) * (RANGE_CELLS - 1)), to = (size_t)lround(fmin(1, (mean + half + 1) / 2) * (RANGE_CELLS - 1));
+    size_t from = (size_t)lround(fmax(0, (mean - half + 1) / 2) * (RANGE_CELLS - 1)),
+           to = (size_t)lround(fmin(1, (mean + half + 1) / 2) * (RANGE_CELLS - 1));
     for (size_t i = 0; i < RANGE_CELLS; i++) {
-        const char *cell = p->unicode ? (i == at ? "●" : i >= from && i <= to ? "━" : i == zero ? "│" : "·") : (i == at ? "o" : i >= from && i <= to ? "=" : i == zero ? "|" : ".");
+        const char *cell = p->unicode ? (i == at                ? "●"
+                                         : i >= from && i <= to ? "━"
+                                         : i == zero            ? "│"
+                                                                : "·")
+                                      : (i == at                ? "o"
+                                         : i >= from && i <= to ? "="
+                                         : i == zero            ? "|"
+                                                                : ".");
         FINCH_TRY(str_add_text(&p->out, cell, err));
     }
     return FINCH_OK;
@@ -174,11 +187,15 @@ static finch_status add_sentiment(pen *p, const data_scoring *s, finch_error *er
 {
     const data_summary *m = &s->summary;
     uint64_t n_least = least_tweets(m->n_rows);
-    FINCH_TRY(str_add_format(&p->out, err, "\n  mean score %+.3f, from -1 (all strongly negative) to +1 (all strongly positive)\n", m->score_sum / (double)m->n_rows));
+    FINCH_TRY(str_add_format(&p->out, err,
+                             "\n  mean score %+.3f, from -1 (all strongly negative) to +1 (all strongly positive)\n",
+                             m->score_sum / (double)m->n_rows));
     FINCH_TRY(add_tickers(p, m, true, n_least, err));
     FINCH_TRY(add_tickers(p, m, false, n_least, err));
     if (m->n_tickers > 0)
-        FINCH_TRY(str_add_format(&p->out, err, "  (of tickers with at least %llu tweets, by the end of the interval nearer to zero)\n", (unsigned long long)n_least));
+        FINCH_TRY(str_add_format(&p->out, err,
+                                 "  (of tickers with at least %llu tweets, by the end of the interval nearer to zero)\n",
+                                 (unsigned long long)n_least));
     if (m->n_best + m->n_worst == 0) return FINCH_OK;
     FINCH_TRY(heading(p, "Clearest tweets", err));
     FINCH_TRY(str_add_text(&p->out, "\n", err));
@@ -193,7 +210,8 @@ finch_status score_view_show(const cli_args *args, const data_scoring *s, const 
     if (st == FINCH_OK) st = add_time_span(&p, &s->summary, err);
     if (st == FINCH_OK && s->summary.n_rows > 0) st = add_shares(&p, s, err);
     if (st == FINCH_OK && s->summary.n_rows > 0 && s->has_sentiment) st = add_sentiment(&p, s, err);
-    if (st == FINCH_OK && strcmp(view->output, "-") != 0) st = str_add_format(&p.out, err, "\n  written to %s\n", view->output);
+    if (st == FINCH_OK && strcmp(view->output, "-") != 0)
+        st = str_add_format(&p.out, err, "\n  written to %s\n", view->output);
     if (st == FINCH_OK) cli_say(args, "%s\n", p.out.at);
     str_free(&p.out);
     return st;

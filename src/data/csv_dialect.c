@@ -9,7 +9,10 @@ typedef struct reader {
     bool bad; /* something followed a closing quote */
 } reader;
 
-static finch_status keep(str *value, char c, finch_error *err) { return value == NULL ? FINCH_OK : str_add(value, &c, 1, err); }
+static finch_status keep(str *value, char c, finch_error *err)
+{
+    return value == NULL ? FINCH_OK : str_add(value, &c, 1, err);
+}
 
 static finch_status read_quoted(reader *r, str *value, finch_error *err)
 {

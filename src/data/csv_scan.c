@@ -35,10 +35,12 @@ static finch_status reject(scanner *s, finch_error *err)
     uint64_t line = s->record_line;
     if (s->rejects == NULL) return FINCH_OK;
     if (s->record_bytes > DATA_LINE_MAX_BYTES)
-        return data_rejects_add(s->rejects, path, line, text, size, err, "the row has more than %d bytes", DATA_LINE_MAX_BYTES);
+        return data_rejects_add(s->rejects, path, line, text, size, err, "the row has more than %d bytes",
+                                DATA_LINE_MAX_BYTES);
     if (s->junk) return data_rejects_add(s->rejects, path, line, text, size, err, "text follows a closing quote");
     if (s->n_fields != n)
-        return data_rejects_add(s->rejects, path, line, text, size, err, "%zu fields where the first line has %zu", s->n_fields, n);
+        return data_rejects_add(s->rejects, path, line, text, size, err, "%zu fields where the first line has %zu",
+                                s->n_fields, n);
     return data_rejects_add(s->rejects, path, line, text, size, err, "the text is not UTF-8");
 }
 
@@ -135,7 +137,8 @@ static finch_status scan_all(scanner *s, data_stream *stream, const progress *wa
     }
     if (s->at == QUOTED || s->at == ESCAPED)
         return finch_fail_row(err, FINCH_E_DATA, s->quote_line,
-                              "%s line %" PRIu64 ": a quote is opened here and never closed; the file was cut, or the quote should be doubled",
+                              "%s line %" PRIu64
+                              ": a quote is opened here and never closed; the file was cut, or the quote should be doubled",
                               s->file->path, s->quote_line);
     return s->record_bytes > 0 ? end_record(s, err) : FINCH_OK;
 }
@@ -145,7 +148,14 @@ finch_status data_csv_scan(const data_file *file, const data_dialect *dialect, c
 {
     data_stream *stream;
     *out = (data_scan){0};
-    scanner s = {.file = file, .dialect = dialect, .rejects = rejects, .good = good, .scan = out, .line = 1, .record_line = 1, .n_fields = 1};
+    scanner s = {.file = file,
+                 .dialect = dialect,
+                 .rejects = rejects,
+                 .good = good,
+                 .scan = out,
+                 .line = 1,
+                 .record_line = 1,
+                 .n_fields = 1};
     FINCH_TRY(data_stream_open(file, &stream, err));
     finch_status st = scan_all(&s, stream, watch, err);
     if (st == FINCH_OK && good != NULL) st = data_spool_flush(good, err);

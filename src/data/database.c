@@ -12,13 +12,17 @@ static finch_status configure(duckdb_config config, finch_error *err)
     snprintf(limit, sizeof limit, "%dMB", DATA_MEMORY_LIMIT_MB);
     /* temp_directory: nothing is spilled, so nothing is left beside the user's files; queries here stream. */
     const char *const settings[][2] = {
-        {"threads", "1"},         {"autoinstall_known_extensions", "false"}, {"autoload_known_extensions", "false"},
-        {"memory_limit", limit},  {"temp_directory", ""},                    {"preserve_insertion_order", "true"},
+        {"threads", "1"},
+        {"autoinstall_known_extensions", "false"},
+        {"autoload_known_extensions", "false"},
+        {"memory_limit", limit},
+        {"temp_directory", ""},
+        {"preserve_insertion_order", "true"},
     };
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         if (duckdb_set_config(config, settings[i][0], settings[i][1]) != DuckDBSuccess)
-            return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the setting %s; use version 1.4", duckdb_library_version(),
-                              settings[i][0]);
+            return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the setting %s; use version 1.4",
+                              duckdb_library_version(), settings[i][0]);
     return FINCH_OK;
 }
 
@@ -28,7 +32,8 @@ finch_status data_database_open(data_database *out, finch_error *err)
     char *reason = NULL;
     finch_status st = FINCH_OK;
     *out = (data_database){0};
-    if (duckdb_create_config(&config) != DuckDBSuccess) st = finch_fail(err, FINCH_E_MEMORY, "DuckDB could not be configured");
+    if (duckdb_create_config(&config) != DuckDBSuccess)
+        st = finch_fail(err, FINCH_E_MEMORY, "DuckDB could not be configured");
     if (st == FINCH_OK) st = configure(config, err);
     if (st == FINCH_OK && duckdb_open_ext(NULL, &out->database, config, &reason) != DuckDBSuccess)
         st = finch_fail(err, FINCH_E_FAILED, "DuckDB could not be opened: %s", reason != NULL ? reason : "no reason given");
@@ -162,6 +167,9 @@ static finch_status quote(str *sql, char mark, const char *text, size_t size, fi
     return str_add(sql, &mark, 1, err);
 }
 
-finch_status data_sql_text(str *sql, const char *text, size_t size, finch_error *err) { return quote(sql, '\'', text, size, err); }
+finch_status data_sql_text(str *sql, const char *text, size_t size, finch_error *err)
+{
+    return quote(sql, '\'', text, size, err);
+}
 
 finch_status data_sql_name(str *sql, const char *name, finch_error *err) { return quote(sql, '"', name, strlen(name), err); }

@@ -49,7 +49,8 @@ static finch_status expand_one(const char *input, data_names *out, finch_error *
     int code = glob(input, 0, NULL, &found);
     finch_status st = FINCH_OK;
     if (code == GLOB_NOSPACE) st = finch_fail(err, FINCH_E_MEMORY, "out of memory for the files of %s", input);
-    else if (code != 0) st = finch_fail(err, FINCH_E_NOT_FOUND, "no file matches %s; check the folder and the ending", input);
+    else if (code != 0)
+        st = finch_fail(err, FINCH_E_NOT_FOUND, "no file matches %s; check the folder and the ending", input);
     for (size_t i = 0; st == FINCH_OK && i < found.gl_pathc; i++)
         st = data_names_add(out, found.gl_pathv[i], strlen(found.gl_pathv[i]), err);
     globfree(&found);
@@ -81,7 +82,8 @@ enum { ENCODING_HEAD_BYTES = 1 << 20 };
 
 static const char *encoding_of(bytes text)
 {
-    if (text.size >= 2 && ((text.at[0] == 0xFF && text.at[1] == 0xFE) || (text.at[0] == 0xFE && text.at[1] == 0xFF))) return "utf-16";
+    if (text.size >= 2 && ((text.at[0] == 0xFF && text.at[1] == 0xFE) || (text.at[0] == 0xFE && text.at[1] == 0xFF)))
+        return "utf-16";
     size_t n_good = 0, n_bad = 0;
     if (text.size > ENCODING_HEAD_BYTES) text.size = ENCODING_HEAD_BYTES;
     for (size_t at = 0; at < text.size;) {
@@ -102,9 +104,12 @@ static finch_status check_parquet(bytes content, const char *path, finch_error *
 {
     enum { PARQUET_LEAST_BYTES = 12 };
     if (!starts_with(content, "PAR1", 4))
-        return finch_fail(err, FINCH_E_DATA, "%s is not a Parquet file; if it is another kind, give it that kind's ending", path);
+        return finch_fail(err, FINCH_E_DATA, "%s is not a Parquet file; if it is another kind, give it that kind's ending",
+                          path);
     if (content.size < PARQUET_LEAST_BYTES || memcmp(content.at + content.size - 4, "PAR1", 4) != 0)
-        return finch_fail(err, FINCH_E_DATA, "%s was cut: a Parquet file ends with its index and this one does not; copy or download it again", path);
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s was cut: a Parquet file ends with its index and this one does not; copy or download it again",
+                          path);
     return FINCH_OK;
 }
 

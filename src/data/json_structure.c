@@ -37,8 +37,10 @@ static finch_status fits_signed(data_database *db, const char *objects, const ch
     uint64_t n_past = 0;
     finch_status st = data_sql_text(&quoted, key, strlen(key), err);
     if (st == FINCH_OK)
-        st = str_add_format(&sql, err, "SELECT count(*) FROM %s WHERE CAST(json_extract_string(json, [%s])[1] AS UBIGINT) > 9223372036854775807",
-                            objects, quoted.at);
+        st = str_add_format(
+            &sql, err,
+            "SELECT count(*) FROM %s WHERE CAST(json_extract_string(json, [%s])[1] AS UBIGINT) > 9223372036854775807",
+            objects, quoted.at);
     if (st == FINCH_OK) st = data_query_count(db, sql.at, &n_past, err);
     str_free(&sql);
     str_free(&quoted);
@@ -53,14 +55,18 @@ static void name_nulls(json_t *value)
     size_t i;
     json_t *item;
     void *next;
-    if (json_is_array(value)) json_array_foreach(value, i, item) {
-        if (json_is_string(item) && strcmp(json_string_value(item), "NULL") == 0) json_array_set_new(value, i, json_string("VARCHAR"));
-        else name_nulls(item);
-    }
-    if (json_is_object(value)) json_object_foreach_safe(value, next, key, item) {
-        if (json_is_string(item) && strcmp(json_string_value(item), "NULL") == 0) json_object_set_new(value, key, json_string("VARCHAR"));
-        else name_nulls(item);
-    }
+    if (json_is_array(value)) json_array_foreach(value, i, item)
+        {
+            if (json_is_string(item) && strcmp(json_string_value(item), "NULL") == 0)
+                json_array_set_new(value, i, json_string("VARCHAR"));
+            else name_nulls(item);
+        }
+    if (json_is_object(value)) json_object_foreach_safe(value, next, key, item)
+        {
+            if (json_is_string(item) && strcmp(json_string_value(item), "NULL") == 0)
+                json_object_set_new(value, key, json_string("VARCHAR"));
+            else name_nulls(item);
+        }
 }
 
 static finch_status choose_types(data_database *db, data_reader *r, json_t *structure, const char *objects, finch_error *err)
@@ -69,11 +75,14 @@ static finch_status choose_types(data_database *db, data_reader *r, json_t *stru
     json_t *type;
     void *next;
     name_nulls(structure);
-    json_object_foreach_safe(structure, next, key, type) {
+    json_object_foreach_safe(structure, next, key, type)
+    {
         bool fits = false;
         if (data_names_find_any_case(&r->columns, key) < r->columns.n)
-            return finch_fail(err, FINCH_E_DATA, "%s has the keys \"%s\" and another that differs in case only; rename one", r->file.path, key);
-        if (json_is_string(type) && strcmp(json_string_value(type), "UBIGINT") == 0) FINCH_TRY(fits_signed(db, objects, key, &fits, err));
+            return finch_fail(err, FINCH_E_DATA, "%s has the keys \"%s\" and another that differs in case only; rename one",
+                              r->file.path, key);
+        if (json_is_string(type) && strcmp(json_string_value(type), "UBIGINT") == 0)
+            FINCH_TRY(fits_signed(db, objects, key, &fits, err));
         if (fits) json_object_set_new(structure, key, json_string("BIGINT"));
         const char *name = fits ? "BIGINT" : json_is_string(type) ? json_string_value(type) : "STRUCT";
         FINCH_TRY(data_names_add(&r->columns, key, strlen(key), err));

@@ -81,7 +81,8 @@ static finch_status scan_lines(line_scan *s, data_stream *stream, const progress
     return s->line.size > 0 ? end_line(s, err) : FINCH_OK;
 }
 
-finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_scan *out, finch_error *err)
+finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_scan *out,
+                             finch_error *err)
 {
     data_stream *stream;
     *out = (data_scan){0};

@@ -16,7 +16,9 @@ finch_status data_look_open(const data_source *source, bool typed, const progres
     *out = NULL;
     FINCH_TRY(MEM_NEW(&look, 1, err));
     finch_status st = data_database_open(&look->db, err);
-    if (st == FINCH_OK) st = data_relation_open(&look->db, source, &(data_relation_options){.typed = typed, .watch = watch}, &look->relation, err);
+    if (st == FINCH_OK)
+        st = data_relation_open(&look->db, source, &(data_relation_options){.typed = typed, .watch = watch}, &look->relation,
+                                err);
     if (st == FINCH_OK) *out = look;
     else data_look_close(look);
     return st;
@@ -44,7 +46,8 @@ void data_grid_free(data_grid *grid)
 
 /* A query of VARCHAR columns, at most n_rows of its rows; n_columns to a row of the grid, which may be fewer than the
  * query's: then a row of the query gives several. */
-static finch_status read_grid(data_look *look, const char *sql, size_t n_rows, size_t n_columns, size_t query_columns, data_grid *out, finch_error *err)
+static finch_status read_grid(data_look *look, const char *sql, size_t n_rows, size_t n_columns, size_t query_columns,
+                              data_grid *out, finch_error *err)
 {
     duckdb_result result;
     size_t n_values, at = 0;
@@ -96,7 +99,8 @@ finch_status data_look_head_json(data_look *look, size_t n_rows, str *out, finch
 {
     str sql = {0};
     duckdb_result result;
-    finch_status st = str_add_format(&sql, err, "SELECT CAST(to_json(r) AS VARCHAR) FROM (SELECT * FROM (%s) LIMIT %zu) AS r",
+    finch_status st = str_add_format(&sql, err,
+                                     "SELECT CAST(to_json(r) AS VARCHAR) FROM (SELECT * FROM (%s) LIMIT %zu) AS r",
                                      data_relation_sql(look->relation), n_rows);
     if (st == FINCH_OK) st = data_query(&look->db, sql.at, &result, err);
     str_free(&sql);
@@ -116,8 +120,8 @@ finch_status data_look_head_json(data_look *look, size_t n_rows, str *out, finch
 
 static bool is_number(const char *type)
 {
-    static const char *const names[] = {"TINYINT",   "SMALLINT", "INTEGER", "BIGINT",  "HUGEINT", "UTINYINT",
-                                        "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE"};
+    static const char *const names[] = {"TINYINT",   "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT",
+                                        "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",  "DOUBLE"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i], type) == 0) return true;
     return strncmp(type, "DECIMAL", 7) == 0;
@@ -127,11 +131,13 @@ static bool is_number(const char *type)
 static finch_status add_stats(str *sql, const char *quoted, const char *type, finch_error *err)
 {
     bool number = is_number(type), text = strcmp(type, "VARCHAR") == 0;
-    FINCH_TRY(str_add_format(sql, err, "CAST(count(*) - count(%s) AS VARCHAR), CAST(least(approx_count_distinct(%s), count(%s)) AS VARCHAR), ", quoted,
-                             quoted, quoted));
+    FINCH_TRY(str_add_format(
+        sql, err, "CAST(count(*) - count(%s) AS VARCHAR), CAST(least(approx_count_distinct(%s), count(%s)) AS VARCHAR), ",
+        quoted, quoted, quoted));
     FINCH_TRY(str_add_format(sql, err, "CAST(min(%s) AS VARCHAR), CAST(max(%s) AS VARCHAR), ", quoted, quoted));
     if (number) return str_add_format(sql, err, "CAST(round(avg(%s), 4) AS VARCHAR)", quoted);
-    return text ? str_add_format(sql, err, "CAST(round(avg(length(%s)), 1) AS VARCHAR)", quoted) : str_add_text(sql, "CAST(NULL AS VARCHAR)", err);
+    return text ? str_add_format(sql, err, "CAST(round(avg(length(%s)), 1) AS VARCHAR)", quoted)
+                : str_add_text(sql, "CAST(NULL AS VARCHAR)", err);
 }
 
 finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err)
@@ -153,7 +159,8 @@ finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err)
     return st;
 }
 
-finch_status data_look_convert(data_look *look, const char *output, const char *rejects, uint64_t *n_written, finch_error *err)
+finch_status data_look_convert(data_look *look, const char *output, const char *rejects, uint64_t *n_written,
+                               finch_error *err)
 {
     data_output to;
     *n_written = 0;
@@ -162,6 +169,7 @@ finch_status data_look_convert(data_look *look, const char *output, const char *
     if (st == FINCH_OK) st = data_relation_check_rows(look->relation, *n_written, err);
     if (st == FINCH_OK) st = data_output_commit(&to, err);
     data_output_close(&to);
-    if (st == FINCH_OK && data_look_rejected(look) > 0) st = data_rejects_write(data_relation_rejects(look->relation), rejects, err);
+    if (st == FINCH_OK && data_look_rejected(look) > 0)
+        st = data_rejects_write(data_relation_rejects(look->relation), rejects, err);
     return st;
 }

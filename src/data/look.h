@@ -37,6 +37,7 @@ enum data_stat { DATA_STAT_NULLS, DATA_STAT_DISTINCT, DATA_STAT_LEAST, DATA_STAT
 finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err);
 
 /* All rows to a file whose ending says the format (data/output.h), whole or not at all; broken rows are listed in rejects. */
-finch_status data_look_convert(data_look *look, const char *output, const char *rejects, uint64_t *n_written, finch_error *err);
+finch_status data_look_convert(data_look *look, const char *output, const char *rejects, uint64_t *n_written,
+                               finch_error *err);
 
 #endif

@@ -14,9 +14,14 @@ static finch_status choose_kind(const char *path, data_kind *out, finch_error *e
         *out = (data_kind){DATA_JSONL, DATA_PLAIN};
         return FINCH_OK;
     }
-    if (file_is_directory(path)) return finch_fail(err, FINCH_E_USAGE, "%s is a folder; name a file in it, for example %s/scored.parquet", path, path);
+    if (file_is_directory(path))
+        return finch_fail(err, FINCH_E_USAGE, "%s is a folder; name a file in it, for example %s/scored.parquet", path,
+                          path);
     if (data_kind_of_path(path, out)) return FINCH_OK;
-    return finch_fail(err, FINCH_E_USAGE, "%s: the output's ending says its format; use .parquet, .csv, .tsv, .jsonl or .json, the text ones also with .gz or .zst", path);
+    return finch_fail(err, FINCH_E_USAGE,
+                      "%s: the output's ending says its format; use .parquet, .csv, .tsv, .jsonl or .json, the text ones "
+                      "also with .gz or .zst",
+                      path);
 }
 
 static finch_status make_beside(data_output *o, finch_error *err)
@@ -31,7 +36,8 @@ static finch_status make_beside(data_output *o, finch_error *err)
     int code = errno;
     str_free(&o->beside); /* nothing to remove */
     if (strerror_r(code, reason, sizeof reason) != 0) reason[0] = '\0';
-    return finch_fail(err, FINCH_E_IO, "%s can not be written: %s; check that its folder exists and is yours to write", o->path, reason);
+    return finch_fail(err, FINCH_E_IO, "%s can not be written: %s; check that its folder exists and is yours to write",
+                      o->path, reason);
 }
 
 finch_status data_output_open(const char *path, data_output *out, finch_error *err)
@@ -59,11 +65,14 @@ static finch_status add_format(const data_output *o, str *sql, finch_error *err)
     static const char *const compressions[] = {"none", "gzip", "zstd"};
     const char *compression = compressions[o->kind.compression];
     switch (o->kind.format) {
-    case DATA_PARQUET: return str_add_text(sql, "(USE_TMP_FILE false, FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 30720)", err);
+    case DATA_PARQUET:
+        return str_add_text(sql, "(USE_TMP_FILE false, FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 30720)", err);
     case DATA_CSV:
-        return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT csv, HEADER true, DELIMITER '%s', COMPRESSION '%s')", is_tsv(o) ? "\t" : ",", compression);
+        return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT csv, HEADER true, DELIMITER '%s', COMPRESSION '%s')",
+                              is_tsv(o) ? "\t" : ",", compression);
     default:
-        return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT json, ARRAY %s, COMPRESSION '%s')", o->kind.format == DATA_JSON ? "true" : "false", compression);
+        return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT json, ARRAY %s, COMPRESSION '%s')",
+                              o->kind.format == DATA_JSON ? "true" : "false", compression);
     }
 }
 

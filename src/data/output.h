@@ -17,7 +17,8 @@ finch_status data_output_open(const char *path, data_output *out, finch_error *e
 void data_output_close(data_output *o);
 
 /* Writes what the query gives into it; *n_rows is their number. */
-finch_status data_output_copy(data_database *db, const data_output *o, const char *query, uint64_t *n_rows, finch_error *err);
+finch_status data_output_copy(data_database *db, const data_output *o, const char *query, uint64_t *n_rows,
+                              finch_error *err);
 
 /* fsync and rename. */
 finch_status data_output_commit(data_output *o, finch_error *err);

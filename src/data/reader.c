@@ -45,9 +45,11 @@ static finch_status csv_sql(const data_reader *readers, size_t n, str *sql, finc
     const data_reader *r = &readers[0];
     FINCH_TRY(str_add_text(sql, "read_csv(", err));
     FINCH_TRY(add_paths(sql, readers, n, err));
-    FINCH_TRY(str_add_format(sql, err, ", auto_detect=false, header=true, strict_mode=true, null_padding=false,"
-                             " comment='', quote='\"', hive_partitioning=false, max_line_size=%d, encoding='%s', compression='%s'",
-                             DATA_LINE_MAX_BYTES + 2, r->file.encoding, compression_word(r->file.kind.compression)));
+    FINCH_TRY(
+        str_add_format(sql, err,
+                       ", auto_detect=false, header=true, strict_mode=true, null_padding=false,"
+                       " comment='', quote='\"', hive_partitioning=false, max_line_size=%d, encoding='%s', compression='%s'",
+                       DATA_LINE_MAX_BYTES + 2, r->file.encoding, compression_word(r->file.kind.compression)));
     FINCH_TRY(add_character(sql, "delim", r->dialect.separator, err));
     FINCH_TRY(add_character(sql, "escape", r->dialect.escape, err));
     FINCH_TRY(str_add_text(sql, ", columns={", err));
@@ -187,7 +189,8 @@ static finch_status count_objects(data_database *db, data_reader *r, const char 
     return st;
 }
 
-static finch_status open_json(data_database *db, data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
+static finch_status open_json(data_database *db, data_reader *r, const progress *watch, data_rejects *rejects,
+                              finch_error *err)
 {
     data_stream *stream;
     str head = {0}, objects = {0};
@@ -207,8 +210,8 @@ static finch_status open_json(data_database *db, data_reader *r, const progress 
     return st;
 }
 
-finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects, data_reader *out,
-                              finch_error *err)
+finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects,
+                              data_reader *out, finch_error *err)
 {
     *out = (data_reader){0};
     finch_status st = data_file_inspect(path, &out->file, err);

@@ -19,8 +19,8 @@ typedef struct data_reader {
 } data_reader;
 
 /* Inspects the file and fills *out; broken rows go to rejects. */
-finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects, data_reader *out,
-                              finch_error *err);
+finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects,
+                              data_reader *out, finch_error *err);
 void data_reader_close(data_reader *r);
 
 /* Whether one call of DuckDB's reader serves both. */

@@ -30,7 +30,9 @@ static finch_status keep_text(const char *text, size_t size, char **out, finch_e
 static finch_status make_room(data_rejects *rejects, const char *path, finch_error *err)
 {
     if (rejects->n == REJECTS_MAX)
-        return finch_fail(err, FINCH_E_DATA, "%s: more than %d broken rows, the first at line %" PRIu64 " (%s); this is another kind of file than it seems",
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s: more than %d broken rows, the first at line %" PRIu64
+                          " (%s); this is another kind of file than it seems",
                           path, REJECTS_MAX, rejects->at[0].line, rejects->at[0].reason);
     if (rejects->n < rejects->capacity) return FINCH_OK;
     size_t wanted = rejects->capacity == 0 ? 16 : rejects->capacity * 2;
@@ -39,8 +41,8 @@ static finch_status make_room(data_rejects *rejects, const char *path, finch_err
     return FINCH_OK;
 }
 
-finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size, finch_error *err,
-                              const char *reason, ...)
+finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size,
+                              finch_error *err, const char *reason, ...)
 {
     va_list args;
     FINCH_TRY(make_room(rejects, path, err));

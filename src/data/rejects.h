@@ -25,8 +25,8 @@ typedef struct data_rejects {
 void data_rejects_free(data_rejects *rejects);
 
 /* reason is a format; text is cut to REJECT_TEXT_BYTES and made UTF-8. Errors: FINCH_E_DATA past REJECTS_MAX. */
-finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size, finch_error *err,
-                              const char *reason, ...) FINCH_PRINTF(7, 8);
+finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size,
+                              finch_error *err, const char *reason, ...) FINCH_PRINTF(7, 8);
 
 /* A CSV of file, line, reason, text; whole or not at all. */
 finch_status data_rejects_write(const data_rejects *rejects, const char *path, finch_error *err);

@@ -15,7 +15,8 @@ struct data_relation {
     data_names columns, types;
 };
 
-static finch_status open_readers(data_database *db, const data_source *source, const progress *watch, data_relation *r, finch_error *err)
+static finch_status open_readers(data_database *db, const data_source *source, const progress *watch, data_relation *r,
+                                 finch_error *err)
 {
     FINCH_TRY(data_paths_expand(source->inputs, source->n_inputs, &r->paths, err));
     FINCH_TRY(MEM_NEW(&r->readers, r->paths.n, err));
@@ -24,18 +25,27 @@ static finch_status open_readers(data_database *db, const data_source *source, c
         r->n_rows += r->readers[r->n_open++].scan.n_rows;
         const data_reject *first = r->rejects.at;
         if (source->strict && r->rejects.n > 0)
-            return finch_fail_row(err, FINCH_E_DATA, first->line, "%s line %" PRIu64 ": %s; mend it, or leave out --strict to set such rows aside",
+            return finch_fail_row(err, FINCH_E_DATA, first->line,
+                                  "%s line %" PRIu64 ": %s; mend it, or leave out --strict to set such rows aside",
                                   first->path, first->line, first->reason);
     }
     if (r->n_rows == 0 && r->rejects.n > 0)
-        return finch_fail_row(err, FINCH_E_DATA, r->rejects.at[0].line, "%s has no good row; line %" PRIu64 ": %s", r->rejects.at[0].path,
-                              r->rejects.at[0].line, r->rejects.at[0].reason);
+        return finch_fail_row(err, FINCH_E_DATA, r->rejects.at[0].line, "%s has no good row; line %" PRIu64 ": %s",
+                              r->rejects.at[0].path, r->rejects.at[0].line, r->rejects.at[0].reason);
     return FINCH_OK;
 }
 
 /* ---- types of CSV columns ---- */
 
-typedef enum narrow { NARROW_TEXT, NARROW_INTEGER, NARROW_REAL, NARROW_BOOLEAN, NARROW_DATE, NARROW_TIME, NARROW_COUNT } narrow;
+typedef enum narrow {
+    NARROW_TEXT,
+    NARROW_INTEGER,
+    NARROW_REAL,
+    NARROW_BOOLEAN,
+    NARROW_DATE,
+    NARROW_TIME,
+    NARROW_COUNT
+} narrow;
 
 /* When every value of the column c is of the type: a condition with c as %1$s. Integers must come back as they were
  * written; reals may not have more digits than a double keeps, so that a long id stays what it is. */
@@ -45,8 +55,9 @@ static const char *const narrow_rules[NARROW_COUNT] = {
                     " AND regexp_full_match(%1$s, '-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?')",
     [NARROW_BOOLEAN] = "lower(%1$s) IN ('true', 'false')",
     [NARROW_DATE] = "TRY_CAST(%1$s AS DATE) IS NOT NULL AND regexp_full_match(%1$s, '[0-9]{4}-[0-9]{2}-[0-9]{2}')",
-    [NARROW_TIME] = "TRY_CAST(%1$s AS TIMESTAMP) IS NOT NULL"
-                    " AND regexp_full_match(%1$s, '[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?')",
+    [NARROW_TIME] =
+        "TRY_CAST(%1$s AS TIMESTAMP) IS NOT NULL"
+        " AND regexp_full_match(%1$s, '[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?')",
 };
 static const char *const narrow_types[NARROW_COUNT] = {"VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP"};
 
@@ -90,8 +101,8 @@ static finch_status add_survey(str *sql, const data_reader *r, const narrow_set 
     return str_add_format(sql, err, " FROM %s", from);
 }
 
-static finch_status ask_survey(data_database *db, const data_reader *r, const narrow_set *sets, const char *from, int64_t *types,
-                               finch_error *err)
+static finch_status ask_survey(data_database *db, const data_reader *r, const narrow_set *sets, const char *from,
+                               int64_t *types, finch_error *err)
 {
     str sql = {0};
     duckdb_result result;
@@ -118,8 +129,8 @@ static narrow_set narrow_after(int64_t first)
 
 /* The type of each column of one group, into types[columns]. The first rows rule most types out, so that the pass over
  * all rows is about few. */
-static finch_status survey_types(data_database *db, const data_reader *r, const char *from, const char *text_column, narrow *types,
-                                 finch_error *err)
+static finch_status survey_types(data_database *db, const data_reader *r, const char *from, const char *text_column,
+                                 narrow *types, finch_error *err)
 {
     int64_t *found = NULL;
     narrow_set *sets = NULL;
@@ -157,8 +168,8 @@ static finch_status add_cast_columns(str *sql, const data_reader *r, const narro
     return FINCH_OK;
 }
 
-static finch_status add_group(data_database *db, data_relation *r, size_t begin, size_t end, const data_relation_options *options,
-                              finch_error *err)
+static finch_status add_group(data_database *db, data_relation *r, size_t begin, size_t end,
+                              const data_relation_options *options, finch_error *err)
 {
     const data_reader *first = &r->readers[begin];
     str from = {0};
@@ -253,9 +264,11 @@ static finch_status fail_missing(const data_reader *reader, const char *column, 
     const char *likely = data_names_likeliest(&reader->columns, column);
     finch_status st = data_names_list(&reader->columns, &there, err);
     if (st == FINCH_OK && likely != NULL && option != NULL)
-        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps: %s %s", reader->file.path, column, there.at, option, likely);
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps: %s %s", reader->file.path, column,
+                        there.at, option, likely);
     else if (st == FINCH_OK && likely != NULL)
-        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps \"%s\" is meant", reader->file.path, column, there.at, likely);
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps \"%s\" is meant", reader->file.path,
+                        column, there.at, likely);
     else if (st == FINCH_OK)
         st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s", reader->file.path, column, there.at);
     str_free(&there);
@@ -275,6 +288,8 @@ finch_status data_relation_need(const data_relation *r, const char *column, cons
 finch_status data_relation_check_rows(const data_relation *r, uint64_t n_read, finch_error *err)
 {
     if (n_read == r->n_rows) return FINCH_OK;
-    return finch_fail(err, FINCH_E_FAILED, "%s%s: %" PRIu64 " rows were counted and %" PRIu64 " were read; nothing was written. Please report this file",
+    return finch_fail(err, FINCH_E_FAILED,
+                      "%s%s: %" PRIu64 " rows were counted and %" PRIu64
+                      " were read; nothing was written. Please report this file",
                       r->paths.at[0], r->paths.n > 1 ? " and the others" : "", r->n_rows, n_read);
 }

@@ -30,6 +30,7 @@ finch_status data_csv_scan(const data_file *file, const data_dialect *dialect, c
                            data_spool *good, data_scan *out, finch_error *err);
 
 /* Lines of JSON objects. Blank lines are passed over. */
-finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_scan *out, finch_error *err);
+finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_scan *out,
+                             finch_error *err);
 
 #endif

@@ -39,7 +39,8 @@ finch_status data_score_file(data_scoring *s, const data_score_options *options,
  * scored is written before the next read waits. Blank lines are answered by blank lines.
  * rejected counts the broken lines. options: source.inputs, output, rejects and limit are not used.
  * Errors: FINCH_E_IO, FINCH_E_CANCELLED, FINCH_E_MEMORY; with source.strict FINCH_E_DATA at the first broken line. */
-finch_status data_score_pipe(data_scoring *s, const data_score_options *options, int input, int output, uint64_t *rejected, finch_error *err);
+finch_status data_score_pipe(data_scoring *s, const data_score_options *options, int input, int output, uint64_t *rejected,
+                             finch_error *err);
 
 /* Rows of one call of s: the capacity its opening needs. */
 enum { DATA_SCORE_CAPACITY = 2048 };

@@ -37,11 +37,13 @@ static finch_status check_columns(const job *j, finch_error *err)
 {
     const char *column = j->options->text_column;
     FINCH_TRY(data_relation_need(j->input, column, "--text-column", err));
-    if (j->options->ticker_needed) FINCH_TRY(data_relation_need(j->input, j->options->ticker_column, "--ticker-column", err));
+    if (j->options->ticker_needed)
+        FINCH_TRY(data_relation_need(j->input, j->options->ticker_column, "--ticker-column", err));
     if (j->options->time_needed) FINCH_TRY(data_relation_need(j->input, j->options->time_column, "--time-column", err));
     const char *type = data_relation_types(j->input)->at[data_names_find(data_relation_columns(j->input), column)];
     if (strcmp(type, "VARCHAR") == 0 || strcmp(type, "JSON") == 0) return FINCH_OK;
-    return finch_fail(err, FINCH_E_DATA, "the column \"%s\" holds %.60s, not texts; name the texts' column with --text-column", column, type);
+    return finch_fail(err, FINCH_E_DATA,
+                      "the column \"%s\" holds %.60s, not texts; name the texts' column with --text-column", column, type);
 }
 
 static finch_status check_added_columns(const job *j, finch_error *err)
@@ -49,7 +51,9 @@ static finch_status check_added_columns(const job *j, finch_error *err)
     const data_names *there = data_relation_columns(j->input);
     for (size_t i = 0; i < j->added.n; i++)
         if (data_names_find_any_case(there, j->added.at[i]) < there->n)
-            return finch_fail(err, FINCH_E_USAGE, "the input has a column \"%s\" already; choose another name for what is added, for example with --prefix finch_",
+            return finch_fail(err, FINCH_E_USAGE,
+                              "the input has a column \"%s\" already; choose another name for what is added, for example "
+                              "with --prefix finch_",
                               there->at[data_names_find_any_case(there, j->added.at[i])]);
     return FINCH_OK;
 }
@@ -112,7 +116,8 @@ static finch_status open_job(job *j, data_scoring *s, finch_error *err)
     FINCH_TRY(data_output_open(o->output, &j->output, err));
     FINCH_TRY(data_database_open(&j->db, err));
     typed = j->output.kind.format != DATA_CSV; /* CSV to CSV keeps every byte of a value */
-    FINCH_TRY(data_relation_open(&j->db, &o->source, &(data_relation_options){typed, o->text_column, o->watch}, &j->input, err));
+    FINCH_TRY(
+        data_relation_open(&j->db, &o->source, &(data_relation_options){typed, o->text_column, o->watch}, &j->input, err));
     FINCH_TRY(check_columns(j, err));
     FINCH_TRY(open_function(j, s, err));
     FINCH_TRY(check_added_columns(j, err));
@@ -132,7 +137,8 @@ static finch_status run_job(job *j, data_scoring *s, finch_error *err)
     }
     FINCH_TRY(st);
     if (s->counts.rows != n_written)
-        return finch_fail(err, FINCH_E_FAILED, "%llu rows were scored and %llu written; nothing was kept. Please report this input",
+        return finch_fail(err, FINCH_E_FAILED,
+                          "%llu rows were scored and %llu written; nothing was kept. Please report this input",
                           (unsigned long long)s->counts.rows, (unsigned long long)n_written);
     if (!limited) FINCH_TRY(data_relation_check_rows(j->input, n_written, err));
     return data_output_commit(&j->output, err);

@@ -87,7 +87,9 @@ static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vecto
 {
     score_function *f = duckdb_scalar_function_get_extra_info(info);
     idx_t n = duckdb_data_chunk_get_size(chunk);
-    finch_status st = n > DATA_SCORE_CAPACITY ? finch_fail(&f->error, FINCH_E_FAILED, "DuckDB gave %llu rows at once", (unsigned long long)n) : FINCH_OK;
+    finch_status st = n > DATA_SCORE_CAPACITY
+                          ? finch_fail(&f->error, FINCH_E_FAILED, "DuckDB gave %llu rows at once", (unsigned long long)n)
+                          : FINCH_OK;
     if (st == FINCH_OK) {
         read_arguments(f, chunk, n);
         st = data_scoring_rows(f->scoring, f->inputs, n, f->outputs, &f->error);
@@ -104,7 +106,9 @@ static duckdb_logical_type struct_type(const score_function *f)
     size_t n = f->columns->n;
     for (size_t i = 0; i < n; i++) {
         names[i] = f->columns->at[i];
-        types[i] = duckdb_create_logical_type(i == 0 ? DUCKDB_TYPE_VARCHAR : i + 1 == n ? DUCKDB_TYPE_BOOLEAN : DUCKDB_TYPE_FLOAT);
+        types[i] = duckdb_create_logical_type(i == 0       ? DUCKDB_TYPE_VARCHAR
+                                              : i + 1 == n ? DUCKDB_TYPE_BOOLEAN
+                                                           : DUCKDB_TYPE_FLOAT);
     }
     duckdb_logical_type type = duckdb_create_struct_type(types, names, n);
     for (size_t i = 0; i < n; i++) duckdb_destroy_logical_type(&types[i]);
@@ -126,6 +130,7 @@ finch_status score_function_register(data_database *db, score_function *f, finch
     duckdb_destroy_logical_type(&text);
     duckdb_destroy_logical_type(&result);
     duckdb_destroy_scalar_function(&function);
-    if (state != DuckDBSuccess) return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the scoring function", data_library_version());
+    if (state != DuckDBSuccess)
+        return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the scoring function", data_library_version());
     return FINCH_OK;
 }

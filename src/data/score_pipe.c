@@ -20,9 +20,9 @@ enum { READ_BYTES = 1 << 16, REASON_BYTES = 200, TIME_BYTES = 32 };
 
 /* One line of the round at hand. */
 typedef struct pipe_line {
-    size_t begin, size;  /* in the buffer, without its newline and the blanks before it */
-    json_t *object;      /* NULL: blank or broken */
-    char time[TIME_BYTES];     /* a time that is written as a number */
+    size_t begin, size; /* in the buffer, without its newline and the blanks before it */
+    json_t *object; /* NULL: blank or broken */
+    char time[TIME_BYTES]; /* a time that is written as a number */
     char reason[REASON_BYTES]; /* empty: not broken */
 } pipe_line;
 
@@ -31,13 +31,13 @@ typedef struct pipe_job {
     const data_score_options *options;
     int input, output;
     data_names added;
-    str in;              /* bytes that were read and not answered yet */
-    str out;             /* answers of the round */
-    bool skipping;       /* inside a line that was too long and is answered already */
+    str in; /* bytes that were read and not answered yet */
+    str out; /* answers of the round */
+    bool skipping; /* inside a line that was too long and is answered already */
     bool ended;
     uint64_t n_lines, n_broken;
-    size_t n_round;      /* lines */
-    pipe_line *lines;    /* [DATA_SCORE_CAPACITY] */
+    size_t n_round; /* lines */
+    pipe_line *lines; /* [DATA_SCORE_CAPACITY] */
     data_scoring_input *inputs;
     data_scoring_output *outputs;
     finch_text *tickers, *times;
@@ -79,7 +79,8 @@ static finch_status read_some(pipe_job *j, finch_error *err)
 {
     FINCH_TRY(str_reserve(&j->in, READ_BYTES, err));
     for (;;) {
-        if (!progress_report(j->options->watch, j->scoring->counts.rows, 0, NULL)) return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
+        if (!progress_report(j->options->watch, j->scoring->counts.rows, 0, NULL))
+            return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
         ssize_t got = read(j->input, j->in.at + j->in.size, READ_BYTES);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return finch_fail(err, FINCH_E_IO, "reading the input failed after line %" PRIu64, j->n_lines);
@@ -196,7 +197,8 @@ static finch_status add_json_text(str *out, const char *text, size_t size, finch
 {
     json_t *value = json_stringn(text, size);
     char *written = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    finch_status st = written != NULL ? str_add_text(out, written, err) : finch_fail(err, FINCH_E_MEMORY, "out of memory for an answer");
+    finch_status st = written != NULL ? str_add_text(out, written, err)
+                                      : finch_fail(err, FINCH_E_MEMORY, "out of memory for an answer");
     free(written);
     json_decref(value);
     return st;
@@ -291,7 +293,8 @@ static finch_status answer_buffer(pipe_job *j, finch_error *err)
     return FINCH_OK;
 }
 
-finch_status data_score_pipe(data_scoring *s, const data_score_options *options, int input, int output, uint64_t *rejected, finch_error *err)
+finch_status data_score_pipe(data_scoring *s, const data_score_options *options, int input, int output, uint64_t *rejected,
+                             finch_error *err)
 {
     pipe_job j = {.scoring = s, .options = options, .input = input, .output = output};
     s->watch = options->watch;

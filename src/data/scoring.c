@@ -6,13 +6,15 @@
 /* Texts of one engine call: enough to pack well, few enough that progress and Ctrl-C are prompt. */
 enum { CALL_TEXTS = 512 };
 
-finch_status data_scoring_open(const model *engine, size_t n_threads, size_t max_tokens, size_t capacity, data_scoring *out, finch_error *err)
+finch_status data_scoring_open(const model *engine, size_t n_threads, size_t max_tokens, size_t capacity, data_scoring *out,
+                               finch_error *err)
 {
     finch_status st;
     size_t n_labels = model_get_config(engine)->n_labels, n_values;
     *out = (data_scoring){.engine = engine, .n_labels = n_labels, .max_tokens = max_tokens, .capacity = capacity};
     for (size_t i = 0; i < n_labels; i++) out->has_sentiment |= model_class_id(engine, i) >= 0;
-    if (!size_mul(capacity, n_labels, &n_values)) return finch_fail(err, FINCH_E_MEMORY, "%zu rows are too many at once", capacity);
+    if (!size_mul(capacity, n_labels, &n_values))
+        return finch_fail(err, FINCH_E_MEMORY, "%zu rows are too many at once", capacity);
     FINCH_GO(done, st, model_scorer_create(engine, n_threads, &out->scorer, err));
     FINCH_GO(done, st, MEM_NEW(&out->dense, capacity, err));
     FINCH_GO(done, st, MEM_NEW(&out->rows, capacity, err));
@@ -44,7 +46,8 @@ static size_t largest(const float *values, size_t n)
     return best;
 }
 
-static finch_status note_row(data_scoring *s, size_t dense, const data_scoring_input *in, data_scoring_output *out, finch_error *err)
+static finch_status note_row(data_scoring *s, size_t dense, const data_scoring_input *in, data_scoring_output *out,
+                             finch_error *err)
 {
     const float *p = s->probabilities + dense * s->n_labels;
     *out = (data_scoring_output){
@@ -64,12 +67,14 @@ static finch_status note_row(data_scoring *s, size_t dense, const data_scoring_i
 static finch_status score_call(data_scoring *s, size_t begin, size_t end, finch_error *err)
 {
     size_t n_values = begin * s->n_labels;
-    FINCH_TRY(model_score_texts(s->scorer, s->dense + begin, end - begin, s->max_tokens, s->logits + n_values, s->info + begin, err));
+    FINCH_TRY(model_score_texts(s->scorer, s->dense + begin, end - begin, s->max_tokens, s->logits + n_values,
+                                s->info + begin, err));
     model_probabilities(s->engine, s->logits + n_values, end - begin, s->probabilities + n_values);
     return FINCH_OK;
 }
 
-finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, size_t n, data_scoring_output *out, finch_error *err)
+finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, size_t n, data_scoring_output *out,
+                               finch_error *err)
 {
     size_t n_dense = 0;
     if (n > s->capacity) return finch_fail(err, FINCH_E_USAGE, "%zu rows at once where %zu have room", n, s->capacity);
@@ -84,7 +89,8 @@ finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, si
         end = begin + CALL_TEXTS < n_dense ? begin + CALL_TEXTS : n_dense;
         FINCH_TRY(score_call(s, begin, end, err));
         for (size_t i = begin; i < end; i++) FINCH_TRY(note_row(s, i, &in[s->rows[i]], &out[s->rows[i]], err));
-        if (!progress_report(s->watch, before + s->rows[end - 1] + 1, s->n_total, NULL)) return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
+        if (!progress_report(s->watch, before + s->rows[end - 1] + 1, s->n_total, NULL))
+            return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
     }
     s->counts.rows += n;
     s->counts.skipped += n - n_dense;
@@ -92,7 +98,8 @@ finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, si
 }
 
 /* A class's name as part of a column's: lower case, what is neither letter nor digit becomes _. */
-static finch_status add_class_column(const data_scoring *s, const char *prefix, const char *kind, size_t label, data_names *names, finch_error *err)
+static finch_status add_class_column(const data_scoring *s, const char *prefix, const char *kind, size_t label,
+                                     data_names *names, finch_error *err)
 {
     str name = {0};
     finch_status st = str_add_format(&name, err, "%s%s_", prefix, kind);
@@ -101,7 +108,8 @@ static finch_status add_class_column(const data_scoring *s, const char *prefix, 
         st = str_add(&name, &c, 1, err);
     }
     if (st == FINCH_OK && data_names_find_any_case(names, name.at) < names->n)
-        st = finch_fail(err, FINCH_E_DATA, "two labels of the model give the column \"%s\"; rename one in its config.json", name.at);
+        st = finch_fail(err, FINCH_E_DATA, "two labels of the model give the column \"%s\"; rename one in its config.json",
+                        name.at);
     if (st == FINCH_OK) st = data_names_add(names, name.at, name.size, err);
     str_free(&name);
     return st;
@@ -116,7 +124,8 @@ static finch_status add_plain_column(const char *prefix, const char *plain, data
     return st;
 }
 
-finch_status data_scoring_columns(const data_scoring *s, const char *prefix, bool logits, data_names *names, finch_error *err)
+finch_status data_scoring_columns(const data_scoring *s, const char *prefix, bool logits, data_names *names,
+                                  finch_error *err)
 {
     FINCH_TRY(add_plain_column(prefix, "label", names, err));
     FINCH_TRY(add_plain_column(prefix, "score", names, err));

@@ -33,7 +33,8 @@ typedef struct data_scoring {
 } data_scoring;
 
 /* n_threads 0: all. capacity: the most rows of one call. close takes a zeroed or half-open struct. */
-finch_status data_scoring_open(const model *engine, size_t n_threads, size_t max_tokens, size_t capacity, data_scoring *out, finch_error *err);
+finch_status data_scoring_open(const model *engine, size_t n_threads, size_t max_tokens, size_t capacity, data_scoring *out,
+                               finch_error *err);
 void data_scoring_close(data_scoring *s);
 
 /* One row to score. text.at NULL: a null. tickers and time as in data/summary.h. */
@@ -54,10 +55,12 @@ typedef struct data_scoring_output {
 
 /* Rows [0, n), n at most the capacity; counts and summary grow by them. Errors: those of model_score_texts,
  * FINCH_E_CANCELLED. */
-finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, size_t n, data_scoring_output *out, finch_error *err);
+finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, size_t n, data_scoring_output *out,
+                               finch_error *err);
 
 /* The names of the columns that scoring adds, in their order: label, score, prob_<class>..., logit_<class>... where asked, truncated; each
  * with the prefix. names is appended to. */
-finch_status data_scoring_columns(const data_scoring *s, const char *prefix, bool logits, data_names *names, finch_error *err);
+finch_status data_scoring_columns(const data_scoring *s, const char *prefix, bool logits, data_names *names,
+                                  finch_error *err);
 
 #endif

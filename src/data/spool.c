@@ -22,7 +22,8 @@ static finch_status fail(const char *doing, finch_error *err)
     int code = errno;
     char text[128];
     if (strerror_r(code, text, sizeof text) != 0) text[0] = '\0';
-    return finch_fail(err, FINCH_E_IO, "%s a temporary file in %s failed: %s; set TMPDIR to a folder with room", doing, folder(), text);
+    return finch_fail(err, FINCH_E_IO, "%s a temporary file in %s failed: %s; set TMPDIR to a folder with room", doing,
+                      folder(), text);
 }
 
 finch_status data_spool_open(data_spool *s, finch_error *err)
@@ -46,7 +47,8 @@ finch_status data_spool_open(data_spool *s, finch_error *err)
 finch_status data_spool_flush(data_spool *s, finch_error *err)
 {
     for (size_t done = 0; done < s->n_buffered;) {
-        ssize_t put = fault_hit(FAULT_WRITE) ? (errno = ENOSPC, -1) : write(s->descriptor, s->buffer + done, s->n_buffered - done);
+        ssize_t put = fault_hit(FAULT_WRITE) ? (errno = ENOSPC, -1)
+                                             : write(s->descriptor, s->buffer + done, s->n_buffered - done);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) return fail("writing", err);
         done += (size_t)put;

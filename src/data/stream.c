@@ -66,7 +66,9 @@ static finch_status open_decoders(data_stream *s, finch_error *err)
     if (strcmp(s->file->encoding, "utf-16") == 0) {
         s->decoder = iconv_open("UTF-8", "UTF-16");
         s->decoding = s->decoder != (iconv_t)-1; /* NOLINT: the standard's own failure value */
-        if (!s->decoding) return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is UTF-16, which this system can not decode; save it as UTF-8", path);
+        if (!s->decoding)
+            return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is UTF-16, which this system can not decode; save it as UTF-8",
+                              path);
     }
     return FINCH_OK;
 }
@@ -103,24 +105,20 @@ void data_stream_close(data_stream *s)
 
 static finch_status fail_cut(const data_stream *s, finch_error *err)
 {
-    return finch_fail(err, FINCH_E_DATA, "%s was cut: its compressed data end too early; copy or download it again", s->file->path);
+    return finch_fail(err, FINCH_E_DATA, "%s was cut: its compressed data end too early; copy or download it again",
+                      s->file->path);
 }
 
 static finch_status fail_broken(const data_stream *s, const char *kind, finch_error *err)
 {
-    return finch_fail(err, FINCH_E_DATA, "%s: its compressed data are broken (or no %s) near byte %zu; copy or download it again",
+    return finch_fail(err, FINCH_E_DATA,
+                      "%s: its compressed data are broken (or no %s) near byte %zu; copy or download it again",
                       s->file->path, kind, s->map.content.size - s->rest.size);
 }
 
-static bytes step_of(bytes rest)
-{
-    return (bytes){rest.at, rest.size < STEP_BYTES ? rest.size : STEP_BYTES};
-}
+static bytes step_of(bytes rest) { return (bytes){rest.at, rest.size < STEP_BYTES ? rest.size : STEP_BYTES}; }
 
-static void advance(data_stream *s, size_t n)
-{
-    s->rest = (bytes){s->rest.at + n, s->rest.size - n};
-}
+static void advance(data_stream *s, size_t n) { s->rest = (bytes){s->rest.at + n, s->rest.size - n}; }
 
 static finch_status next_gzip(data_stream *s, bytes *out, finch_error *err)
 {
@@ -180,8 +178,8 @@ static finch_status decode(data_stream *s, bytes piece, bytes *out, finch_error 
     size_t code = iconv(s->decoder, &from, &left, &to, &room);
     bool cut = code == (size_t)-1 && errno == EINVAL && left <= sizeof s->carry && s->rest.size > 0;
     if (code == (size_t)-1 && !cut)
-        return finch_fail(err, FINCH_E_DATA, "%s begins as UTF-16 but is none near byte %zu; save it as UTF-8", s->file->path,
-                          s->map.content.size - s->rest.size - left);
+        return finch_fail(err, FINCH_E_DATA, "%s begins as UTF-16 but is none near byte %zu; save it as UTF-8",
+                          s->file->path, s->map.content.size - s->rest.size - left);
     memcpy(s->carry, from, left);
     s->n_carry = left;
     *out = (bytes){s->decoded, DECODED_MAX_BYTES - room};

@@ -25,7 +25,8 @@ static const uint64_t hash_start = 0xCBF29CE484222325u;
 static data_summary_ticker *slot_of(data_summary_ticker *table, size_t capacity, const char *name, size_t size)
 {
     size_t at = (size_t)hash_bytes(hash_start, name, size) & (capacity - 1);
-    while (table[at].name[0] != '\0' && !(strncmp(table[at].name, name, size) == 0 && table[at].name[size] == '\0')) at = (at + 1) & (capacity - 1);
+    while (table[at].name[0] != '\0' && !(strncmp(table[at].name, name, size) == 0 && table[at].name[size] == '\0'))
+        at = (at + 1) & (capacity - 1);
     return &table[at];
 }
 
@@ -102,7 +103,8 @@ static void find_cashtags(finch_text text, row_tickers *out)
         if (text.at[at] != '$' || (at > 0 && (isalnum((unsigned char)text.at[at - 1]) || text.at[at - 1] == '$'))) continue;
         size_t begin = at + 1, end = begin;
         while (end < text.size_bytes && isalpha((unsigned char)text.at[end])) end++;
-        if (end - begin == 0 || end - begin > LETTERS_MAX || (end < text.size_bytes && isdigit((unsigned char)text.at[end]))) continue;
+        if (end - begin == 0 || end - begin > LETTERS_MAX || (end < text.size_bytes && isdigit((unsigned char)text.at[end])))
+            continue;
         bool class_follows = end + 1 < text.size_bytes && text.at[end] == '.' && isalpha((unsigned char)text.at[end + 1]) &&
                              (end + 2 == text.size_bytes || !isalnum((unsigned char)text.at[end + 2]));
         note_ticker(out, text.at + begin, end - begin + (class_follows ? 2 : 0));
@@ -166,7 +168,8 @@ finch_status data_summary_add(data_summary *s, const data_summary_row *row, finc
     row_tickers tickers = {.n = 0};
     if (row->tickers != NULL) split_tickers(*row->tickers, &tickers);
     else find_cashtags(row->text, &tickers);
-    for (size_t i = 0; i < tickers.n; i++) FINCH_TRY(add_ticker(s, tickers.names[i], strlen(tickers.names[i]), row->score, err));
+    for (size_t i = 0; i < tickers.n; i++)
+        FINCH_TRY(add_ticker(s, tickers.names[i], strlen(tickers.names[i]), row->score, err));
     s->n_rows++;
     s->score_sum += row->score;
     if (row->label < SUMMARY_LABELS_MAX) s->n_by_label[row->label]++;
@@ -189,15 +192,17 @@ static double clearness(const data_summary_ticker *t, bool bullish)
     return (bullish ? t->mean : -t->mean) - data_summary_half_width(t);
 }
 
-size_t data_summary_rank(const data_summary *s, bool bullish, uint64_t n_least, size_t limit, const data_summary_ticker **out)
+size_t data_summary_rank(const data_summary *s, bool bullish, uint64_t n_least, size_t limit,
+                         const data_summary_ticker **out)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->capacity; i++) {
         const data_summary_ticker *t = &s->tickers[i];
         if (t->name[0] == '\0' || t->n < n_least || (bullish ? t->mean <= 0 : t->mean >= 0)) continue;
         size_t at = n;
-        while (at > 0 && (clearness(out[at - 1], bullish) < clearness(t, bullish) ||
-                          (clearness(out[at - 1], bullish) == clearness(t, bullish) && strcmp(out[at - 1]->name, t->name) > 0)))
+        while (at > 0 &&
+               (clearness(out[at - 1], bullish) < clearness(t, bullish) ||
+                (clearness(out[at - 1], bullish) == clearness(t, bullish) && strcmp(out[at - 1]->name, t->name) > 0)))
             at--;
         if (at == limit) continue;
         size_t moved = (n < limit ? n : limit - 1) - at;
@@ -242,10 +247,12 @@ static int64_t days_of(int64_t year, int64_t month, int64_t day)
 static bool parse_iso(const char *at, const char *end, int64_t *out)
 {
     int64_t year, month, day, hour = 0, minute = 0, second = 0;
-    if (!take_digits(&at, end, 4, &year) || !take_byte(&at, end, "-") || !take_digits(&at, end, 2, &month) || !take_byte(&at, end, "-") ||
-        !take_digits(&at, end, 2, &day) || month < 1 || month > 12 || day < 1 || day > 31)
+    if (!take_digits(&at, end, 4, &year) || !take_byte(&at, end, "-") || !take_digits(&at, end, 2, &month) ||
+        !take_byte(&at, end, "-") || !take_digits(&at, end, 2, &day) || month < 1 || month > 12 || day < 1 || day > 31)
         return false;
-    if (take_byte(&at, end, " T") && (!take_digits(&at, end, 2, &hour) || !take_byte(&at, end, ":") || !take_digits(&at, end, 2, &minute))) return false;
+    if (take_byte(&at, end, " T") &&
+        (!take_digits(&at, end, 2, &hour) || !take_byte(&at, end, ":") || !take_digits(&at, end, 2, &minute)))
+        return false;
     if (take_byte(&at, end, ":") && !take_digits(&at, end, 2, &second)) return false;
     *out = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     return true;

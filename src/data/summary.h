@@ -58,7 +58,8 @@ double data_summary_half_width(const data_summary_ticker *t);
 
 /* The tickers with at least n_least tweets, most bullish or most bearish first: ordered by the end of the interval that is nearer
  * to zero, so that few tweets do not win by luck. At most limit, whose number is returned; borrowed from s. */
-size_t data_summary_rank(const data_summary *s, bool bullish, uint64_t n_least, size_t limit, const data_summary_ticker **out);
+size_t data_summary_rank(const data_summary *s, bool bullish, uint64_t n_least, size_t limit,
+                         const data_summary_ticker **out);
 
 /* Unix seconds of a time as data_summary_row has it; false where it is none. */
 bool data_time_parse(finch_text text, int64_t *out);

@@ -63,7 +63,8 @@ static finch_status add_row(data_columns *c, const data_cursor *cursor, finch_er
     return FINCH_OK;
 }
 
-static finch_status add_select(str *sql, const data_relation *r, const char *const *columns, const data_columns *c, finch_error *err)
+static finch_status add_select(str *sql, const data_relation *r, const char *const *columns, const data_columns *c,
+                               finch_error *err)
 {
     FINCH_TRY(str_add_text(sql, "SELECT ", err));
     for (size_t i = 0; i < c->n_columns; i++) {
@@ -75,7 +76,8 @@ static finch_status add_select(str *sql, const data_relation *r, const char *con
     return str_add_format(sql, err, " FROM (%s)", data_relation_sql(r));
 }
 
-static finch_status read_rows(data_database *db, const data_relation *r, const char *const *columns, data_columns *c, finch_error *err)
+static finch_status read_rows(data_database *db, const data_relation *r, const char *const *columns, data_columns *c,
+                              finch_error *err)
 {
     str sql = {0};
     duckdb_result result;
@@ -90,7 +92,8 @@ static finch_status read_rows(data_database *db, const data_relation *r, const c
     return st == FINCH_OK ? data_relation_check_rows(r, c->n_rows, err) : st;
 }
 
-static finch_status choose_columns(const data_relation *r, const char *const *columns, const bool *required, data_columns *c, finch_error *err)
+static finch_status choose_columns(const data_relation *r, const char *const *columns, const bool *required, data_columns *c,
+                                   finch_error *err)
 {
     const data_names *there = data_relation_columns(r);
     for (size_t i = 0; i < c->n_columns; i++) {
@@ -145,7 +148,10 @@ finch_text data_columns_text(const data_columns *c, size_t column, size_t row)
     return v->at != NULL ? (finch_text){v->at, v->size_bytes} : (finch_text){"", 0};
 }
 
-bool data_columns_null(const data_columns *c, size_t column, size_t row) { return c->values[row * c->n_columns + column].at == NULL; }
+bool data_columns_null(const data_columns *c, size_t column, size_t row)
+{
+    return c->values[row * c->n_columns + column].at == NULL;
+}
 uint64_t data_columns_row_number(const data_columns *c, size_t row)
 {
     (void)c;

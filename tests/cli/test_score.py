@@ -461,6 +461,32 @@ class Words(Folder):
         tickers = [line.split()[0] for line in said.splitlines() if " to " in line and line.strip().startswith("$")]
         self.assertEqual(sorted(tickers), ["$BRK.B", "$TSLA"])
 
+    def on_terminal(self, path, **env):
+        """What a terminal is sent while path is scored."""
+        ours, theirs = os.openpty()
+        done = subprocess.Popen([PROGRAM, "score", "--model", TINY, "--input", path, "--output", self.path("out.parquet")], stderr=theirs,
+                                env={**os.environ, "TERM": "xterm", **env})
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux: the last writer is gone
+                break
+            if not piece:
+                break
+            said += piece
+        os.close(ours)
+        self.assertEqual(done.wait(60), 0, said)
+        return said.decode()
+
+    def test_colour_on_a_terminal_unless_refused(self):
+        path = self.write("a.csv", "body\n" + "".join(f"number {i} of $TSLA\n" for i in range(12)))
+        self.assertIn("\033[1m12 tweets scored\033[0m", self.on_terminal(path, NO_COLOR=""))
+        said = self.on_terminal(path, NO_COLOR="1")
+        self.assertIn("12 tweets scored", said)
+        self.assertNotRegex(said, "\033\\[[0-9;]*m")
+
     def test_no_colour_off_a_terminal_and_plain_letters_where_asked(self):
         path = self.write("a.csv", "body\n" + "".join(f"number {i} of $TSLA \u20ac\n" for i in range(12)))
         said = self.scored(path, output="out.parquet", env={"LC_ALL": "C"}).stderr

@@ -10,7 +10,8 @@ static finch_text text(const char *at) { return (finch_text){at, strlen(at)}; }
 
 static void add(data_summary *s, const char *body, const char *tickers, const char *time, size_t label, double score)
 {
-    finch_text t = tickers != NULL ? text(tickers) : (finch_text){NULL, 0}, w = time != NULL ? text(time) : (finch_text){NULL, 0};
+    finch_text t = tickers != NULL ? text(tickers) : (finch_text){NULL, 0},
+               w = time != NULL ? text(time) : (finch_text){NULL, 0};
     data_summary_row row = {text(body), tickers != NULL ? &t : NULL, time != NULL ? &w : NULL, label, score};
     CHECK_OK(data_summary_add(s, &row, &err), &err);
 }
@@ -112,9 +113,15 @@ TEST(times_of_every_writing_are_read)
     static const struct {
         const char *text;
         int64_t seconds;
-    } good[] = {{"1388548743", 1388548743}, {"1388548743123", 1388548743}, {"1388548743.5", 1388548743}, {"2014-01-01", 1388534400},
-                {"2014-01-01 03:59:03", 1388548743}, {"2014-01-01T03:59:03Z", 1388548743}, {"2016-02-29 00:00", 1456704000},
-                {"1969-12-31", -86400}, {"2020-04-15 01:03:46+00:00", 1586912626}};
+    } good[] = {{"1388548743", 1388548743},
+                {"1388548743123", 1388548743},
+                {"1388548743.5", 1388548743},
+                {"2014-01-01", 1388534400},
+                {"2014-01-01 03:59:03", 1388548743},
+                {"2014-01-01T03:59:03Z", 1388548743},
+                {"2016-02-29 00:00", 1456704000},
+                {"1969-12-31", -86400},
+                {"2020-04-15 01:03:46+00:00", 1586912626}};
     static const char *const bad[] = {"", "x", "2014", "2014-13-01", "2014-1-1", "12:00", "99999999999999999999"};
     int64_t t;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {

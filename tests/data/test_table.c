@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 
-
 static finch_error err;
 
 static const char *written(const char *name, const char *content, size_t size)
@@ -39,9 +38,9 @@ static finch_status read_status(const char *path, bool strict)
     return st;
 }
 
-#define CHECK_VALUE(text, c, column, row)                                    \
-    do {                                                                     \
-        CHECK_TEXT(text, data_columns_text(c, column, row).at);              \
+#define CHECK_VALUE(text, c, column, row)                                        \
+    do {                                                                         \
+        CHECK_TEXT(text, data_columns_text(c, column, row).at);                  \
         CHECK_EQUAL(strlen(text), data_columns_text(c, column, row).size_bytes); \
     } while (0)
 
@@ -67,8 +66,12 @@ TEST(an_absent_column_is_null_where_it_is_not_required)
 
 TEST(separators_byte_order_marks_and_line_ends_are_found)
 {
-    static const char utf16[] = "\xFF\xFE" "i\0d\0\t\0b\0o\0d\0y\0\n\0" "1\0\t\0\x3D\xD8\x80\xDE\n\0";
-    data_columns *c = read_two(WRITTEN("a.csv", "\xEF\xBB\xBF" "id;body\r\n1;\"x,\r\ny\"\r\n2;z;\r\n3;w"), "body", "id");
+    static const char utf16[] = "\xFF\xFE"
+                                "i\0d\0\t\0b\0o\0d\0y\0\n\0"
+                                "1\0\t\0\x3D\xD8\x80\xDE\n\0";
+    data_columns *c = read_two(WRITTEN("a.csv", "\xEF\xBB\xBF"
+                                                "id;body\r\n1;\"x,\r\ny\"\r\n2;z;\r\n3;w"),
+                               "body", "id");
     CHECK_EQUAL(2, data_columns_rows(c));
     CHECK_EQUAL(1, data_columns_rejected(c));
     CHECK_VALUE("x,\r\ny", c, 0, 0);
@@ -84,7 +87,9 @@ TEST(separators_byte_order_marks_and_line_ends_are_found)
 
 TEST(json_lines_and_arrays_are_read_with_their_types)
 {
-    data_columns *c = read_two(WRITTEN("a.jsonl", "{\"id\":12345678901234567890,\"body\":\"x\\ny\"}\n\n{\"id\":null,\"body\":\"z\",\"k\":[1]}\r\n"), "body", "id");
+    data_columns *c = read_two(
+        WRITTEN("a.jsonl", "{\"id\":12345678901234567890,\"body\":\"x\\ny\"}\n\n{\"id\":null,\"body\":\"z\",\"k\":[1]}\r\n"),
+        "body", "id");
     CHECK_EQUAL(2, data_columns_rows(c));
     CHECK_VALUE("12345678901234567890", c, 1, 0);
     CHECK_VALUE("x\ny", c, 0, 0);
@@ -144,7 +149,8 @@ TEST(broken_rows_are_counted_and_refused_when_strict)
 
 TEST(quotes_escaped_by_a_backslash_are_read)
 {
-    data_columns *c = read_two(WRITTEN("a.csv", "id,body\n1,\"say \\\"hi\\\", \\\\you\"\n2,\"a \\\"b\\\"\"\n\\3,c\\d\n"), "body", "id");
+    data_columns *c = read_two(WRITTEN("a.csv", "id,body\n1,\"say \\\"hi\\\", \\\\you\"\n2,\"a \\\"b\\\"\"\n\\3,c\\d\n"),
+                               "body", "id");
     CHECK_EQUAL(3, data_columns_rows(c));
     CHECK_VALUE("say \"hi\", \\you", c, 0, 0);
     CHECK_VALUE("a \"b\"", c, 0, 1);
@@ -165,9 +171,15 @@ TEST(files_that_are_not_what_they_seem_are_refused)
         const char *name, *content;
         finch_status status;
     } cases[] = {
-        {"a.csv", "", FINCH_E_DATA},           {"a.parquet", "id,body\n1,x\n", FINCH_E_DATA}, {"b.parquet", "PAR1 cut before its end", FINCH_E_DATA},
-        {"a.csv.gz", "id,body\n", FINCH_E_DATA}, {"a.json", "[{\"body\":\"x\"}", FINCH_E_DATA}, {"a.jsonl", "{\"body\":\n{}x\n", FINCH_E_DATA},
-        {"b.csv", "PAR1 is Parquet", FINCH_E_DATA}, {"b.csv.zst", "\x28\xB5\x2F\xFD cut", FINCH_E_DATA}, {"c.csv.gz", "\x1F\x8B\x08", FINCH_E_DATA},
+        {"a.csv", "", FINCH_E_DATA},
+        {"a.parquet", "id,body\n1,x\n", FINCH_E_DATA},
+        {"b.parquet", "PAR1 cut before its end", FINCH_E_DATA},
+        {"a.csv.gz", "id,body\n", FINCH_E_DATA},
+        {"a.json", "[{\"body\":\"x\"}", FINCH_E_DATA},
+        {"a.jsonl", "{\"body\":\n{}x\n", FINCH_E_DATA},
+        {"b.csv", "PAR1 is Parquet", FINCH_E_DATA},
+        {"b.csv.zst", "\x28\xB5\x2F\xFD cut", FINCH_E_DATA},
+        {"c.csv.gz", "\x1F\x8B\x08", FINCH_E_DATA},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *path = written(cases[i].name, cases[i].content, strlen(cases[i].content));
@@ -182,12 +194,14 @@ TEST(files_that_are_not_what_they_seem_are_refused)
 /* What DuckDB gives is held against what the scan counted, so a file on which the two differ is E_FAILED. */
 TEST(random_files_are_read_as_they_were_counted)
 {
-    static const char *const pieces[] = {"\"", "\"\"", ",", "\n", "\r\n", "\r", " ", "a", "1", "\xFF", "\xC3\xA9", "\"b\"", ",c\n", "\\"};
+    static const char *const pieces[] = {"\"", "\"\"", ",",    "\n",       "\r\n",  "\r",   " ",
+                                         "a",  "1",    "\xFF", "\xC3\xA9", "\"b\"", ",c\n", "\\"};
     rng r = {.seed = 20261123};
     size_t n_read = 0;
     int n_rounds = getenv("FINCH_SANITIZED") != NULL ? 60 : 500; /* each opens a database: slow under a sanitizer */
     for (int round = 0; round < n_rounds; round++) {
-        static const char *const starts[] = {"id,body\n1,x\n", "body\nx\n", "id;body;n\n1;x;2\n", "\r\nbody,id\r\n\r\nx,1\r\n"};
+        static const char *const starts[] = {"id,body\n1,x\n", "body\nx\n", "id;body;n\n1;x;2\n",
+                                             "\r\nbody,id\r\n\r\nx,1\r\n"};
         char content[400] = "";
         strcat(content, starts[rng_below(&r, 4)]);
         size_t n = rng_below(&r, 30);
@@ -196,7 +210,8 @@ TEST(random_files_are_read_as_they_were_counted)
         const char *path = written("random.csv", content, strlen(content)), *columns[] = {"body"};
         data_columns *c;
         finch_status st = data_columns_read(&(data_source){&path, 1, false}, columns, (bool[]){false}, 1, &c, &err);
-        if (st != FINCH_OK && !(st == FINCH_E_DATA && strstr(err.message, "never closed") != NULL)) fail_msg("%s: %s", content, err.message);
+        if (st != FINCH_OK && !(st == FINCH_E_DATA && strstr(err.message, "never closed") != NULL))
+            fail_msg("%s: %s", content, err.message);
         if (st == FINCH_OK) n_read += data_columns_rows(c);
         data_columns_free(c);
     }
