@@ -33,6 +33,7 @@ struct model {
     float *positions;           /* [n_positions, hidden_size]; BERT's rows hold the row of token type 0 too */
     engine_norm embedding_norm;
     float *relative;            /* MPNet: [n_heads, 2 max_tokens - 1], key minus query + max_tokens - 1; else NULL */
+    arena packed;               /* holds what the layers' and the head's linear layers point to */
     engine_layer *layers;       /* [n_layers] */
     linear head_dense;          /* BERT's pooler, MPNet's classifier.dense: hidden to hidden, tanh after it; f32 */
     linear head_out;            /* hidden to labels; f32 */

@@ -128,7 +128,7 @@ static finch_status load_rows(loader *l, linear *to, size_t first, const char *p
 
 static finch_status load_linear(loader *l, linear *to, linear_type type, const char *part, size_t rows, size_t columns)
 {
-    FINCH_TRY(linear_init(to, type, rows, columns, l->err));
+    FINCH_TRY(linear_init_in(&l->m->packed, to, type, rows, columns, l->err));
     return load_rows(l, to, 0, part, rows, columns, 1.0f);
 }
 
@@ -151,7 +151,7 @@ static finch_status load_attention(loader *l, size_t index, engine_layer *to, st
     const char *sources[3] = {names->query, names->key, names->value};
     size_t hidden = c->hidden_size, width = engine_part_width(c);
     linear_type type = layer_type(l->m->compute);
-    FINCH_TRY(linear_init(&to->qkv, type, 2 * width + hidden, hidden, l->err));
+    FINCH_TRY(linear_init_in(&l->m->packed, &to->qkv, type, 2 * width + hidden, hidden, l->err));
     for (size_t i = 0; i < 3; i++) {
         float factor = i == 0 ? (float)(1.0 / sqrt((double)(hidden / c->n_heads))) : 1.0f;
         FINCH_TRY(layer_part(index, sources[i], part, l->err));
@@ -176,11 +176,31 @@ static finch_status load_dense(loader *l, size_t index, engine_layer *to, str *p
     return load_norm(l, part->at, &to->output_norm);
 }
 
+/* One block for all that will be packed, so that it can lie in huge pages. */
+static finch_status reserve_packed(loader *l)
+{
+    const model_config *c = &l->m->config;
+    linear_type type = layer_type(l->m->compute);
+    size_t hidden = c->hidden_size, wide = c->intermediate_size, head, all;
+    const size_t parts[] = {linear_room(type, 2 * engine_part_width(c) + hidden, hidden), linear_room(type, hidden, hidden),
+                            linear_room(type, wide, hidden), linear_room(type, hidden, wide)};
+    bool fits = size_add(linear_room(LINEAR_F32, hidden, hidden), linear_room(LINEAR_F32, c->n_labels, hidden), &head);
+    size_t layer = 0;
+    for (size_t i = 0; i < 4; i++) fits = fits && size_add(layer, parts[i], &layer);
+    fits = fits && size_mul(layer, c->n_layers, &all) && size_add(all, head, &all);
+    void *block;
+    if (!fits) return finch_fail(l->err, FINCH_E_MEMORY, "%s: its weights do not fit memory", weights_path(l->m->file));
+    FINCH_TRY(arena_alloc(&l->m->packed, all, 1, &block, l->err));
+    arena_reset(&l->m->packed);
+    return FINCH_OK;
+}
+
 static finch_status load_layers(loader *l)
 {
     finch_status st = FINCH_OK;
     str part = {0};
     FINCH_GO(done, st, MEM_NEW(&l->m->layers, l->m->config.n_layers, l->err));
+    FINCH_GO(done, st, reserve_packed(l));
     for (size_t i = 0; i < l->m->config.n_layers; i++) {
         FINCH_GO(done, st, load_attention(l, i, &l->m->layers[i], &part));
         FINCH_GO(done, st, load_dense(l, i, &l->m->layers[i], &part));
@@ -311,10 +331,6 @@ static void norm_free(engine_norm *n)
 
 static void layer_free(engine_layer *layer)
 {
-    linear_free(&layer->qkv);
-    linear_free(&layer->out);
-    linear_free(&layer->up);
-    linear_free(&layer->down);
     norm_free(&layer->attention_norm);
     norm_free(&layer->output_norm);
 }
@@ -327,6 +343,5 @@ void engine_unload(model *m)
     mem_free(m->positions);
     mem_free(m->relative);
     norm_free(&m->embedding_norm);
-    linear_free(&m->head_dense);
-    linear_free(&m->head_out);
+    arena_free(&m->packed);
 }

@@ -3,6 +3,7 @@
 #include "tensor/tensor.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 enum {
@@ -20,31 +21,76 @@ static size_t item_bytes(linear_type type)
 /* Neighbouring k that lie together in a panel. */
 static size_t k_group(linear_type type) { return type == LINEAR_F32 ? 1 : type == LINEAR_BF16 ? 2 : 4; }
 
-finch_status linear_init(linear *l, linear_type type, size_t n_out, size_t n_in, finch_error *err)
+/* Bytes of a layer's parts, each a multiple of a cache line. */
+typedef struct linear_sizes {
+    size_t panels;
+    size_t column; /* of bias, column_scale, column_sum */
+} linear_sizes;
+
+static finch_status shape_of(linear *l, linear_type type, size_t n_out, size_t n_in, linear_sizes *sizes, finch_error *err)
 {
+    size_t items;
+    size_t columns = round_up(n_out, KERNEL_PANEL);
     *l = (linear){.type = type, .n_in = n_in, .n_out = n_out};
     l->k = round_up(n_in, LINEAR_K_MULTIPLE);
     l->panel_stride = l->k * KERNEL_PANEL;
     if (type == LINEAR_INT8 && l->k > LINEAR_INT8_K_MAX)
         return finch_fail(err, FINCH_E_UNSUPPORTED, "an int8 layer has %zu inputs; at most %d are possible", n_in,
                           LINEAR_INT8_K_MAX);
-    size_t columns = round_up(n_out, KERNEL_PANEL);
-    size_t items;
-    if (!size_mul(columns, l->k, &items))
+    if (!size_mul(columns, l->k, &items) || !size_mul(items, item_bytes(type), &sizes->panels))
         return finch_fail(err, FINCH_E_MEMORY, "a layer of %zu x %zu does not fit memory", n_out, n_in);
-    FINCH_TRY(mem_alloc_zero(items, item_bytes(type), &l->panels, err));
-    FINCH_TRY(MEM_NEW(&l->bias, columns, err));
-    if (type != LINEAR_INT8) return FINCH_OK;
-    FINCH_TRY(MEM_NEW(&l->column_scale, columns, err));
-    return MEM_NEW(&l->column_sum, columns, err);
+    sizes->column = columns * sizeof(float);
+    return FINCH_OK;
+}
+
+/* The parts in block [linear_room], zeroed. */
+static void place_parts(linear *l, const linear_sizes *sizes, unsigned char *block)
+{
+    size_t n_columns = l->type == LINEAR_INT8 ? 3 : 1;
+    memset(block, 0, sizes->panels + n_columns * sizes->column);
+    l->panels = block;
+    l->bias = (float *)(void *)(block + sizes->panels);
+    if (l->type != LINEAR_INT8) return;
+    l->column_scale = (float *)(void *)(block + sizes->panels + sizes->column);
+    l->column_sum = (float *)(void *)(block + sizes->panels + 2 * sizes->column);
+}
+
+static size_t whole_size(linear_type type, const linear_sizes *sizes)
+{
+    size_t size;
+    return size_add(sizes->panels, (type == LINEAR_INT8 ? 3 : 1) * sizes->column, &size) ? size : SIZE_MAX;
+}
+
+size_t linear_room(linear_type type, size_t n_out, size_t n_in)
+{
+    linear l;
+    linear_sizes sizes;
+    return shape_of(&l, type, n_out, n_in, &sizes, NULL) == FINCH_OK ? whole_size(type, &sizes) : SIZE_MAX;
+}
+
+finch_status linear_init(linear *l, linear_type type, size_t n_out, size_t n_in, finch_error *err)
+{
+    linear_sizes sizes;
+    void *block;
+    FINCH_TRY(shape_of(l, type, n_out, n_in, &sizes, err));
+    FINCH_TRY(mem_alloc(whole_size(type, &sizes), 1, &block, err));
+    place_parts(l, &sizes, block);
+    return FINCH_OK;
+}
+
+finch_status linear_init_in(arena *a, linear *l, linear_type type, size_t n_out, size_t n_in, finch_error *err)
+{
+    linear_sizes sizes;
+    void *block;
+    FINCH_TRY(shape_of(l, type, n_out, n_in, &sizes, err));
+    FINCH_TRY(arena_alloc(a, whole_size(type, &sizes), 1, &block, err));
+    place_parts(l, &sizes, block);
+    return FINCH_OK;
 }
 
 void linear_free(linear *l)
 {
     mem_free(l->panels);
-    mem_free(l->bias);
-    mem_free(l->column_scale);
-    mem_free(l->column_sum);
     *l = (linear){0};
 }
 

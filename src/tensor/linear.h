@@ -30,6 +30,10 @@ typedef struct linear {
 /* Room for the weights, all zero. linear_free takes a zeroed or half-built one.
  * Errors: FINCH_E_UNSUPPORTED (n_in so large that int32 sums could overflow), FINCH_E_MEMORY. */
 finch_status linear_init(linear *l, linear_type type, size_t n_out, size_t n_in, finch_error *err);
+/* The same in memory of the arena, which keeps it: no linear_free. Many layers in one block can lie in huge pages. */
+finch_status linear_init_in(arena *a, linear *l, linear_type type, size_t n_out, size_t n_in, finch_error *err);
+/* What linear_init_in takes from the arena, at most; SIZE_MAX where that does not fit. */
+size_t linear_room(linear_type type, size_t n_out, size_t n_in);
 void linear_free(linear *l);
 
 /* Packs rows [first, first + n) of W: w [n, n_in], bias [n] or NULL, both multiplied by factor.
