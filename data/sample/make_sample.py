@@ -1,4 +1,4 @@
-"""Makes tweets.parquet beside this file: 20,000 tweets of data/stocknet/tweets.parquet in the order of their time, chosen
+"""Makes tweets.parquet beside this file: 10,000 tweets of data/stocknet/tweets.parquet in the order of their time, chosen
 by the hash of their ids, so that every ticker and month has its share and the choice is always the same."""
 import hashlib
 import os
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-N_TWEETS = 20000
+N_TWEETS = 10000
 
 
 def main():
