@@ -46,9 +46,9 @@ class Build:
     def __init__(self, tree, folder, jobs):
         self.tree, self.folder, self.jobs = tree, folder, jobs
         python = os.environ.get("FINCH_PYTHON", os.path.join(ROOT, ".venv", "bin", "python"))
-        # Warnings are let through: a bug may leave a variable without use. -O1 is quick to build and quick enough to run.
+        # Warnings are let through: a bug may leave a variable without use. -O2 builds quickly enough and runs the kernels so.
         done = subprocess.run(["cmake", "-G", "Ninja", "-S", tree, "-B", folder, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DFINCH_WERROR=OFF",
-                               "-DCMAKE_C_FLAGS_RELWITHDEBINFO=-O1 -DNDEBUG", f"-DFINCH_PYTHON={python}",
+                               "-DCMAKE_C_FLAGS_RELWITHDEBINFO=-O2 -DNDEBUG", f"-DFINCH_PYTHON={python}",
                                f"-DDUCKDB_ROOT={os.environ.get('DUCKDB_ROOT', os.path.join(ROOT, 'build', 'deps', 'duckdb'))}"],
                               capture_output=True, text=True)
         if done.returncode != 0:
