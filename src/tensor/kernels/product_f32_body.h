@@ -19,6 +19,7 @@ KERNEL_INLINE void product_tile(const kernel_product_f32 *p, size_t row, size_t 
 {
     const float *a = p->a + row * p->lda;
     const float *b = p->b + (col / KERNEL_PANEL) * p->panel_stride;
+    const char *ahead = PRODUCT_AHEAD(p, row, col, b);
 #define PRODUCT_BEGIN(r)                                   \
     const float *a##r = a + (r < n_rows ? r : 0) * p->lda; \
     v16 left##r = v16_zero(), right##r = v16_zero();
@@ -39,6 +40,8 @@ KERNEL_INLINE void product_tile(const kernel_product_f32 *p, size_t row, size_t 
         v16 weight_right = n_vectors > 1 ? v16_load(b + 16) : v16_zero();
         PRODUCT_EACH_ROW(PRODUCT_STEP)
         b += p->ldb;
+        _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += 64;
     }
     PRODUCT_EACH_ROW(PRODUCT_END)
 #undef PRODUCT_BEGIN

@@ -32,6 +32,7 @@ KERNEL_INLINE void product_tile(const kernel_product_int8 *p, size_t row, size_t
 {
     const uint8_t *a = p->a + row * p->lda;
     const int8_t *b = p->b + (col / KERNEL_PANEL) * p->panel_stride;
+    const char *ahead = PRODUCT_AHEAD(p, row, col, b);
 #define PRODUCT_BEGIN(r)                                     \
     const uint8_t *a##r = a + (r < n_rows ? r : 0) * p->lda; \
     v16i left##r = v16i_zero(), right##r = v16i_zero();
@@ -52,6 +53,8 @@ KERNEL_INLINE void product_tile(const kernel_product_int8 *p, size_t row, size_t
         v16i weight_right = n_vectors > 1 ? v16i_load((const int32_t *)(const void *)(b + 64)) : v16i_zero();
         PRODUCT_EACH_ROW(PRODUCT_STEP)
         b += KERNEL_PANEL * 4;
+        _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += 64;
     }
     PRODUCT_EACH_ROW(PRODUCT_END)
 #undef PRODUCT_BEGIN

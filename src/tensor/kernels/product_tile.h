@@ -13,6 +13,13 @@
 #define PRODUCT_EACH_REST(X) X(1) X(2)
 #endif
 
+/* Where a tile's prefetches begin, a line a step: the first two tiles of a panel bring half of the next panel each into
+ * the second-level cache, from where the caches' own prefetchers take it; others name what is there already. */
+#define PRODUCT_AHEAD(p, row, col, b)                                                                   \
+    ((row) < 2 * PRODUCT_ROWS && (col) + KERNEL_PANEL < (p)->n_cols                                     \
+         ? (const char *)((b) + (p)->panel_stride + ((row) < PRODUCT_ROWS ? 0 : (p)->panel_stride / 2)) \
+         : (const char *)(b))
+
 #define PRODUCT_TILE(n)                        \
     if (wide) product_tile(p, row, col, n, 2); \
     else product_tile(p, row, col, n, 1);

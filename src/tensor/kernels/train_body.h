@@ -478,7 +478,7 @@ static double square_sum(const float *x, size_t n)
  * gradient of 0, which changes no bit (v + 0 * 0 = v; 0 - m is exact). */
 KERNEL_INLINE v16 adamw_value(const train_adamw_past *c, v16 epsilon, v16 p, v16 m, v16 v)
 {
-    v16 denominator = v16_add(v16_div(v16_sqrt(v), v16_set(c->correction)), epsilon);
+    v16 denominator = v16_fma(v16_sqrt(v), v16_set(c->correction), epsilon);
     p = v16_mul(p, v16_set(c->decay));
     return v16_sub(p, v16_mul(v16_set(c->step_size), v16_div(m, denominator)));
 }
