@@ -125,7 +125,7 @@ typedef struct train_vocab_row {
 } train_vocab_row;
 
 /* A step of AdamW in f32, the constants prepared in double: m += (g - m) * (1 - beta1); v = v * beta2 + (1 - beta2) g^2;
- * p = p * decay - step_size * (m / (sqrt(v) / correction + epsilon)), g multiplied by clip first. Subnormals count as 0. */
+ * p = p * decay - step_size * (m / (sqrt(v) * correction + epsilon)), g multiplied by clip first. Subnormals count as 0. */
 typedef struct train_adamw {
     float clip, one_minus_beta1, beta2, one_minus_beta2, epsilon;
     float decay, step_size, correction;

@@ -276,7 +276,7 @@ finch_status adamw_step(adamw *a, double learning_rate, double *grad_norm, finch
     c.clip = clip < 1.0 ? (float)clip : 1.0f;
     c.decay = (float)(1.0 - learning_rate * o->weight_decay);
     c.step_size = (float)(learning_rate / (1.0 - pow(o->beta1, n)));
-    c.correction = (float)sqrt(1.0 - pow(o->beta2, n));
+    c.correction = (float)(1.0 / sqrt(1.0 - pow(o->beta2, n)));
     update(a, parameters, &c, rows, n_rows);
     if (a->sparse < a->n_parameters) a->past[a->n_past++] = (train_adamw_past){c.decay, c.step_size, c.correction};
     a->steps++;

@@ -424,7 +424,7 @@ TEST(optimiser_steps_agree_and_a_replay_is_a_step_without_gradient)
         memset(m, 0, sizeof m);
         memset(v, 0, sizeof v);
         train_adamw c = {.clip = 0.7f, .one_minus_beta1 = 0.1f, .beta2 = 0.999f, .one_minus_beta2 = 0.001f, .epsilon = 1e-8f, .decay = 0.9999f,
-                         .step_size = 1e-3f, .correction = 0.1f};
+                         .step_size = 1e-3f, .correction = 10.0f};
         all[which]->adamw(&c, p, g, m, v, N / 2); /* the other half has no moments */
         memcpy(p2, p, sizeof p);
         memcpy(m2, m, sizeof m);
