@@ -21,7 +21,7 @@ deps: setup
 
 build: deps ## build/finch (release) and build/libfinch.so
 	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
-	@ninja -C build -j $(JOBS) finch_program finch
+	@ninja -C build -j $(JOBS) finch_program libfinch.so
 
 run: build ## score the sample tweets with the model that ships
 	@build/finch score --input data/sample/tweets.parquet --output build/scored.parquet
