@@ -94,7 +94,7 @@ typedef struct kernel_layer_norm {
 } kernel_layer_norm;
 
 /* Rows to u8 with a scale and a zero point each: lo = min(0, row), hi = max(0, row); scale = (hi - lo) / 255,
- * zero = round(-lo * (255 / (hi - lo))), q = clamp(round(x * (255 / (hi - lo))) + zero); an all-zero row has scale 0.
+ * zero = round(-lo * (255 / (hi - lo))), q = clamp(round(fma(x, 255 / (hi - lo), zero))); an all-zero row has scale 0.
  * Rounding is to nearest even. x [n_rows, width] stride ldx; q stride ldq, columns [width, ldq) are zeroed.
  * Same bits in every variant. */
 typedef struct kernel_quantize {

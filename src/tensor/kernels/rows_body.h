@@ -127,12 +127,11 @@ static void quantize_row(const kernel_quantize *p, size_t row)
     zero = rintf(zero < 255.0f ? zero : 255.0f);
     p->scale[row] = range / 255.0f;
     p->zero[row] = (int32_t)zero;
-    v16i shift = v16i_set((int32_t)zero);
-#define QUANTIZE_WRITE(i, left, lane)                                              \
-    {                                                                              \
-        v16 scaled = v16_mul(row_load(x + (i), left), v16_set(inverse));           \
-        scaled = v16_min(v16_max(scaled, v16_set(-zero)), v16_set(255.0f - zero)); \
-        quantize_store(q + (i), left, v16i_add(v16_to_int(scaled), shift));        \
+    v16 shift = v16_set(zero);
+#define QUANTIZE_WRITE(i, left, lane)                                          \
+    {                                                                          \
+        v16 level = v16_fma(row_load(x + (i), left), v16_set(inverse), shift); \
+        quantize_store(q + (i), left, v16_to_int(level));                      \
     }
     ROW_EACH(p->width, QUANTIZE_WRITE);
     memset(q + p->width, 0, p->ldq - p->width);

@@ -109,8 +109,7 @@ void quantize_scalar(const kernel_quantize *p)
         p->scale[row] = range / 255.0f;
         p->zero[row] = (int32_t)zero;
         for (size_t i = 0; i < p->width; i++) {
-            float scaled = kernel_min(kernel_max(x[i] * inverse, -zero), 255.0f - zero);
-            q[i] = (uint8_t)((int32_t)lrintf(scaled) + (int32_t)zero);
+            q[i] = (uint8_t)lrintf(kernel_min(kernel_max(fmaf(x[i], inverse, zero), 0.0f), 255.0f));
         }
         memset(q + p->width, 0, p->ldq - p->width);
     }
