@@ -5,6 +5,12 @@ file(GLOB FINCH_CORE_SOURCES CONFIGURE_DEPENDS src/base/*.c src/text/*.c src/ten
 file(GLOB FINCH_ROOM_SOURCES CONFIGURE_DEPENDS src/data/*.c src/store/*.c src/label/*.c src/serve/*.c)
 file(GLOB FINCH_CLI_SOURCES CONFIGURE_DEPENDS src/cli/*.c)
 
+# gcc takes minutes to inline the lanes of the plain definitions under a sanitizer, and seconds without inlining.
+if(FINCH_SANITIZE)
+  file(GLOB scalar_sources CONFIGURE_DEPENDS src/tensor/kernels/scalar/*.c)
+  set_source_files_properties(${scalar_sources} PROPERTIES COMPILE_OPTIONS -fno-inline)
+endif()
+
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   file(GLOB avx2_sources CONFIGURE_DEPENDS src/tensor/kernels/avx2/*.c)
   file(GLOB avx512_sources CONFIGURE_DEPENDS src/tensor/kernels/avx512/*.c)

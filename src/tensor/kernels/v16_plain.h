@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define KERNEL_INLINE static inline /* forced inlining makes gcc take minutes under the sanitizers */
+#define KERNEL_INLINE static inline /* not forced: sanitizer builds turn inlining off (cmake/rooms.cmake) */
 #define KERNEL_UNROLL
 
 typedef struct v16 {
