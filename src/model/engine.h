@@ -68,6 +68,8 @@ typedef struct engine_pass {
     linear_input wide_in;     /* [block_rows] rows of intermediate */
     float *attention_scratch; /* [team, attention_floats] */
     size_t attention_floats;
+    size_t wait_arrived;      /* the team's barrier: members there; atomic */
+    unsigned wait_round;      /* and how often it opened; atomic */
 } engine_pass;
 
 finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch *b, size_t team, arena *a, finch_error *err);

@@ -9,6 +9,7 @@
 #include "model/engine.h"
 
 #include <math.h>
+#include <sched.h>
 #include <string.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -16,7 +17,8 @@
 
 enum {
     PASS_BLOCK_ROWS = 56,    /* bulk: 4 register tiles; the wide half then stays in the second-level cache */
-    PASS_TEAM_ROWS_MAX = 1024
+    PASS_TEAM_ROWS_MAX = 1024,
+    PASS_SPINS = 1000 /* some 40 microseconds: longer than a step's parts differ on an idle machine */
 };
 
 /* The part of n items, in units of `unit`, that falls to rank. */
@@ -31,10 +33,27 @@ static share share_of(const engine_pass *p, size_t rank, size_t n, size_t unit)
     return (share){begin < n ? begin : n, end < n ? end : n};
 }
 
-static void team_wait(const engine_pass *p)
+static void pause_briefly(void)
 {
-    if (p->team > 1) {
-#pragma omp barrier
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+/* Waits for the whole team. Not OpenMP's barrier: that spins for milliseconds, and a pass has dozens of barriers, so that
+ * on a busy machine, where a member is not running, a text would take half a second. This one gives its core away soon. */
+static void team_wait(engine_pass *p)
+{
+    if (p->team == 1) return;
+    unsigned round = __atomic_load_n(&p->wait_round, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&p->wait_arrived, 1, __ATOMIC_ACQ_REL) == p->team) {
+        __atomic_store_n(&p->wait_arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&p->wait_round, round + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (size_t spins = 0; __atomic_load_n(&p->wait_round, __ATOMIC_ACQUIRE) == round; spins++) {
+        if (spins < PASS_SPINS) pause_briefly();
+        else sched_yield();
     }
 }
 
