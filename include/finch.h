@@ -105,7 +105,8 @@ typedef struct finch_score_options {
  * Promise: a text's row does not depend on its neighbours, its place or the number of threads.
  * Errors: FINCH_E_USAGE, FINCH_E_DATA (err->row names the text), FINCH_E_MEMORY. */
 FINCH_API finch_status finch_score(const finch_model *model, const finch_text *texts, size_t n_texts,
-                                   const finch_score_options *options, float *probabilities, double *sentiments, finch_error *err);
+                                   const finch_score_options *options, float *probabilities, double *sentiments,
+                                   finch_error *err);
 
 #ifdef __cplusplus
 }

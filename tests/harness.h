@@ -20,15 +20,16 @@
 
 void harness_register(const char *name, void (*run)(void));
 
-#define TEST(name)                                                                                  \
-    static void test_##name(void);                                                                  \
+#define TEST(name)                                                                                           \
+    static void test_##name(void);                                                                           \
     __attribute__((constructor)) static void register_##name(void) { harness_register(#name, test_##name); } \
     static void test_##name(void)
 
 #define CHECK(condition) _assert_true((condition) ? 1u : 0u, #condition, __FILE__, __LINE__)
 #define CHECK_EQUAL(expected, actual) assert_int_equal((expected), (actual))
 #define CHECK_TEXT(expected, actual) assert_string_equal((expected), (actual))
-#define CHECK_NEAR(expected, actual, tolerance) harness_near((double)(expected), (double)(actual), (double)(tolerance), __FILE__, __LINE__)
+#define CHECK_NEAR(expected, actual, tolerance) \
+    harness_near((double)(expected), (double)(actual), (double)(tolerance), __FILE__, __LINE__)
 /* The status, and on a surprise the message that came with it. */
 #define CHECK_STATUS(expected, call, err) harness_status((expected), (call), (err), __FILE__, __LINE__)
 #define CHECK_OK(call, err) CHECK_STATUS(FINCH_OK, (call), (err))

@@ -6,7 +6,15 @@
 
 #include <stdbool.h>
 
-typedef enum fault_kind { FAULT_NONE, FAULT_ALLOC, FAULT_OPEN, FAULT_READ, FAULT_WRITE, FAULT_FSYNC, FAULT_RENAME } fault_kind;
+typedef enum fault_kind {
+    FAULT_NONE,
+    FAULT_ALLOC,
+    FAULT_OPEN,
+    FAULT_READ,
+    FAULT_WRITE,
+    FAULT_FSYNC,
+    FAULT_RENAME
+} fault_kind;
 
 /* The nth (1-based) hit of kind fails, once. Returns true so that it can head a for loop. */
 bool fault_arm(fault_kind kind, int nth);

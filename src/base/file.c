@@ -20,7 +20,8 @@ static finch_status fail_errno(finch_error *err, const char *path, const char *d
     char text[128];
     /* The XSI form of strerror_r: thread-safe, fills text. */
     if (strerror_r(code, text, sizeof text) != 0) text[0] = '\0';
-    return finch_fail(err, code == ENOENT ? FINCH_E_NOT_FOUND : FINCH_E_IO, "%s: %s failed: %s%s", path, doing, text, remedy);
+    return finch_fail(err, code == ENOENT ? FINCH_E_NOT_FOUND : FINCH_E_IO, "%s: %s failed: %s%s", path, doing, text,
+                      remedy);
 }
 
 static finch_status open_regular(const char *path, int *descriptor, size_t *size, finch_error *err)
@@ -86,7 +87,8 @@ finch_status file_read(const char *path, size_t limit_bytes, char **out, size_t 
     FINCH_TRY(open_regular(path, &fd, size, err));
     finch_status st = FINCH_OK;
     if (*size > limit_bytes)
-        st = finch_fail(err, FINCH_E_DATA, "%s has %zu bytes, more than the %zu such a file may have", path, *size, limit_bytes);
+        st = finch_fail(err, FINCH_E_DATA, "%s has %zu bytes, more than the %zu such a file may have", path, *size,
+                        limit_bytes);
     if (st == FINCH_OK) st = mem_alloc(*size + 1, 1, (void **)out, err);
     if (st == FINCH_OK) st = read_all(fd, path, *out, *size, err);
     close(fd);
@@ -125,7 +127,8 @@ finch_status file_make_directories(const char *path, finch_error *err)
         if (*at != '/' && *at != '\0') continue;
         char end = *at;
         *at = '\0';
-        if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && file_is_directory(copy))) st = fail_errno(err, copy, "making the folder");
+        if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && file_is_directory(copy)))
+            st = fail_errno(err, copy, "making the folder");
         *at = end;
         if (end == '\0') break;
     }
@@ -137,7 +140,8 @@ enum { TREE_DEPTH_MAX = 16 };
 
 static finch_status remove_tree(const char *path, int depth, finch_error *err)
 {
-    if (depth > TREE_DEPTH_MAX) return finch_fail(err, FINCH_E_DATA, "%s is nested deeper than %d folders", path, TREE_DEPTH_MAX);
+    if (depth > TREE_DEPTH_MAX)
+        return finch_fail(err, FINCH_E_DATA, "%s is nested deeper than %d folders", path, TREE_DEPTH_MAX);
     struct stat info;
     if (lstat(path, &info) != 0) return errno == ENOENT ? FINCH_OK : fail_errno(err, path, "looking at the file");
     if (!S_ISDIR(info.st_mode)) return unlink(path) == 0 ? FINCH_OK : fail_errno(err, path, "removing");

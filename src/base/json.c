@@ -10,9 +10,10 @@ finch_status json_parse(const char *text, size_t size, const char *name, json_t 
     json_error_t at;
     *out = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &at);
     if (*out != NULL) return FINCH_OK;
-    if (json_error_code(&at) == json_error_out_of_memory) return finch_fail(err, FINCH_E_MEMORY, "%s: out of memory while reading JSON", name);
-    return finch_fail_row(err, FINCH_E_DATA, at.line > 0 ? (uint64_t)at.line : 0, "%s is not valid JSON at line %d, column %d: %s",
-                          name, at.line, at.column, at.text);
+    if (json_error_code(&at) == json_error_out_of_memory)
+        return finch_fail(err, FINCH_E_MEMORY, "%s: out of memory while reading JSON", name);
+    return finch_fail_row(err, FINCH_E_DATA, at.line > 0 ? (uint64_t)at.line : 0,
+                          "%s is not valid JSON at line %d, column %d: %s", name, at.line, at.column, at.text);
 }
 
 finch_status json_parse_file(const char *path, json_t **out, finch_error *err)
@@ -83,7 +84,8 @@ finch_status json_get_bool(const json_t *object, const char *name, const char *k
 {
     const json_t *field;
     FINCH_TRY(get_field(object, name, key, &field, err));
-    if (!json_is_boolean(field)) return finch_fail(err, FINCH_E_DATA, "%s: the field \"%s\" must be true or false", name, key);
+    if (!json_is_boolean(field))
+        return finch_fail(err, FINCH_E_DATA, "%s: the field \"%s\" must be true or false", name, key);
     *out = json_is_true(field);
     return FINCH_OK;
 }

@@ -11,8 +11,7 @@
 finch_status finch_fail(finch_error *err, finch_status status, const char *format, ...) FINCH_PRINTF(3, 4);
 
 /* The same with the 1-based row of the input. */
-finch_status finch_fail_row(finch_error *err, finch_status status, uint64_t row, const char *format, ...)
-    FINCH_PRINTF(4, 5);
+finch_status finch_fail_row(finch_error *err, finch_status status, uint64_t row, const char *format, ...) FINCH_PRINTF(4, 5);
 
 /* Adds "prefix: " before the message of a failure on its way up, as when a file's name is known only to the caller.
  * Returns err->status (FINCH_E_FAILED where err is NULL). */
@@ -26,17 +25,17 @@ finch_status finch_fail_prefix(finch_error *err, const char *format, ...) FINCH_
 #endif
 
 /* Leaves the function with the callee's status where it failed. */
-#define FINCH_TRY(call)                            \
-    do {                                           \
-        finch_status finch_try_status = (call);    \
+#define FINCH_TRY(call)                                            \
+    do {                                                           \
+        finch_status finch_try_status = (call);                    \
         if (finch_try_status != FINCH_OK) return finch_try_status; \
     } while (0)
 
 /* The same for functions with something to release: st keeps the status, label releases. */
-#define FINCH_GO(label, st, call)          \
-    do {                                   \
-        (st) = (call);                     \
-        if ((st) != FINCH_OK) goto label;  \
+#define FINCH_GO(label, st, call)         \
+    do {                                  \
+        (st) = (call);                    \
+        if ((st) != FINCH_OK) goto label; \
     } while (0)
 
 #endif

@@ -22,7 +22,10 @@ double bench_median(double *items, size_t n)
     return n % 2 == 1 ? items[n / 2] : (items[n / 2 - 1] + items[n / 2]) / 2;
 }
 
-size_t bench_max_tokens(const cli_args *args, size_t preset) { return cli_given(args, "max-tokens") ? cli_size(args, "max-tokens") : preset; }
+size_t bench_max_tokens(const cli_args *args, size_t preset)
+{
+    return cli_given(args, "max-tokens") ? cli_size(args, "max-tokens") : preset;
+}
 
 model_compute bench_compute(const cli_args *args)
 {
@@ -121,11 +124,12 @@ static finch_status score_measure(score_work *w, const cli_args *args, const cha
     for (size_t i = 0; i < w->texts.n; i++) tokens += w->info[i].n_tokens;
     uint64_t peak = cli_peak_rss_bytes();
     FINCH_TRY(score_single(w, &p50_ms, err));
-    *out = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:s, s:I, s:I, s:I, s:s}", "what", "score", "texts_per_second",
-                     (double)w->texts.n / seconds, "tokens_per_second", (double)tokens / seconds, "seconds", seconds, "rows",
-                     (json_int_t)w->texts.n, "tokens", (json_int_t)tokens, "peak_rss_bytes", (json_int_t)peak, "p50_ms_one", p50_ms,
-                     "compute", model_compute_name(model_get_compute(w->model)), "threads", (json_int_t)cli_threads(args), "runs",
-                     (json_int_t)cli_size(args, "runs"), "max_tokens", (json_int_t)w->max_tokens, "model", folder);
+    *out = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:s, s:I, s:I, s:I, s:s}", "what", "score",
+                     "texts_per_second", (double)w->texts.n / seconds, "tokens_per_second", (double)tokens / seconds,
+                     "seconds", seconds, "rows", (json_int_t)w->texts.n, "tokens", (json_int_t)tokens, "peak_rss_bytes",
+                     (json_int_t)peak, "p50_ms_one", p50_ms, "compute", model_compute_name(model_get_compute(w->model)),
+                     "threads", (json_int_t)cli_threads(args), "runs", (json_int_t)cli_size(args, "runs"), "max_tokens",
+                     (json_int_t)w->max_tokens, "model", folder);
     return FINCH_OK;
 }
 
@@ -164,7 +168,8 @@ static finch_status tokenize_pass(void *context, finch_error *err)
     return FINCH_OK;
 }
 
-static finch_status tokenize_measure(tokenize_work *w, const cli_args *args, const char *folder, json_t **out, finch_error *err)
+static finch_status tokenize_measure(tokenize_work *w, const cli_args *args, const char *folder, json_t **out,
+                                     finch_error *err)
 {
     double seconds = 0;
     w->max_tokens = bench_max_tokens(args, SCORE_TOKENS);
@@ -175,9 +180,10 @@ static finch_status tokenize_measure(tokenize_work *w, const cli_args *args, con
     FINCH_TRY(mem_alloc(w->max_tokens, sizeof *w->ids, (void **)&w->ids, err));
     FINCH_TRY(time_passes(args, tokenize_pass, w, &seconds, err));
     *out = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "what", "tokenize", "texts_per_second",
-                     (double)w->texts.n / seconds, "tokens_per_second", (double)w->n_tokens / seconds, "seconds", seconds, "rows",
-                     (json_int_t)w->texts.n, "tokens", (json_int_t)w->n_tokens, "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "threads",
-                     (json_int_t)1, "runs", (json_int_t)cli_size(args, "runs"), "max_tokens", (json_int_t)w->max_tokens, "model", folder);
+                     (double)w->texts.n / seconds, "tokens_per_second", (double)w->n_tokens / seconds, "seconds", seconds,
+                     "rows", (json_int_t)w->texts.n, "tokens", (json_int_t)w->n_tokens, "peak_rss_bytes",
+                     (json_int_t)cli_peak_rss_bytes(), "threads", (json_int_t)1, "runs", (json_int_t)cli_size(args, "runs"),
+                     "max_tokens", (json_int_t)w->max_tokens, "model", folder);
     return FINCH_OK;
 }
 
@@ -202,7 +208,8 @@ typedef struct bench_work {
     finch_status (*run)(const cli_args *args, json_t **out, finch_error *err);
 } bench_work;
 
-static const bench_work works[] = {{"score", bench_score}, {"train", bench_train}, {"tokenize", bench_tokenize}, {"gemm", bench_gemm}};
+static const bench_work works[] = {
+    {"score", bench_score}, {"train", bench_train}, {"tokenize", bench_tokenize}, {"gemm", bench_gemm}};
 
 /* For people: the top level's figures, a line each. */
 static void say_document(const cli_args *args, const json_t *document)
@@ -223,8 +230,9 @@ static void say_products(const cli_args *args, const json_t *document)
     json_t *p;
     json_array_foreach(json_object_get(document, "products"), i, p)
     {
-        cli_say(args, "  %-5s %5lld x %5lld x %5lld %10.1f G op/s %5.1f %% of the peak\n", json_string_value(json_object_get(p, "compute")),
-                (long long)json_integer_value(json_object_get(p, "m")), (long long)json_integer_value(json_object_get(p, "n")),
+        cli_say(args, "  %-5s %5lld x %5lld x %5lld %10.1f G op/s %5.1f %% of the peak\n",
+                json_string_value(json_object_get(p, "compute")), (long long)json_integer_value(json_object_get(p, "m")),
+                (long long)json_integer_value(json_object_get(p, "n")),
                 (long long)json_integer_value(json_object_get(p, "k")), json_real_value(json_object_get(p, "gops")),
                 100 * json_real_value(json_object_get(p, "share_of_peak")));
     }
@@ -250,7 +258,8 @@ static const cli_option options[] = {
     {"input", "F...", CLI_LIST, NULL, "tables with texts: for score, tokenize and train (not for gemm)", false, 0, 0},
     {"text-column", "NAME", CLI_TEXT, "body", "the column with the text", false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label", "train: the column with the label", false, 0, 0},
-    {"rows", "N", CLI_SIZE, "4000", "rows from the top of the input (tokenize: all unless written; train: all)", false, 1, 1e9},
+    {"rows", "N", CLI_SIZE, "4000", "rows from the top of the input (tokenize: all unless written; train: all)", false, 1,
+     1e9},
     {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto", "type of the products (train: f32 or bf16)", false, 0, 0},
     {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts (default: 128; train: 64)", false, 2, TOKENS_MAX},
     {"runs", "N", CLI_SIZE, "5", "passes after the warm-up one; the median counts", false, 1, RUNS_MAX},
@@ -263,9 +272,12 @@ const cli_command cli_command_bench = {
     .name = "bench",
     .group = CLI_GROUP_LOOK,
     .summary = "how fast this machine scores, trains, tokenises, multiplies",
-    .about = "Measures inside the process, after a warm-up pass over the same work, with the texts in memory and tokenisation inside the "
-             "clock. score: bulk texts/s and the median of one text alone. train: examples/s of fine-tuning with AdamW. tokenize: "
-             "WordPiece on one thread. gemm: products at the models' shapes beside the peak of this CPU, measured in the same run.\n"
+    .about = "Measures inside the process, after a warm-up pass over the same work, with the texts in memory and "
+             "tokenisation inside the "
+             "clock. score: bulk texts/s and the median of one text alone. train: examples/s of fine-tuning with AdamW. "
+             "tokenize: "
+             "WordPiece on one thread. gemm: products at the models' shapes beside the peak of this CPU, measured in the "
+             "same run.\n"
              "Times alone say little on a shared machine: bench/ sets them beside other programs, in turns.",
     .example = "finch bench score --input tweets.parquet --rows 4000 --json\n"
                "finch bench train --model build/models/minilm --input data/fintweets5/train.csv --text-column text\n"

@@ -16,7 +16,7 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[SHAPES] = {
-    {"MiniLM", 1152, 384}, {"MiniLM", 384, 384}, {"MiniLM", 1536, 384}, {"MiniLM", 384, 1536},
+    {"MiniLM", 1152, 384},    {"MiniLM", 384, 384},    {"MiniLM", 1536, 384},    {"MiniLM", 384, 1536},
     {"bert-base", 2304, 768}, {"bert-base", 768, 768}, {"bert-base", 3072, 768}, {"bert-base", 768, 3072},
 };
 
@@ -26,7 +26,8 @@ typedef struct product_type {
     peak_type peak;
 } product_type;
 
-static const product_type types[] = {{"f32", LINEAR_F32, PEAK_F32}, {"bf16", LINEAR_BF16, PEAK_BF16}, {"int8", LINEAR_INT8, PEAK_INT8}};
+static const product_type types[] = {
+    {"f32", LINEAR_F32, PEAK_F32}, {"bf16", LINEAR_BF16, PEAK_BF16}, {"int8", LINEAR_INT8, PEAK_INT8}};
 
 typedef struct product {
     ops ops;
@@ -53,7 +54,8 @@ static finch_status product_open(product *p, const product_type *type, const sha
     FINCH_TRY(arena_alloc(&p->memory, n_threads * ROWS * s->n, sizeof *p->y, (void **)&p->y, err));
     FINCH_TRY(arena_alloc(&p->memory, n_threads, sizeof *p->inputs, (void **)&p->inputs, err));
     for (size_t i = 0; i < n_threads * ROWS * s->k; i++) p->x[i] = (float)rng_unit(&random) - 0.5f;
-    for (size_t i = 0; i < n_threads; i++) FINCH_TRY(linear_input_alloc(&p->memory, type->linear, ROWS, s->k, &p->inputs[i], err));
+    for (size_t i = 0; i < n_threads; i++)
+        FINCH_TRY(linear_input_alloc(&p->memory, type->linear, ROWS, s->k, &p->inputs[i], err));
     return FINCH_OK;
 }
 
@@ -89,9 +91,10 @@ static json_t *measure(product *p, const product_type *type, const shape *s)
         rates[i] = operations / run_rounds(p, n_rounds);
         shares[i] = rates[i] / peaks[i];
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "compute", type->name, "model", s->model, "m", (json_int_t)ROWS, "n",
-                     (json_int_t)s->n, "k", (json_int_t)s->k, "gops", bench_median(rates, ROUNDS) * 1e-9, "peak_gops",
-                     bench_median(peaks, ROUNDS) * 1e-9, "share_of_peak", bench_median(shares, ROUNDS));
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f}", "compute", type->name, "model", s->model, "m",
+                     (json_int_t)ROWS, "n", (json_int_t)s->n, "k", (json_int_t)s->k, "gops",
+                     bench_median(rates, ROUNDS) * 1e-9, "peak_gops", bench_median(peaks, ROUNDS) * 1e-9, "share_of_peak",
+                     bench_median(shares, ROUNDS));
 }
 
 static finch_status measure_type(const product_type *type, size_t n_threads, json_t *products, finch_error *err)
@@ -118,6 +121,7 @@ finch_status bench_gemm(const cli_args *args, json_t **out, finch_error *err)
         json_decref(products);
         return st;
     }
-    *out = json_pack("{s:s, s:s, s:I, s:o}", "what", "gemm", "isa", cpu_isa(), "threads", (json_int_t)cli_threads(args), "products", products);
+    *out = json_pack("{s:s, s:s, s:I, s:o}", "what", "gemm", "isa", cpu_isa(), "threads", (json_int_t)cli_threads(args),
+                     "products", products);
     return FINCH_OK;
 }

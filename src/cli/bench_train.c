@@ -10,7 +10,8 @@
 
 enum { WARM_UP_STEPS = 10, TRAIN_TOKENS = 64, CLASSES = 5, LABEL_BYTES = 64 };
 
-static const char *const class_names[CLASSES] = {"STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE"};
+static const char *const class_names[CLASSES] = {"STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE",
+                                                 "STRONGLY_POSITIVE"};
 
 typedef struct train_work {
     data_columns *table;
@@ -38,7 +39,9 @@ static finch_status label_mask(finch_text label, uint64_t row, uint32_t *out, fi
     memcpy(name, label.at, size);
     name[size] = '\0';
     int id = model_label_class(name);
-    if (id < 0) return finch_fail_row(err, FINCH_E_DATA, row, "row %llu has the label \"%s\", which is none of the five classes", (unsigned long long)row, name);
+    if (id < 0)
+        return finch_fail_row(err, FINCH_E_DATA, row, "row %llu has the label \"%s\", which is none of the five classes",
+                              (unsigned long long)row, name);
     *out = 1u << id;
     return FINCH_OK;
 }
@@ -53,7 +56,8 @@ static finch_status read_rows(train_work *w, const cli_args *args, finch_error *
     FINCH_TRY(data_columns_read(&source, columns, NULL, 2, &w->table, err));
     w->n_rows = data_columns_rows(w->table);
     if (w->n_rows < w->batch)
-        return finch_fail(err, FINCH_E_DATA, "%s has %zu rows, fewer than a batch of %zu", source.inputs[0], w->n_rows, w->batch);
+        return finch_fail(err, FINCH_E_DATA, "%s has %zu rows, fewer than a batch of %zu", source.inputs[0], w->n_rows,
+                          w->batch);
     FINCH_TRY(mem_alloc(w->n_rows, sizeof *w->masks, (void **)&w->masks, err));
     FINCH_TRY(mem_alloc(w->n_rows, sizeof *w->order, (void **)&w->order, err));
     for (size_t i = 0; i < w->n_rows; i++) {
@@ -76,8 +80,8 @@ static finch_status fill_batch(train_work *w, model_batch *out, finch_error *err
     w->offsets[0] = 0;
     for (size_t i = 0; i < w->batch; i++) {
         size_t row = w->order[w->next++], n;
-        FINCH_TRY(text_encode(trainable_tokenizer(w->model), data_columns_text(w->table, 0, row), w->max_tokens, w->ids + n_tokens, &n, NULL,
-                              NULL, w->scratch, err));
+        FINCH_TRY(text_encode(trainable_tokenizer(w->model), data_columns_text(w->table, 0, row), w->max_tokens,
+                              w->ids + n_tokens, &n, NULL, NULL, w->scratch, err));
         n_tokens += n;
         w->offsets[i + 1] = (uint32_t)n_tokens;
         w->targets[i] = w->masks[row];
@@ -131,7 +135,8 @@ static finch_status open_all(train_work *w, const cli_args *args, const char *fo
     w->max_tokens = asked < most ? asked : most;
     FINCH_TRY(adamw_create(w->model, &optimiser, &w->optimiser, err));
     FINCH_TRY(text_scratch_create(&w->scratch, err));
-    if (!size_mul(w->batch, w->max_tokens, &n_ids)) return finch_fail(err, FINCH_E_USAGE, "a batch of %zu texts is too large", w->batch);
+    if (!size_mul(w->batch, w->max_tokens, &n_ids))
+        return finch_fail(err, FINCH_E_USAGE, "a batch of %zu texts is too large", w->batch);
     FINCH_TRY(mem_alloc(n_ids, sizeof *w->ids, (void **)&w->ids, err));
     FINCH_TRY(mem_alloc(w->batch + 1, sizeof *w->offsets, (void **)&w->offsets, err));
     return mem_alloc(w->batch, sizeof *w->targets, (void **)&w->targets, err);
@@ -165,11 +170,12 @@ static finch_status measure(train_work *w, const cli_args *args, const char *fol
     cli_bar_end(&bar);
     FINCH_TRY(st);
     double examples = (double)(n * w->batch);
-    *out = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:I, s:s, s:I, s:s}", "what", "train", "examples_per_second", examples / seconds,
-                     "tokens_per_second", (double)w->n_tokens / seconds, "seconds", seconds, "steps", (json_int_t)n, "batch",
-                     (json_int_t)w->batch, "max_tokens", (json_int_t)w->max_tokens, "loss", w->loss_sum / examples, "peak_rss_bytes",
-                     (json_int_t)cli_peak_rss_bytes(), "compute", bench_compute(args) == MODEL_BF16 ? "bf16" : "f32", "threads",
-                     (json_int_t)cli_threads(args), "model", folder);
+    *out = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:I, s:s, s:I, s:s}", "what", "train", "examples_per_second",
+                     examples / seconds, "tokens_per_second", (double)w->n_tokens / seconds, "seconds", seconds, "steps",
+                     (json_int_t)n, "batch", (json_int_t)w->batch, "max_tokens", (json_int_t)w->max_tokens, "loss",
+                     w->loss_sum / examples, "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "compute",
+                     bench_compute(args) == MODEL_BF16 ? "bf16" : "f32", "threads", (json_int_t)cli_threads(args), "model",
+                     folder);
     return FINCH_OK;
 }
 

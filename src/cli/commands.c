@@ -6,17 +6,17 @@
 
 /* In the order of the overview. A new command: its name here, `const cli_command cli_command_NAME` in src/cli/NAME.c. */
 #define COMMAND_LIST(X) \
-    X(score) \
-    X(train) \
-    X(pretrain) \
-    X(eval) \
-    X(quantize) \
-    X(data) \
-    X(tokenize) \
-    X(bench) \
-    X(doctor) \
-    X(help) \
-    X(completion) \
+    X(score)            \
+    X(train)            \
+    X(pretrain)         \
+    X(eval)             \
+    X(quantize)         \
+    X(data)             \
+    X(tokenize)         \
+    X(bench)            \
+    X(doctor)           \
+    X(help)             \
+    X(completion)       \
     X(man)
 
 #define COMMAND_DECLARE(name) extern const cli_command cli_command_##name;
@@ -35,7 +35,10 @@ static const char *const group_titles[CLI_GROUP_COUNT] = {
     [CLI_GROUP_LOOK] = "Look inside",
 };
 
-const cli_command *commands_at(size_t index) { return index < sizeof commands / sizeof commands[0] ? commands[index] : NULL; }
+const cli_command *commands_at(size_t index)
+{
+    return index < sizeof commands / sizeof commands[0] ? commands[index] : NULL;
+}
 
 const cli_command *commands_find(const char *name)
 {

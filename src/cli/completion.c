@@ -34,7 +34,10 @@ static const char *no_prefix(const cli_option *option)
     return option->kind == CLI_FLAG && option->preset != NULL && strcmp(option->preset, "yes") == 0 ? "no-" : "";
 }
 
-static bool names_commands(const cli_command *command) { return command->operands != NULL && strstr(command->operands, "COMMAND") != NULL; }
+static bool names_commands(const cli_command *command)
+{
+    return command->operands != NULL && strstr(command->operands, "COMMAND") != NULL;
+}
 
 static finch_status add_command_names(str *out, finch_error *err)
 {
@@ -97,7 +100,8 @@ static finch_status write_bash(str *out, finch_error *err)
                            "        COMPREPLY=($(compgen -W '--help --version",
                            err));
     FINCH_TRY(add_command_names(out, err));
-    FINCH_TRY(str_add_text(out, "' -- \"$current\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]} $before\" in\n", err));
+    FINCH_TRY(
+        str_add_text(out, "' -- \"$current\"))\n        return\n    fi\n    case \"${COMP_WORDS[1]} $before\" in\n", err));
     for (size_t i = 0; commands_at(i) != NULL; i++) FINCH_TRY(each_option(out, commands_at(i), bash_value, err));
     FINCH_TRY(str_add_text(out, "    esac\n    case \"${COMP_WORDS[1]}\" in\n", err));
     for (size_t i = 0; commands_at(i) != NULL; i++) {
@@ -123,10 +127,12 @@ static finch_status write_bash(str *out, finch_error *err)
 static finch_status zsh_option(str *out, const cli_command *command, const cli_option *option, finch_error *err)
 {
     (void)command;
-    FINCH_TRY(str_add_format(out, err, " \\\n            '%s--%s%s[", option->kind == CLI_LIST ? "*" : "", no_prefix(option), option->name));
+    FINCH_TRY(str_add_format(out, err, " \\\n            '%s--%s%s[", option->kind == CLI_LIST ? "*" : "", no_prefix(option),
+                             option->name));
     FINCH_TRY(add_quoted(out, option->help, "[]:\\", err));
     FINCH_TRY(str_add_text(out, "]", err));
-    if (option->value != NULL) FINCH_TRY(str_add_format(out, err, ":%s:", option->kind == CLI_CHOICE ? option->name : option->value));
+    if (option->value != NULL)
+        FINCH_TRY(str_add_format(out, err, ":%s:", option->kind == CLI_CHOICE ? option->name : option->value));
     if (option->kind == CLI_CHOICE) {
         FINCH_TRY(str_add_text(out, "(", err));
         FINCH_TRY(add_words(out, option->value, err));
@@ -147,10 +153,11 @@ static finch_status write_zsh(str *out, finch_error *err)
         FINCH_TRY(add_quoted(out, commands_at(i)->summary, ":\\", err));
         FINCH_TRY(str_add_text(out, "'\n", err));
     }
-    FINCH_TRY(str_add_text(out,
-                           "    )\n    if (( CURRENT == 2 )); then\n        _describe command commands\n        return\n    fi\n"
-                           "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $command in\n",
-                           err));
+    FINCH_TRY(
+        str_add_text(out,
+                     "    )\n    if (( CURRENT == 2 )); then\n        _describe command commands\n        return\n    fi\n"
+                     "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $command in\n",
+                     err));
     for (size_t i = 0; commands_at(i) != NULL; i++) {
         FINCH_TRY(str_add_format(out, err, "    %s)\n        _arguments", commands_at(i)->name));
         FINCH_TRY(each_option(out, commands_at(i), zsh_option, err));
@@ -161,15 +168,16 @@ static finch_status write_zsh(str *out, finch_error *err)
         }
         FINCH_TRY(str_add_text(out, " ;;\n", err));
     }
-    return str_add_text(out, "    esac\n}\nif [ \"$funcstack[1]\" = _finch ]; then _finch; else compdef _finch finch; fi\n", err);
+    return str_add_text(out, "    esac\n}\nif [ \"$funcstack[1]\" = _finch ]; then _finch; else compdef _finch finch; fi\n",
+                        err);
 }
 
 /* ---- fish ---- */
 
 static finch_status fish_option(str *out, const cli_command *command, const cli_option *option, finch_error *err)
 {
-    FINCH_TRY(str_add_format(out, err, "complete -c finch -n '__fish_seen_subcommand_from %s' -l %s%s -d '", command->name, no_prefix(option),
-                             option->name));
+    FINCH_TRY(str_add_format(out, err, "complete -c finch -n '__fish_seen_subcommand_from %s' -l %s%s -d '", command->name,
+                             no_prefix(option), option->name));
     FINCH_TRY(add_quoted(out, option->help, "\\", err));
     FINCH_TRY(str_add_text(out, "'", err));
     if (takes_files(option)) FINCH_TRY(str_add_text(out, " -r -F", err));
@@ -184,7 +192,8 @@ static finch_status fish_option(str *out, const cli_command *command, const cli_
 
 static finch_status write_fish(str *out, finch_error *err)
 {
-    FINCH_TRY(str_add_text(out, "# fish completion of finch; load it with: finch completion fish | source\ncomplete -c finch -f\n", err));
+    FINCH_TRY(str_add_text(
+        out, "# fish completion of finch; load it with: finch completion fish | source\ncomplete -c finch -f\n", err));
     for (size_t i = 0; commands_at(i) != NULL; i++) {
         const cli_command *command = commands_at(i);
         FINCH_TRY(str_add_format(out, err, "complete -c finch -n __fish_use_subcommand -a %s -d '", command->name));
@@ -215,7 +224,8 @@ static finch_status run(const cli_args *args, finch_error *err)
     const char *shell = cli_operands(args, &n)[0];
     str text = {0};
     finch_status st = write_script(shell, &text, err);
-    if (st == FINCH_OK && cli_wants_json(args)) st = cli_print_json(json_pack("{s:s, s:s}", "shell", shell, "script", text.at), err);
+    if (st == FINCH_OK && cli_wants_json(args))
+        st = cli_print_json(json_pack("{s:s, s:s}", "shell", shell, "script", text.at), err);
     else if (st == FINCH_OK) st = cli_print(text.at, text.size, err);
     str_free(&text);
     return st;

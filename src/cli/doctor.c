@@ -33,7 +33,8 @@ static void FINCH_PRINTF(5, 6) note(exam *e, const char *name, bool ok, const ch
     va_end(list);
     cli_say(e->args, "%s %-12s %s\n", ok ? "ok  " : "FAIL", name, text);
     if (!ok && remedy[0] != '\0') cli_say(e->args, "     %-12s -> %s\n", "", remedy);
-    json_t *entry = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "ok", (int)ok, "found", text, "remedy", ok ? NULL : remedy);
+    json_t *entry = json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "ok", (int)ok, "found", text, "remedy",
+                              ok ? NULL : remedy);
     if (json_array_append_new(e->checks, entry) != 0) e->lost = true;
     if (!ok) e->n_failed++;
 }
@@ -73,8 +74,8 @@ static void check_memory(exam *e)
     static const double gigabyte = 1e9, least = 0.5;
     long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     double free_bytes = pages > 0 && page > 0 ? (double)pages * (double)page : 0;
-    note(e, "memory", free_bytes > least * gigabyte, "close other programs; scoring needs about half a gigabyte", "%.1f GB free",
-         free_bytes / gigabyte);
+    note(e, "memory", free_bytes > least * gigabyte, "close other programs; scoring needs about half a gigabyte",
+         "%.1f GB free", free_bytes / gigabyte);
 }
 
 /* ---- libraries ---- */
@@ -99,10 +100,13 @@ static void check_tables(exam *e)
     uint64_t n = 0;
     finch_status st = data_database_open(&db, &err);
     if (st == FINCH_OK) st = data_query_count(&db, "SELECT count(*) FROM range(3)", &n, &err);
-    if (st == FINCH_OK && n != 3) st = finch_fail(&err, FINCH_E_FAILED, "a query over 3 rows counts %llu", (unsigned long long)n);
+    if (st == FINCH_OK && n != 3)
+        st = finch_fail(&err, FINCH_E_FAILED, "a query over 3 rows counts %llu", (unsigned long long)n);
     data_database_close(&db);
     if (st == FINCH_OK) note(e, "DuckDB", true, "", "%s, answers queries", data_library_version());
-    else note(e, "DuckDB", false, "run make build again: it fetches the pinned library", "%s: %s", data_library_version(), err.message);
+    else
+        note(e, "DuckDB", false, "run make build again: it fetches the pinned library", "%s: %s", data_library_version(),
+             err.message);
 }
 
 /* ---- the model ---- */
@@ -157,7 +161,8 @@ static finch_status run_probe(const model *m, probe *out, finch_error *err)
 
 static void check_probe(exam *e, const model *m)
 {
-    static const char retrain[] = "the model's weights or labels are not what they should be: get the folder again, or choose another with --model";
+    static const char retrain[] =
+        "the model's weights or labels are not what they should be: get the folder again, or choose another with --model";
     finch_error err = {0};
     probe p;
     finch_status st = run_probe(m, &p, &err);
@@ -166,8 +171,8 @@ static void check_probe(exam *e, const model *m)
         return;
     }
     bool right = p.sane && p.sentiment[0] > p.sentiment[1];
-    note(e, "probe", right, retrain, "a good tweet %+.2f (%s), a bad one %+.2f (%s); %.1f ms for one", p.sentiment[0], p.label[0],
-         p.sentiment[1], p.label[1], p.milliseconds);
+    note(e, "probe", right, retrain, "a good tweet %+.2f (%s), a bad one %+.2f (%s); %.1f ms for one", p.sentiment[0],
+         p.label[0], p.sentiment[1], p.label[1], p.milliseconds);
 }
 
 static finch_status check_model(exam *e, finch_error *err)
@@ -179,12 +184,14 @@ static finch_status check_model(exam *e, finch_error *err)
     if (st == FINCH_OK) st = model_open(folder.at, MODEL_AUTO, &m, &why);
     if (st == FINCH_OK) {
         const model_config *c = model_get_config(m);
-        note(e, "model", true, "", "%s: %zu layers of %zu, %zu labels, %s", folder.at, c->n_layers, c->hidden_size, c->n_labels,
-             model_compute_name(model_get_compute(m)));
+        note(e, "model", true, "", "%s: %zu layers of %zu, %zu labels, %s", folder.at, c->n_layers, c->hidden_size,
+             c->n_labels, model_compute_name(model_get_compute(m)));
         check_probe(e, m);
     } else {
-        note(e, "model", false, "get the model that ships (make model, or git checkout models), set FINCH_MODELS, or give a folder with --model",
-             "%s", why.message);
+        note(
+            e, "model", false,
+            "get the model that ships (make model, or git checkout models), set FINCH_MODELS, or give a folder with --model",
+            "%s", why.message);
     }
     model_close(m);
     str_free(&folder);
@@ -211,8 +218,8 @@ static finch_status run(const cli_args *args, finch_error *err)
     finch_status st = examine(&e, err);
     if (st == FINCH_OK && e.lost) st = finch_fail(err, FINCH_E_MEMORY, "out of memory for the report");
     if (st == FINCH_OK && cli_wants_json(args))
-        st = cli_print_json(json_pack("{s:b, s:s, s:I, s:O}", "ok", (int)(e.n_failed == 0), "version", finch_version(), "threads",
-                                      (json_int_t)cli_threads(args), "checks", e.checks),
+        st = cli_print_json(json_pack("{s:b, s:s, s:I, s:O}", "ok", (int)(e.n_failed == 0), "version", finch_version(),
+                                      "threads", (json_int_t)cli_threads(args), "checks", e.checks),
                             err);
     json_decref(e.checks);
     if (st == FINCH_OK && e.n_failed > 0)
@@ -226,7 +233,8 @@ const cli_command cli_command_doctor = {
     .name = "doctor",
     .group = CLI_GROUP_LOOK,
     .summary = "what works on this machine, what does not, and what to do",
-    .about = "Shows the CPU's features and the kernels chosen for them, threads, memory, libraries and their versions, opens the model and "
+    .about = "Shows the CPU's features and the kernels chosen for them, threads, memory, libraries and their versions, "
+             "opens the model and "
              "scores two tweets with it. Ends with 1 where something finch needs does not work.",
     .example = "finch doctor\n"
                "finch doctor --json --model models/finch-mini-5",

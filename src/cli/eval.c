@@ -9,18 +9,24 @@
 enum { SLICE_MIN_ROWS = 10, COMPARED_MAX = 8 };
 
 static const cli_option options[] = {
-    {"model", "MODEL...", CLI_LIST, NULL, "model folders or names, compared side by side (default: the model that ships)", false, 0, 0},
+    {"model", "MODEL...", CLI_LIST, NULL, "model folders or names, compared side by side (default: the model that ships)",
+     false, 0, 0},
     {"data", "F...", CLI_LIST, NULL, "labelled tables: CSV, JSONL, Parquet, globs", true, 0, 0},
     {"text-column", "NAME", CLI_TEXT, "text", "column with the texts", false, 0, 0},
-    {"label-column", "NAME", CLI_TEXT, "label", "column with the true labels; rows where it is empty are left out and counted", false, 0, 0},
-    {"ticker-column", "NAME", CLI_TEXT, "ticker_symbol", "column with tickers (A|B) for results by ticker, where there is one", false, 0, 0},
-    {"date-column", "NAME", CLI_TEXT, "post_date", "column with dates or Unix seconds for results by month, where there is one", false, 0, 0},
+    {"label-column", "NAME", CLI_TEXT, "label",
+     "column with the true labels; rows where it is empty are left out and counted", false, 0, 0},
+    {"ticker-column", "NAME", CLI_TEXT, "ticker_symbol",
+     "column with tickers (A|B) for results by ticker, where there is one", false, 0, 0},
+    {"date-column", "NAME", CLI_TEXT, "post_date",
+     "column with dates or Unix seconds for results by month, where there is one", false, 0, 0},
     {"collapse", "3", CLI_CHOICE, NULL, "merge the two negative and the two positive classes before judging", false, 0, 0},
-    {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto", "type of the products; auto is int8 where the weights are", false, 0, 0},
+    {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto", "type of the products; auto is int8 where the weights are", false,
+     0, 0},
     {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is counted", false, 2, 65536},
     {"bootstrap", "N", CLI_SIZE, "1000", "resamples behind the 95 % intervals; 0 for none", false, 0, 1000000},
     {"seed", "N", CLI_SIZE, "1", "seed of the resamples", false, 0, 0},
-    {"abstain-below", "P", CLI_REAL, NULL, "also judge a model that stays silent where its largest probability is under P", false, 0, 1},
+    {"abstain-below", "P", CLI_REAL, NULL, "also judge a model that stays silent where its largest probability is under P",
+     false, 0, 1},
     {"output", "FILE", CLI_PATH, NULL, "write an HTML report there", false, 0, 0},
     {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
     {0},
@@ -64,7 +70,8 @@ static finch_status measure(const cli_args *args, evaluation_run *r, size_t whic
     cli_bar bar;
     cli_bar_begin(&bar, args, "resampling", "resamples");
     progress p = cli_bar_progress(&bar);
-    finch_status st = evaluation_bootstrap(&rows, cli_size(args, "bootstrap"), cli_size(args, "seed"), &p, a->intervals, err);
+    finch_status st = evaluation_bootstrap(&rows, cli_size(args, "bootstrap"), cli_size(args, "seed"), &p, a->intervals,
+                                           err);
     cli_bar_end(&bar);
     return st;
 }
@@ -90,7 +97,8 @@ static finch_status judge_models(const cli_args *args, evaluation_run *r, finch_
         models = that_ships;
         n_models = 1;
     }
-    if (n_models > COMPARED_MAX) return finch_fail(err, FINCH_E_USAGE, "--model takes at most %d models to compare, not %zu", COMPARED_MAX, n_models);
+    if (n_models > COMPARED_MAX)
+        return finch_fail(err, FINCH_E_USAGE, "--model takes at most %d models to compare, not %zu", COMPARED_MAX, n_models);
     str folder = {0};
     finch_status st = cli_model_folder(models[0], &folder, err);
     if (st == FINCH_OK) st = eval_classes_of(args, folder.at, &r->config, &r->classes, err);
@@ -114,12 +122,17 @@ static finch_status write_report(const cli_args *args, const evaluation_run *r, 
     clock_format_utc(clock_unix(), date, sizeof date);
     for (size_t i = 0; i < r->n_answers; i++) {
         const eval_answers *a = &r->answers[i];
-        models[i] = (report_model){a->folder.at, rows_of(r, i), &a->figures, cli_size(args, "bootstrap") > 0 ? a->intervals : NULL, a->seen, a->versus, a->temperature};
+        models[i] = (report_model){
+            a->folder.at, rows_of(r, i), &a->figures,   cli_size(args, "bootstrap") > 0 ? a->intervals : NULL,
+            a->seen,      a->versus,     a->temperature};
     }
     for (int kind = 0; kind < EVAL_SLICINGS; kind++) {
-        if (r->slices[kind].n > 0) slices[n_slices++] = (report_slices){eval_slicing_name((eval_slicing)kind), r->slices[kind].slices, r->slices[kind].n};
+        if (r->slices[kind].n > 0)
+            slices[n_slices++] = (report_slices){eval_slicing_name((eval_slicing)kind), r->slices[kind].slices,
+                                                 r->slices[kind].n};
     }
-    report page = {cli_list(args, "data", &n_inputs)[0], models, r->n_answers, r->data.texts, slices, n_slices, cli_size(args, "bootstrap"), date};
+    report page = {cli_list(args, "data", &n_inputs)[0], models, r->n_answers, r->data.texts, slices, n_slices,
+                   cli_size(args, "bootstrap"),          date};
     str html = {0};
     finch_status st = report_html(&page, &html, err);
     if (st == FINCH_OK) st = file_write(cli_text(args, "output"), html.at, html.size, err);
@@ -140,7 +153,8 @@ static void say_figures(const cli_args *args, const evaluation_run *r)
         cli_say(args, "\n%-16s", metrics_name((metrics_id)id));
         for (size_t m = 0; m < r->n_answers; m++) {
             const eval_answers *a = &r->answers[m];
-            if (cli_size(args, "bootstrap") > 0) cli_say(args, "  %6.4f  %6.3f to %6.3f ", a->figures.value[id], a->intervals[id].low, a->intervals[id].high);
+            if (cli_size(args, "bootstrap") > 0)
+                cli_say(args, "  %6.4f  %6.3f to %6.3f ", a->figures.value[id], a->intervals[id].low, a->intervals[id].high);
             else cli_say(args, "  %6.4f                  ", a->figures.value[id]);
         }
     }
@@ -155,7 +169,8 @@ static void say_confusion(const cli_args *args, const evaluation_run *r)
     cli_say(args, "         F1\n");
     for (size_t t = 0; t < r->classes.n; t++) {
         cli_say(args, "%-18.18s", r->classes.names[t]);
-        for (size_t c = 0; c < r->classes.n; c++) cli_say(args, " %9llu ", (unsigned long long)m->confusion[t * r->classes.n + c]);
+        for (size_t c = 0; c < r->classes.n; c++)
+            cli_say(args, " %9llu ", (unsigned long long)m->confusion[t * r->classes.n + c]);
         cli_say(args, "     %.3f\n", m->per_class[t].f1);
     }
 }
@@ -166,20 +181,24 @@ static void say_result(const cli_args *args, const evaluation_run *r)
     say_confusion(args, r);
     cli_say(args, "\n%zu rows judged", r->data.n);
     if (r->data.n_unlabelled > 0) cli_say(args, ", %zu without a label left out", r->data.n_unlabelled);
-    if (data_columns_rejected(r->data.columns) > 0) cli_say(args, ", %zu broken rows set aside", data_columns_rejected(r->data.columns));
+    if (data_columns_rejected(r->data.columns) > 0)
+        cli_say(args, ", %zu broken rows set aside", data_columns_rejected(r->data.columns));
     cli_say(args, ".\n");
     for (size_t m = 0; m < r->n_answers; m++) {
         const eval_answers *a = &r->answers[m];
         if (a->seen.n_seen + a->seen.n_near > 0)
-            cli_warn(args, "%s was trained on %zu of these rows, and on near copies of %zu more", a->folder.at, a->seen.n_seen, a->seen.n_near);
-        if (a->n_truncated > 0) cli_warn(args, "%zu texts were cut at --max-tokens %zu", a->n_truncated, cli_size(args, "max-tokens"));
+            cli_warn(args, "%s was trained on %zu of these rows, and on near copies of %zu more", a->folder.at,
+                     a->seen.n_seen, a->seen.n_near);
+        if (a->n_truncated > 0)
+            cli_warn(args, "%zu texts were cut at --max-tokens %zu", a->n_truncated, cli_size(args, "max-tokens"));
         if (m > 0)
-            cli_say(args, "%s alone is right on %zu rows, %s alone on %zu: McNemar's exact p = %.3g.\n", r->answers[0].folder.at, a->versus.only_first, a->folder.at,
-                    a->versus.only_second, a->versus.p_value);
+            cli_say(args, "%s alone is right on %zu rows, %s alone on %zu: McNemar's exact p = %.3g.\n",
+                    r->answers[0].folder.at, a->versus.only_first, a->folder.at, a->versus.only_second, a->versus.p_value);
         if (cli_given(args, "abstain-below")) {
             evaluation_rows rows = rows_of(r, m);
             evaluation_abstention silent = evaluation_abstain(&rows, cli_real(args, "abstain-below"));
-            cli_say(args, "%s, silent below %.2f: answers %.1f %% of the rows, %.4f of them right.\n", a->folder.at, silent.bound, 100 * silent.coverage, silent.accuracy);
+            cli_say(args, "%s, silent below %.2f: answers %.1f %% of the rows, %.4f of them right.\n", a->folder.at,
+                    silent.bound, 100 * silent.coverage, silent.accuracy);
         }
     }
     if (cli_given(args, "output")) cli_say(args, "Report: %s\n", cli_text(args, "output"));
@@ -210,7 +229,8 @@ const cli_command cli_command_eval = {
     .name = "eval",
     .group = CLI_GROUP_MAKE,
     .summary = "judge models on labelled texts: metrics, intervals, comparison, report",
-    .about = "Prints accuracy, F1 (macro and weighted), kappa, MCC, ROC AUC, log loss and calibration error with bootstrap intervals, the confusion matrix, and results "
+    .about = "Prints accuracy, F1 (macro and weighted), kappa, MCC, ROC AUC, log loss and calibration error with bootstrap "
+             "intervals, the confusion matrix, and results "
              "by ticker, month and length. Several models are compared on the same rows with McNemar's test.\n"
              "Rows that a model was trained on, or on near copies of, are counted by the fingerprints that travel with it.",
     .example = "finch eval --data data/fintweets5/valid.csv --output report.html\n"

@@ -34,8 +34,8 @@ finch_status eval_data_truth(const eval_data *d, const eval_classes *classes, in
 /* The keys of a kind of slice. *out is freed with mem_free; n 0 where the data have none. */
 typedef enum eval_slicing { EVAL_BY_TICKER, EVAL_BY_MONTH, EVAL_BY_LENGTH, EVAL_SLICINGS } eval_slicing;
 const char *eval_slicing_name(eval_slicing slicing);
-finch_status eval_data_keys(const eval_data *d, const model_text_info *info, eval_slicing slicing, evaluation_key **out, size_t *n,
-                            finch_error *err);
+finch_status eval_data_keys(const eval_data *d, const model_text_info *info, eval_slicing slicing, evaluation_key **out,
+                            size_t *n, finch_error *err);
 
 /* One model's answers on the rows. */
 typedef struct eval_answers {
@@ -43,9 +43,9 @@ typedef struct eval_answers {
     model_compute compute;
     double temperature;
     double seconds;
-    double *probabilities;   /* [n, classes.n] */
-    int32_t *predicted;      /* [n] */
-    model_text_info *info;   /* [n] */
+    double *probabilities; /* [n, classes.n] */
+    int32_t *predicted; /* [n] */
+    model_text_info *info; /* [n] */
     size_t n_truncated;
     metrics figures;
     evaluation_interval intervals[METRICS_COUNT];
@@ -54,7 +54,8 @@ typedef struct eval_answers {
 } eval_answers;
 
 /* The classes that the model in folder is judged in; names may point into config, which must live as long. */
-finch_status eval_classes_of(const cli_args *args, const char *folder, model_config *config, eval_classes *classes, finch_error *err);
+finch_status eval_classes_of(const cli_args *args, const char *folder, model_config *config, eval_classes *classes,
+                             finch_error *err);
 /* The judged class of a label: by its name, or by its place in the five-class scheme; -1 where it has none. */
 int eval_class_find(const eval_classes *classes, const char *label);
 /* given is the --model as written (NULL: the one that ships). Errors: FINCH_E_USAGE where the model has other classes. */
@@ -70,6 +71,7 @@ typedef struct eval_slices {
 
 /* The one document of --json: the metrics themselves for one model, {"models":[...],"comparisons":[...]} for several. */
 finch_status eval_json(const cli_args *args, const eval_data *d, const eval_classes *classes, const int32_t *truth,
-                       const eval_answers *answers, size_t n_answers, const eval_slices *slices, json_t **out, finch_error *err);
+                       const eval_answers *answers, size_t n_answers, const eval_slices *slices, json_t **out,
+                       finch_error *err);
 
 #endif

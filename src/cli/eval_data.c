@@ -56,15 +56,16 @@ finch_status eval_data_read(const cli_args *args, eval_data *out, finch_error *e
 {
     size_t n_inputs;
     const char *const *inputs = cli_list(args, "data", &n_inputs);
-    const char *columns[COLUMNS] = {cli_text(args, "text-column"), cli_text(args, "label-column"), cli_text(args, "ticker-column"),
-                                    cli_text(args, "date-column")};
+    const char *columns[COLUMNS] = {cli_text(args, "text-column"), cli_text(args, "label-column"),
+                                    cli_text(args, "ticker-column"), cli_text(args, "date-column")};
     const bool required[COLUMNS] = {true, true, cli_given(args, "ticker-column"), cli_given(args, "date-column")};
     data_source source = {.inputs = inputs, .n_inputs = n_inputs, .strict = cli_flag(args, "strict")};
     *out = (eval_data){0};
     finch_status st = data_columns_read(&source, columns, required, COLUMNS, &out->columns, err);
     if (st == FINCH_OK) st = take_rows(out, err);
     if (st == FINCH_OK && out->n == 0)
-        st = finch_fail(err, FINCH_E_DATA, "%s has no row with a label in the column \"%s\"", inputs[0], columns[COLUMN_LABEL]);
+        st = finch_fail(err, FINCH_E_DATA, "%s has no row with a label in the column \"%s\"", inputs[0],
+                        columns[COLUMN_LABEL]);
     if (st != FINCH_OK) eval_data_free(out);
     return st;
 }
@@ -91,11 +92,13 @@ static finch_status fail_label(const eval_data *d, size_t row, const eval_classe
 {
     str names = {0};
     finch_status st = FINCH_OK;
-    for (size_t c = 0; st == FINCH_OK && c < classes->n; c++) st = str_add_format(&names, err, "%s%s", c == 0 ? "" : ", ", classes->names[c]);
+    for (size_t c = 0; st == FINCH_OK && c < classes->n; c++)
+        st = str_add_format(&names, err, "%s%s", c == 0 ? "" : ", ", classes->names[c]);
     uint64_t number = data_columns_row_number(d->columns, d->rows[row]);
     if (st == FINCH_OK)
-        st = finch_fail_row(err, FINCH_E_DATA, number, "row %llu: the label \"%.40s\" is none of %s%s", (unsigned long long)number,
-                            d->labels[row].at, names.at, classes->collapse ? "" : "; --collapse 3 merges the strong classes into three");
+        st = finch_fail_row(err, FINCH_E_DATA, number, "row %llu: the label \"%.40s\" is none of %s%s",
+                            (unsigned long long)number, d->labels[row].at, names.at,
+                            classes->collapse ? "" : "; --collapse 3 merges the strong classes into three");
     str_free(&names);
     return st;
 }
@@ -121,8 +124,14 @@ const char *eval_slicing_name(eval_slicing slicing)
 
 static finch_text length_key(uint32_t n_tokens)
 {
-    static const struct { uint32_t below; const char *name; } lengths[] = {
-        {17, "up to 16 tokens"}, {33, "17 to 32 tokens"}, {49, "33 to 48 tokens"}, {65, "49 to 64 tokens"}, {UINT32_MAX, "65 tokens and more"}};
+    static const struct {
+        uint32_t below;
+        const char *name;
+    } lengths[] = {{17, "up to 16 tokens"},
+                   {33, "17 to 32 tokens"},
+                   {49, "33 to 48 tokens"},
+                   {65, "49 to 64 tokens"},
+                   {UINT32_MAX, "65 tokens and more"}};
     size_t at = 0;
     while (n_tokens >= lengths[at].below && lengths[at].below != UINT32_MAX) at++;
     return (finch_text){lengths[at].name, strlen(lengths[at].name)};
@@ -145,11 +154,12 @@ static size_t add_tickers(finch_text tickers, size_t row, evaluation_key *keys, 
     return n;
 }
 
-finch_status eval_data_keys(const eval_data *d, const model_text_info *info, eval_slicing slicing, evaluation_key **out, size_t *n,
-                            finch_error *err)
+finch_status eval_data_keys(const eval_data *d, const model_text_info *info, eval_slicing slicing, evaluation_key **out,
+                            size_t *n, finch_error *err)
 {
     size_t most = d->n;
-    for (size_t i = 0; slicing == EVAL_BY_TICKER && i < d->n; i++) most += ticker_count(data_columns_text(d->columns, COLUMN_TICKER, d->rows[i]));
+    for (size_t i = 0; slicing == EVAL_BY_TICKER && i < d->n; i++)
+        most += ticker_count(data_columns_text(d->columns, COLUMN_TICKER, d->rows[i]));
     *n = 0;
     FINCH_TRY(MEM_NEW(out, most, err));
     for (size_t i = 0; i < d->n; i++) {

@@ -7,12 +7,16 @@ enum { COVERAGE_POINTS = 20 };
 /* A NaN is null, as in metrics_to_json. */
 static json_t *real_or_null(double value) { return isnan(value) ? json_null() : json_real(value); }
 
-static json_t *interval_json(const evaluation_interval *i) { return json_pack("[o,o]", real_or_null(i->low), real_or_null(i->high)); }
+static json_t *interval_json(const evaluation_interval *i)
+{
+    return json_pack("[o,o]", real_or_null(i->low), real_or_null(i->high));
+}
 
 static json_t *intervals_json(const evaluation_interval *intervals)
 {
     json_t *object = json_object();
-    for (size_t id = 0; id < METRICS_COUNT; id++) json_object_set_new(object, metrics_name((metrics_id)id), interval_json(&intervals[id]));
+    for (size_t id = 0; id < METRICS_COUNT; id++)
+        json_object_set_new(object, metrics_name((metrics_id)id), interval_json(&intervals[id]));
     return object;
 }
 
@@ -39,8 +43,9 @@ static json_t *slices_json(const eval_slices *slices)
         json_t *list = json_array();
         for (size_t i = 0; i < slices[kind].n; i++) {
             const evaluation_slice *s = &slices[kind].slices[i];
-            json_array_append_new(list, json_pack("{s:s%,s:I,s:f,s:o,s:f}", "key", s->key.at, s->key.size_bytes, "n", (json_int_t)s->n, "accuracy",
-                                                  s->accuracy, "accuracy_interval", interval_json(&s->accuracy_interval), "macro_f1", s->macro_f1));
+            json_array_append_new(list, json_pack("{s:s%,s:I,s:f,s:o,s:f}", "key", s->key.at, s->key.size_bytes, "n",
+                                                  (json_int_t)s->n, "accuracy", s->accuracy, "accuracy_interval",
+                                                  interval_json(&s->accuracy_interval), "macro_f1", s->macro_f1));
         }
         json_object_set_new(object, eval_slicing_name((eval_slicing)kind), list);
     }
@@ -49,7 +54,8 @@ static json_t *slices_json(const eval_slices *slices)
 
 static json_t *abstention_json(const evaluation_abstention *a)
 {
-    return json_pack("{s:f,s:I,s:f,s:o}", "below", a->bound, "answered", (json_int_t)a->n_answered, "coverage", a->coverage, "accuracy", real_or_null(a->accuracy));
+    return json_pack("{s:f,s:I,s:f,s:o}", "below", a->bound, "answered", (json_int_t)a->n_answered, "coverage", a->coverage,
+                     "accuracy", real_or_null(a->accuracy));
 }
 
 static finch_status answers_json(const cli_args *args, const eval_data *d, const eval_classes *classes, const int32_t *truth,
@@ -82,7 +88,8 @@ static finch_status answers_json(const cli_args *args, const eval_data *d, const
 }
 
 finch_status eval_json(const cli_args *args, const eval_data *d, const eval_classes *classes, const int32_t *truth,
-                       const eval_answers *answers, size_t n_answers, const eval_slices *slices, json_t **out, finch_error *err)
+                       const eval_answers *answers, size_t n_answers, const eval_slices *slices, json_t **out,
+                       finch_error *err)
 {
     json_t *models = json_array(), *comparisons = json_array(), *one;
     finch_status st = FINCH_OK;
@@ -91,8 +98,10 @@ finch_status eval_json(const cli_args *args, const eval_data *d, const eval_clas
         if (st == FINCH_OK) json_array_append_new(models, one);
         if (st != FINCH_OK || i == 0) continue;
         const mcnemar *v = &answers[i].versus;
-        json_array_append_new(comparisons, json_pack("{s:s,s:s,s:I,s:I,s:f}", "first", answers[0].folder.at, "second", answers[i].folder.at, "only_first_right",
-                                                     (json_int_t)v->only_first, "only_second_right", (json_int_t)v->only_second, "mcnemar_p", v->p_value));
+        json_array_append_new(comparisons,
+                              json_pack("{s:s,s:s,s:I,s:I,s:f}", "first", answers[0].folder.at, "second",
+                                        answers[i].folder.at, "only_first_right", (json_int_t)v->only_first,
+                                        "only_second_right", (json_int_t)v->only_second, "mcnemar_p", v->p_value));
     }
     if (st == FINCH_OK && n_answers == 1) {
         *out = json_incref(json_array_get(models, 0));

@@ -23,7 +23,8 @@ int eval_class_find(const eval_classes *classes, const char *label)
 /* The five-class scheme's labels in its order where all of the model's have a place in it, else the model's own. */
 static void classes_from(const model_config *config, eval_classes *out)
 {
-    static const char *const five_names[FIVE] = {"STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE"};
+    static const char *const five_names[FIVE] = {"STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE",
+                                                 "STRONGLY_POSITIVE"};
     bool present[FIVE] = {false}, all = true;
     for (size_t i = 0; i < config->n_labels; i++) {
         int id = model_label_class(config->labels[i]);
@@ -37,7 +38,8 @@ static void classes_from(const model_config *config, eval_classes *out)
     for (size_t i = 0; !all && i < config->n_labels; i++) out->names[out->n++] = config->labels[i];
 }
 
-finch_status eval_classes_of(const cli_args *args, const char *folder, model_config *config, eval_classes *classes, finch_error *err)
+finch_status eval_classes_of(const cli_args *args, const char *folder, model_config *config, eval_classes *classes,
+                             finch_error *err)
 {
     FINCH_TRY(model_config_read(folder, config, err));
     classes->collapse = cli_given(args, "collapse");
@@ -48,7 +50,8 @@ finch_status eval_classes_of(const cli_args *args, const char *folder, model_con
         classes_from(config, classes);
     }
     if (classes->n < 2 || classes->n > METRICS_CLASSES_MAX)
-        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s has %zu classes; 2 to %d can be evaluated", folder, classes->n, METRICS_CLASSES_MAX);
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s has %zu classes; 2 to %d can be evaluated", folder, classes->n,
+                          METRICS_CLASSES_MAX);
     return FINCH_OK;
 }
 
@@ -56,28 +59,33 @@ typedef struct class_map {
     int of_label[MODEL_LABELS_MAX];
 } class_map;
 
-static finch_status map_labels(const model *m, const char *folder, const eval_classes *classes, class_map *map, finch_error *err)
+static finch_status map_labels(const model *m, const char *folder, const eval_classes *classes, class_map *map,
+                               finch_error *err)
 {
     const model_config *config = model_get_config(m);
     bool covered[MODEL_LABELS_MAX] = {false};
     for (size_t i = 0; i < config->n_labels; i++) {
         map->of_label[i] = eval_class_find(classes, config->labels[i]);
         if (map->of_label[i] < 0)
-            return finch_fail(err, FINCH_E_USAGE, "%s has the label \"%s\", which the classes judged here lack; %s", folder, config->labels[i],
-                              classes->collapse ? "--collapse needs labels of the five-class scheme" : "models compared must have the same classes (--collapse 3 makes them so)");
+            return finch_fail(err, FINCH_E_USAGE, "%s has the label \"%s\", which the classes judged here lack; %s", folder,
+                              config->labels[i],
+                              classes->collapse ? "--collapse needs labels of the five-class scheme"
+                                                : "models compared must have the same classes (--collapse 3 makes them so)");
         covered[map->of_label[i]] = true;
     }
     for (size_t c = 0; c < classes->n; c++) {
         if (!covered[c])
-            return finch_fail(err, FINCH_E_USAGE, "%s has no label for the class %s; models compared must have the same classes (--collapse 3 makes them so)",
-                              folder, classes->names[c]);
+            return finch_fail(
+                err, FINCH_E_USAGE,
+                "%s has no label for the class %s; models compared must have the same classes (--collapse 3 makes them so)",
+                folder, classes->names[c]);
     }
     return FINCH_OK;
 }
 
 /* Softmax over the model's labels in f64, then the labels' probabilities added up into the judged classes. */
-static finch_status answer(const eval_data *d, const model *m, const class_map *map, const eval_classes *classes, const float *logits,
-                           eval_answers *out, finch_error *err)
+static finch_status answer(const eval_data *d, const model *m, const class_map *map, const eval_classes *classes,
+                           const float *logits, eval_answers *out, finch_error *err)
 {
     size_t n_labels = model_get_config(m)->n_labels;
     double *probs;
@@ -95,7 +103,8 @@ static finch_status answer(const eval_data *d, const model *m, const class_map *
     return FINCH_OK;
 }
 
-static finch_status score_rows(const cli_args *args, model *m, const eval_data *d, float *logits, eval_answers *out, finch_error *err)
+static finch_status score_rows(const cli_args *args, model *m, const eval_data *d, float *logits, eval_answers *out,
+                               finch_error *err)
 {
     model_scorer *scorer = NULL;
     cli_bar bar;
@@ -107,7 +116,8 @@ static finch_status score_rows(const cli_args *args, model *m, const eval_data *
     finch_status st = FINCH_OK;
     for (size_t at = 0; st == FINCH_OK && at < d->n; at += SCORED_AT_ONCE) {
         size_t n = d->n - at < SCORED_AT_ONCE ? d->n - at : SCORED_AT_ONCE;
-        st = model_score_texts(scorer, d->texts + at, n, cli_size(args, "max-tokens"), logits + at * n_labels, out->info + at, err);
+        st = model_score_texts(scorer, d->texts + at, n, cli_size(args, "max-tokens"), logits + at * n_labels,
+                               out->info + at, err);
         if (st == FINCH_OK && !progress_report(&p, at + n, d->n, NULL)) st = cli_cancelled_fail(err);
     }
     out->seconds = clock_seconds() - began;

@@ -42,7 +42,10 @@ static finch_status add_paragraphs(str *out, const char *text, finch_error *err)
     return st;
 }
 
-static bool is_on(const cli_option *option) { return option->kind == CLI_FLAG && option->preset != NULL && strcmp(option->preset, "yes") == 0; }
+static bool is_on(const cli_option *option)
+{
+    return option->kind == CLI_FLAG && option->preset != NULL && strcmp(option->preset, "yes") == 0;
+}
 
 finch_status help_option_text(const cli_option *option, str *out, finch_error *err)
 {
@@ -69,7 +72,8 @@ static finch_status add_option(str *out, const cli_option *option, str *scratch,
     str_clear(scratch);
     FINCH_TRY(str_add_text(scratch, option->help, err));
     if (option->required) FINCH_TRY(str_add_text(scratch, " (required)", err));
-    if (option->preset != NULL && option->kind != CLI_FLAG) FINCH_TRY(str_add_format(scratch, err, " (default: %s)", option->preset));
+    if (option->preset != NULL && option->kind != CLI_FLAG)
+        FINCH_TRY(str_add_format(scratch, err, " (default: %s)", option->preset));
     return add_wrapped(out, scratch->at, OPTION_CELLS, OPTION_CELLS, err);
 }
 
@@ -99,7 +103,8 @@ finch_status help_command(const cli_command *command, str *out, finch_error *err
 {
     str usage = {0};
     finch_status st = help_usage_text(command, &usage, err);
-    if (st == FINCH_OK) st = str_add_format(out, err, "finch %s: %s\n\nUsage: %s\n\n", command->name, command->summary, usage.at);
+    if (st == FINCH_OK)
+        st = str_add_format(out, err, "finch %s: %s\n\nUsage: %s\n\n", command->name, command->summary, usage.at);
     str_free(&usage);
     FINCH_TRY(st);
     FINCH_TRY(add_paragraphs(out, command->about, err));
@@ -110,7 +115,8 @@ finch_status help_command(const cli_command *command, str *out, finch_error *err
 
 finch_status help_overview(str *out, finch_error *err)
 {
-    FINCH_TRY(str_add_format(out, err, "finch %s: what financial tweets say about the market\n\nUsage: finch COMMAND [OPTIONS]\n",
+    FINCH_TRY(str_add_format(out, err,
+                             "finch %s: what financial tweets say about the market\n\nUsage: finch COMMAND [OPTIONS]\n",
                              finch_version()));
     for (cli_group group = 0; group < CLI_GROUP_COUNT; group++) {
         bool titled = false;
@@ -122,7 +128,8 @@ finch_status help_overview(str *out, finch_error *err)
             FINCH_TRY(str_add_format(out, err, "  %-12s %s\n", command->name, command->summary));
         }
     }
-    return str_add_text(out, "\nfinch COMMAND --help tells more and shows an example; finch --version tells the version.\n", err);
+    return str_add_text(out, "\nfinch COMMAND --help tells more and shows an example; finch --version tells the version.\n",
+                        err);
 }
 
 /* ---- the same for programs ---- */
@@ -133,8 +140,9 @@ static json_t *option_json(const cli_option *option)
         [CLI_FLAG] = "flag", [CLI_TEXT] = "text",     [CLI_PATH] = "path", [CLI_SIZE] = "size",
         [CLI_REAL] = "real", [CLI_CHOICE] = "choice", [CLI_LIST] = "list",
     };
-    return json_pack("{s:s, s:s?, s:s, s:s?, s:b, s:s}", "name", option->name, "value", option->value, "kind", kinds[option->kind], "default",
-                     option->preset, "required", (int)option->required, "help", option->help);
+    return json_pack("{s:s, s:s?, s:s, s:s?, s:b, s:s}", "name", option->name, "value", option->value, "kind",
+                     kinds[option->kind], "default", option->preset, "required", (int)option->required, "help",
+                     option->help);
 }
 
 static json_t *options_json(const cli_option *options)
@@ -150,9 +158,9 @@ static json_t *options_json(const cli_option *options)
 
 static json_t *command_json(const cli_command *command)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:o}", "name", command->name, "summary", command->summary, "about", command->about,
-                     "example", command->example, "operands", command->operands, "operand_words", command->operand_words, "options",
-                     options_json(command->options));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:o}", "name", command->name, "summary", command->summary, "about",
+                     command->about, "example", command->example, "operands", command->operands, "operand_words",
+                     command->operand_words, "options", options_json(command->options));
 }
 
 static json_t *all_json(const cli_command *only)
@@ -164,7 +172,8 @@ static json_t *all_json(const cli_command *only)
         json_decref(list);
         return NULL;
     }
-    return json_pack("{s:s, s:o, s:o}", "version", finch_version(), "common_options", options_json(cli_common_options), "commands", list);
+    return json_pack("{s:s, s:o, s:o}", "version", finch_version(), "common_options", options_json(cli_common_options),
+                     "commands", list);
 }
 
 static finch_status run(const cli_args *args, finch_error *err)
@@ -186,7 +195,8 @@ const cli_command cli_command_help = {
     .name = "help",
     .group = CLI_GROUP_LOOK,
     .summary = "what a command does and takes",
-    .about = "The same text as finch COMMAND --help; with --json the tables that help, completion and man pages are made from.",
+    .about =
+        "The same text as finch COMMAND --help; with --json the tables that help, completion and man pages are made from.",
     .example = "finch help score\n"
                "finch help --json",
     .operands = "[COMMAND]",

@@ -72,7 +72,8 @@ static finch_status read_unicode(parser *p, str *out)
     if (!read_hex(p, 0, &c)) return fail_at(p, "\\u needs four hexadecimal digits");
     p->at += 4;
     bool high = c >= 0xD800 && c < 0xDC00;
-    bool paired = high && p->end - p->at >= 6 && p->at[0] == '\\' && p->at[1] == 'u' && read_hex(p, 2, &low) && low >= 0xDC00 && low < 0xE000;
+    bool paired = high && p->end - p->at >= 6 && p->at[0] == '\\' && p->at[1] == 'u' && read_hex(p, 2, &low) &&
+                  low >= 0xDC00 && low < 0xE000;
     if (paired) {
         c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
         p->at += 6;

@@ -36,7 +36,8 @@ static finch_status print_version(finch_error *err)
 static finch_status fail_unknown(const char *name, finch_error *err)
 {
     const char *near = commands_nearest(name);
-    if (near != NULL) return finch_fail(err, FINCH_E_USAGE, "there is no command \"%.200s\"; did you mean finch %s?", name, near);
+    if (near != NULL)
+        return finch_fail(err, FINCH_E_USAGE, "there is no command \"%.200s\"; did you mean finch %s?", name, near);
     return finch_fail(err, FINCH_E_USAGE, "there is no command \"%.200s\"; finch alone lists them", name);
 }
 

@@ -58,7 +58,8 @@ static finch_status roff_option(str *out, const cli_option *option, finch_error 
 static finch_status roff_header(str *out, const char *command, const char *summary, finch_error *err)
 {
     const char *dash = command[0] == '\0' ? "" : "-";
-    FINCH_TRY(str_add_format(out, err, ".TH \"FINCH%s%s\" 1 \"\" \"finch %s\" \"finch\"\n.SH NAME\n", dash, command, finch_version()));
+    FINCH_TRY(str_add_format(out, err, ".TH \"FINCH%s%s\" 1 \"\" \"finch %s\" \"finch\"\n.SH NAME\n", dash, command,
+                             finch_version()));
     FINCH_TRY(str_add_format(out, err, "finch%s%s \\- ", command[0] == '\0' ? "" : "\\-", command));
     return roff_line(out, summary, err);
 }
@@ -136,7 +137,8 @@ static finch_status markdown_option(str *out, const cli_option *option, finch_er
     str_free(&text);
     FINCH_TRY(st);
     if (option->required) FINCH_TRY(str_add_text(out, " (required)", err));
-    if (option->preset != NULL && option->kind != CLI_FLAG) FINCH_TRY(str_add_format(out, err, " (default: `%s`)", option->preset));
+    if (option->preset != NULL && option->kind != CLI_FLAG)
+        FINCH_TRY(str_add_format(out, err, " (default: `%s`)", option->preset));
     return str_add_text(out, "\n", err);
 }
 
@@ -144,7 +146,9 @@ static finch_status markdown_command(str *out, const cli_command *command, finch
 {
     str usage = {0};
     finch_status st = help_usage_text(command, &usage, err);
-    if (st == FINCH_OK) st = str_add_format(out, err, "\n## finch %s\n\n%s: `%s`\n\n%s\n", command->name, command->summary, usage.at, command->about);
+    if (st == FINCH_OK)
+        st = str_add_format(out, err, "\n## finch %s\n\n%s: `%s`\n\n%s\n", command->name, command->summary, usage.at,
+                            command->about);
     str_free(&usage);
     FINCH_TRY(st);
     if (command->options != NULL) FINCH_TRY(str_add_text(out, "\n", err));
@@ -154,7 +158,8 @@ static finch_status markdown_command(str *out, const cli_command *command, finch
 
 static finch_status markdown_program(str *out, finch_error *err)
 {
-    FINCH_TRY(str_add_text(out, "# Commands and options\n\nMade by `finch man --markdown`; do not edit.\n\nWith every command:\n\n", err));
+    FINCH_TRY(str_add_text(
+        out, "# Commands and options\n\nMade by `finch man --markdown`; do not edit.\n\nWith every command:\n\n", err));
     for (const cli_option *o = cli_common_options; o->name != NULL; o++) FINCH_TRY(markdown_option(out, o, err));
     FINCH_TRY(str_add_text(out, "\nExit codes:", err));
     for (size_t i = 0; i < sizeof exit_codes / sizeof exit_codes[0]; i++)

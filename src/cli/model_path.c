@@ -21,7 +21,8 @@ static bool is_model(const char *folder)
     return is;
 }
 
-static finch_status try_folder(const char *folder, size_t size, const char *name, str *out, str *looked, bool *found, finch_error *err)
+static finch_status try_folder(const char *folder, size_t size, const char *name, str *out, str *looked, bool *found,
+                               finch_error *err)
 {
     str_clear(out);
     FINCH_TRY(str_add(out, folder, size, err));
@@ -66,7 +67,8 @@ finch_status cli_model_folder(const char *given, str *out, finch_error *err)
     str_clear(out);
     if (is_path) {
         if (!file_exists(name))
-            return finch_fail(err, FINCH_E_NOT_FOUND, "there is no model %s; --model takes a folder with config.json or a model's name", name);
+            return finch_fail(err, FINCH_E_NOT_FOUND,
+                              "there is no model %s; --model takes a folder with config.json or a model's name", name);
         return str_add_text(out, name, err);
     }
     str looked = {0};
@@ -74,8 +76,9 @@ finch_status cli_model_folder(const char *given, str *out, finch_error *err)
     finch_status st = try_listed(getenv("FINCH_MODELS"), name, out, &looked, &found, err);
     if (st == FINCH_OK && !found) st = try_beside(name, out, &looked, &found, err);
     if (st == FINCH_OK && !found)
-        st = finch_fail(err, FINCH_E_NOT_FOUND, "the model %s was not found; looked for %s; give a folder with --model or set FINCH_MODELS",
-                        name, looked.size > 0 ? looked.at : "it nowhere");
+        st = finch_fail(err, FINCH_E_NOT_FOUND,
+                        "the model %s was not found; looked for %s; give a folder with --model or set FINCH_MODELS", name,
+                        looked.size > 0 ? looked.at : "it nowhere");
     str_free(&looked);
     return st;
 }

@@ -142,7 +142,8 @@ static finch_status fail_unknown(const cli_args *args, const char *word, size_t 
     int shown = size > 200 ? 200 : (int)size;
     if (near != NULL)
         return finch_fail(err, FINCH_E_USAGE, "there is no option --%.*s; did you mean --%s?", shown, word, near);
-    return finch_fail(err, FINCH_E_USAGE, "there is no option --%.*s; see: finch %s --help", shown, word, args->command->name);
+    return finch_fail(err, FINCH_E_USAGE, "there is no option --%.*s; see: finch %s --help", shown, word,
+                      args->command->name);
 }
 
 /* ---- values ---- */
@@ -233,7 +234,8 @@ static finch_status read_option(cli_args *args, word_reader *r, const char *word
 {
     const char *name = strcmp(word, "-h") == 0 ? "help" : word + 2;
     if (word[1] != '-' && strcmp(word, "-h") != 0)
-        return finch_fail(err, FINCH_E_USAGE, "there is no option %.200s; options begin with two dashes, see: finch %s --help", word,
+        return finch_fail(err, FINCH_E_USAGE,
+                          "there is no option %.200s; options begin with two dashes, see: finch %s --help", word,
                           args->command->name);
     size_t size = strcspn(name, "=");
     const char *attached = name[size] == '=' ? name + size + 1 : NULL;
@@ -310,12 +312,15 @@ static finch_status check_complete(cli_args *args, finch_error *err)
         cli_value *value = &args->values[i];
         const cli_option *option = value->option;
         if (option->required && !value->given)
-            return finch_fail(err, FINCH_E_USAGE, "--%s %s is missing; see: finch %s --help", option->name, option->value, c->name);
-        if (option->kind == CLI_LIST && !value->given && option->preset != NULL) FINCH_TRY(value_set(value, option->preset, err));
+            return finch_fail(err, FINCH_E_USAGE, "--%s %s is missing; see: finch %s --help", option->name, option->value,
+                              c->name);
+        if (option->kind == CLI_LIST && !value->given && option->preset != NULL)
+            FINCH_TRY(value_set(value, option->preset, err));
     }
     if (args->n_operands < c->operands_min)
         return finch_fail(err, FINCH_E_USAGE, "%s is missing%s%s; see: finch %s --help", c->operands,
-                          c->operand_words != NULL ? ": one of " : "", c->operand_words != NULL ? c->operand_words : "", c->name);
+                          c->operand_words != NULL ? ": one of " : "", c->operand_words != NULL ? c->operand_words : "",
+                          c->name);
     return FINCH_OK;
 }
 

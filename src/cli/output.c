@@ -12,7 +12,10 @@ static const char *running = "";
 
 void output_begin(const char *command) { running = command; }
 
-void output_error(const char *message) { fprintf(stderr, running[0] == '\0' ? "finch%s: %s\n" : "finch %s: %s\n", running, message); }
+void output_error(const char *message)
+{
+    fprintf(stderr, running[0] == '\0' ? "finch%s: %s\n" : "finch %s: %s\n", running, message);
+}
 
 void cli_say(const cli_args *args, const char *format, ...)
 {

@@ -28,10 +28,8 @@ void cli_bar_begin(cli_bar *bar, const cli_args *args, const char *label, const 
 static const char *time_text(double seconds, char out[TIME_BYTES])
 {
     unsigned long long whole = seconds > 0 && seconds < 1e15 ? (unsigned long long)(seconds + 0.5) : 0;
-    if (whole >= 3600)
-        snprintf(out, TIME_BYTES, "%llu:%02llu:%02llu", whole / 3600, whole / 60 % 60, whole % 60);
-    else
-        snprintf(out, TIME_BYTES, "%llu:%02llu", whole / 60, whole % 60);
+    if (whole >= 3600) snprintf(out, TIME_BYTES, "%llu:%02llu:%02llu", whole / 3600, whole / 60 % 60, whole % 60);
+    else snprintf(out, TIME_BYTES, "%llu:%02llu", whole / 60, whole % 60);
     return out;
 }
 
@@ -59,7 +57,8 @@ static void draw(cli_bar *bar, uint64_t done, uint64_t total, const char *note, 
     if (total > 0) {
         double share = done < total ? (double)done / (double)total : 1.0;
         if (bar->terminal) draw_cells(share);
-        fprintf(stderr, "%3.0f %%, %llu of %llu %s", share * 100, (unsigned long long)done, (unsigned long long)total, bar->unit);
+        fprintf(stderr, "%3.0f %%, %llu of %llu %s", share * 100, (unsigned long long)done, (unsigned long long)total,
+                bar->unit);
     } else {
         fprintf(stderr, "%llu %s", (unsigned long long)done, bar->unit);
     }

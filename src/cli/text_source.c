@@ -43,7 +43,8 @@ static finch_status add_paths(data_names *paths, const char *input, finch_error 
     return st;
 }
 
-finch_status text_source_open(const char *const *inputs, size_t n_inputs, const char *column, text_source **out, finch_error *err)
+finch_status text_source_open(const char *const *inputs, size_t n_inputs, const char *column, text_source **out,
+                              finch_error *err)
 {
     text_source *s;
     *out = NULL;
@@ -138,8 +139,8 @@ static finch_status next_line(text_source *s, bytes *out, bool *ended, finch_err
             return FINCH_OK;
         }
         if (s->line.size + part.size > LINE_MAX_BYTES)
-            return finch_fail_row(err, FINCH_E_DATA, s->line_number + 1, "%s:%llu: the line is longer than %d bytes", s->path,
-                                  (unsigned long long)s->line_number + 1, (int)LINE_MAX_BYTES);
+            return finch_fail_row(err, FINCH_E_DATA, s->line_number + 1, "%s:%llu: the line is longer than %d bytes",
+                                  s->path, (unsigned long long)s->line_number + 1, (int)LINE_MAX_BYTES);
         FINCH_TRY(str_add(&s->line, (const char *)part.at, part.size, err));
         continued = true;
         if (whole) break;
@@ -166,8 +167,9 @@ static finch_status read_line(text_source *s, bytes line, finch_error *err)
         return st;
     }
     if (found == JSONL_ABSENT)
-        return finch_fail_row(err, FINCH_E_DATA, s->line_number, "%s:%llu: the line has no \"%s\"; name the text's key with --text-column",
-                              s->path, number, s->column);
+        return finch_fail_row(err, FINCH_E_DATA, s->line_number,
+                              "%s:%llu: the line has no \"%s\"; name the text's key with --text-column", s->path, number,
+                              s->column);
     return FINCH_OK;
 }
 
@@ -217,7 +219,8 @@ finch_status text_source_next(text_source *s, finch_text *out, size_t capacity, 
 
 /* ---- all texts ---- */
 
-static finch_status list_add(text_list *list, str *all, size_t *capacity, const finch_text *texts, size_t n, finch_error *err)
+static finch_status list_add(text_list *list, str *all, size_t *capacity, const finch_text *texts, size_t n,
+                             finch_error *err)
 {
     if (list->n + n > *capacity) {
         size_t wanted = *capacity * 2 + n;

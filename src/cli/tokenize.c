@@ -199,7 +199,8 @@ static finch_status tokenize_into(const cli_args *args, encoder *e, totals *t, f
     const char *output = cli_text(args, "output");
     sink out = {.is_stdout = strcmp(output, "-") == 0};
     if (out.is_stdout && cli_wants_json(args))
-        return finch_fail(err, FINCH_E_USAGE, "--output - and --json both want the standard output; name a file as the output");
+        return finch_fail(err, FINCH_E_USAGE,
+                          "--output - and --json both want the standard output; name a file as the output");
     if (out.is_stdout) return tokenize(args, e, &out, t, err);
     FINCH_TRY(file_writer_open(output, &out.file, err));
     finch_status st = tokenize(args, e, &out, t, err);
@@ -212,12 +213,12 @@ static finch_status report(const cli_args *args, const totals *t, const char *fo
 {
     double rate = t->seconds > 0 ? (double)t->rows / t->seconds : 0;
     const char *output = cli_text(args, "output");
-    cli_say(args, "%llu texts, %llu tokens, %llu texts cut; %.0f texts/s\n", (unsigned long long)t->rows, (unsigned long long)t->tokens,
-            (unsigned long long)t->truncated, rate);
+    cli_say(args, "%llu texts, %llu tokens, %llu texts cut; %.0f texts/s\n", (unsigned long long)t->rows,
+            (unsigned long long)t->tokens, (unsigned long long)t->truncated, rate);
     if (!cli_wants_json(args)) return FINCH_OK;
-    return cli_print_json(json_pack("{s:I, s:I, s:I, s:f, s:f, s:s, s:s}", "rows", (json_int_t)t->rows, "tokens", (json_int_t)t->tokens,
-                                    "truncated", (json_int_t)t->truncated, "seconds", t->seconds, "texts_per_second", rate, "model", folder,
-                                    "output", output),
+    return cli_print_json(json_pack("{s:I, s:I, s:I, s:f, s:f, s:s, s:s}", "rows", (json_int_t)t->rows, "tokens",
+                                    (json_int_t)t->tokens, "truncated", (json_int_t)t->truncated, "seconds", t->seconds,
+                                    "texts_per_second", rate, "model", folder, "output", output),
                           err);
 }
 
@@ -237,10 +238,12 @@ static finch_status run(const cli_args *args, finch_error *err)
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL,
-    {"input", "F...", CLI_LIST, NULL, "CSV, JSONL or Parquet files, globs, or - for JSONL on the standard input", true, 0, 0},
+    {"input", "F...", CLI_LIST, NULL, "CSV, JSONL or Parquet files, globs, or - for JSONL on the standard input", true, 0,
+     0},
     {"output", "O.jsonl", CLI_PATH, NULL, "where the ids go, a line a row; - is the standard output", true, 0, 0},
     {"text-column", "NAME", CLI_TEXT, "body", "the column (JSONL: the key) with the text", false, 0, 0},
-    {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts, special tokens counted (default: what the model takes)", false, 2, TOKENS_MAX},
+    {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts, special tokens counted (default: what the model takes)", false, 2,
+     TOKENS_MAX},
     {0},
 };
 
@@ -248,8 +251,10 @@ const cli_command cli_command_tokenize = {
     .name = "tokenize",
     .group = CLI_GROUP_LOOK,
     .summary = "token ids of texts, as Hugging Face tokenizers gives them",
-    .about = "Writes {\"ids\":[...]} for each row, in the order of the input, with the special tokens. Only the folder's tokenizer files are "
-             "needed, no weights. A null text is an empty one. JSONL is read byte for byte and in bounded memory: \\u0000 and invalid UTF-8 "
+    .about = "Writes {\"ids\":[...]} for each row, in the order of the input, with the special tokens. Only the folder's "
+             "tokenizer files are "
+             "needed, no weights. A null text is an empty one. JSONL is read byte for byte and in bounded memory: \\u0000 "
+             "and invalid UTF-8 "
              "are legal and are read as Hugging Face reads them.",
     .example = "finch tokenize --model models/finch-mini-5 --input tweets.parquet --output ids.jsonl\n"
                "echo '{\"body\":\"$AAPL to the moon\"}' | finch tokenize --input - --output -",

@@ -12,7 +12,8 @@
 static finch_status choose_dropout(double asked, float config, const char *name, float *out, finch_error *err)
 {
     double p = asked < 0.0 ? (double)config : asked;
-    if (!(p >= 0.0 && p < 1.0)) return finch_fail(err, FINCH_E_USAGE, "%s dropout is %g; it must be at least 0 and below 1", name, p);
+    if (!(p >= 0.0 && p < 1.0))
+        return finch_fail(err, FINCH_E_USAGE, "%s dropout is %g; it must be at least 0 and below 1", name, p);
     *out = (float)p;
     return FINCH_OK;
 }
@@ -35,14 +36,17 @@ static finch_status choose_labels(trainable *t, const trainable_options *o, bool
     *same = n == c->n_labels;
     if (t->head != TRAINABLE_CLASSIFIER) return FINCH_OK;
     if (n < 2 || n > TRAINABLE_CLASSES_MAX)
-        return finch_fail(err, FINCH_E_USAGE, "a classifier of %zu classes; training takes 2 to %d", n, TRAINABLE_CLASSES_MAX);
+        return finch_fail(err, FINCH_E_USAGE, "a classifier of %zu classes; training takes 2 to %d", n,
+                          TRAINABLE_CLASSES_MAX);
     for (size_t i = 0; i < o->n_labels; i++) {
         size_t size = strlen(o->labels[i]);
         if (size == 0 || size >= MODEL_LABEL_BYTES_MAX)
-            return finch_fail(err, FINCH_E_USAGE, "label %zu has %zu bytes; give it 1 to %d", i, size, MODEL_LABEL_BYTES_MAX - 1);
+            return finch_fail(err, FINCH_E_USAGE, "label %zu has %zu bytes; give it 1 to %d", i, size,
+                              MODEL_LABEL_BYTES_MAX - 1);
         for (size_t other = 0; other < i; other++)
             if (strcmp(o->labels[i], o->labels[other]) == 0)
-                return finch_fail(err, FINCH_E_USAGE, "label \"%s\" is named twice; each class needs its own name", o->labels[i]);
+                return finch_fail(err, FINCH_E_USAGE, "label \"%s\" is named twice; each class needs its own name",
+                                  o->labels[i]);
         *same = *same && strcmp(c->labels[i], o->labels[i]) == 0;
         memset(c->labels[i], 0, sizeof c->labels[i]);
         memcpy(c->labels[i], o->labels[i], size);
@@ -65,7 +69,8 @@ static finch_status check_vocabulary(const trainable *t, const char *folder, fin
 {
     size_t pieces = text_tokenizer_vocab_size(t->tokenizer);
     if (pieces > t->config.vocab_size)
-        return finch_fail(err, FINCH_E_DATA, "%s: the tokenizer has %zu pieces, config.json's vocab_size is %zu; they are not of one model",
+        return finch_fail(err, FINCH_E_DATA,
+                          "%s: the tokenizer has %zu pieces, config.json's vocab_size is %zu; they are not of one model",
                           folder, pieces, t->config.vocab_size);
     return FINCH_OK;
 }
@@ -183,17 +188,19 @@ static finch_status check_batch(const trainable *t, trainable_head head, const m
     size_t most = model_config_max_tokens(&t->config);
     if (t->head != head) return finch_fail(err, FINCH_E_USAGE, "the model was opened with the other head");
     if (b->n_texts == 0 || b->n_tokens > UINT32_MAX || b->offsets[0] != 0 || b->offsets[b->n_texts] != b->n_tokens)
-        return finch_fail(err, FINCH_E_USAGE, "a batch of %zu texts and %zu tokens has offsets that do not fit", b->n_texts, b->n_tokens);
+        return finch_fail(err, FINCH_E_USAGE, "a batch of %zu texts and %zu tokens has offsets that do not fit", b->n_texts,
+                          b->n_tokens);
     for (size_t i = 0; i < b->n_texts; i++) {
         uint32_t begin = b->offsets[i], end = b->offsets[i + 1];
         if (end <= begin || end - begin > most)
-            return finch_fail(err, FINCH_E_USAGE, "text %zu of the batch ends %zu tokens after its begin; the model takes 1 to %zu", i + 1,
+            return finch_fail(err, FINCH_E_USAGE,
+                              "text %zu of the batch ends %zu tokens after its begin; the model takes 1 to %zu", i + 1,
                               (size_t)end - (size_t)begin, most);
     }
     for (size_t i = 0; i < b->n_tokens; i++)
         if (b->ids[i] < 0 || (size_t)b->ids[i] >= t->config.vocab_size)
-            return finch_fail(err, FINCH_E_USAGE, "token %zu of the batch has id %d; the vocabulary has %zu", i + 1, (int)b->ids[i],
-                              t->config.vocab_size);
+            return finch_fail(err, FINCH_E_USAGE, "token %zu of the batch has id %d; the vocabulary has %zu", i + 1,
+                              (int)b->ids[i], t->config.vocab_size);
     return FINCH_OK;
 }
 
@@ -225,8 +232,8 @@ static finch_status pass_forward(trainable *t, step_pass *p, const bool *chosen,
     return forward_run(t, p, err);
 }
 
-finch_status trainable_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale, uint64_t step,
-                            double *loss_sum, finch_error *err)
+finch_status trainable_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale,
+                            uint64_t step, double *loss_sum, finch_error *err)
 {
     *loss_sum = 0.0;
     FINCH_TRY(check_batch(t, TRAINABLE_CLASSIFIER, batch, err));
@@ -255,8 +262,8 @@ finch_status trainable_logits(trainable *t, const model_batch *batch, float *log
 /* ---- masked language modelling --------------------------------------------------------------------------------- */
 
 /* chosen [n_tokens], and the targets in the order of the tokens. */
-static finch_status order_masked(trainable *t, const model_batch *b, const uint32_t *positions, const int32_t *target_ids, size_t n_masked,
-                                 bool **chosen, int32_t **ordered, finch_error *err)
+static finch_status order_masked(trainable *t, const model_batch *b, const uint32_t *positions, const int32_t *target_ids,
+                                 size_t n_masked, bool **chosen, int32_t **ordered, finch_error *err)
 {
     int32_t *by_token;
     FINCH_TRY(ARENA_NEW(&t->scratch, chosen, b->n_tokens, err));
@@ -265,11 +272,12 @@ static finch_status order_masked(trainable *t, const model_batch *b, const uint3
     memset(*chosen, 0, b->n_tokens * sizeof **chosen);
     for (size_t i = 0; i < n_masked; i++) {
         if (positions[i] >= b->n_tokens || (*chosen)[positions[i]])
-            return finch_fail(err, FINCH_E_USAGE, "masked position %zu is token %u of %zu, %s", i + 1, (unsigned)positions[i], b->n_tokens,
+            return finch_fail(err, FINCH_E_USAGE, "masked position %zu is token %u of %zu, %s", i + 1,
+                              (unsigned)positions[i], b->n_tokens,
                               positions[i] >= b->n_tokens ? "outside the batch" : "for the second time");
         if (target_ids[i] < 0 || (size_t)target_ids[i] >= t->config.vocab_size)
-            return finch_fail(err, FINCH_E_USAGE, "masked position %zu has target id %d; the vocabulary has %zu", i + 1, (int)target_ids[i],
-                              t->config.vocab_size);
+            return finch_fail(err, FINCH_E_USAGE, "masked position %zu has target id %d; the vocabulary has %zu", i + 1,
+                              (int)target_ids[i], t->config.vocab_size);
         (*chosen)[positions[i]] = true;
         by_token[positions[i]] = target_ids[i];
     }
@@ -279,8 +287,9 @@ static finch_status order_masked(trainable *t, const model_batch *b, const uint3
     return FINCH_OK;
 }
 
-static finch_status run_mlm(trainable *t, const model_batch *batch, const uint32_t *positions, const int32_t *target_ids, size_t n_masked,
-                            step_pass *p, double scale, double *loss_sum, size_t *n_correct, finch_error *err)
+static finch_status run_mlm(trainable *t, const model_batch *batch, const uint32_t *positions, const int32_t *target_ids,
+                            size_t n_masked, step_pass *p, double scale, double *loss_sum, size_t *n_correct,
+                            finch_error *err)
 {
     bool *chosen;
     int32_t *ordered;

@@ -29,7 +29,8 @@ typedef struct trainable_options {
     uint64_t seed; /* a new head's weights, dropout */
 } trainable_options;
 
-#define TRAINABLE_OPTIONS_DEFAULT ((trainable_options){.hidden_dropout = -1.0, .attention_dropout = -1.0, .classifier_dropout = -1.0})
+#define TRAINABLE_OPTIONS_DEFAULT \
+    ((trainable_options){.hidden_dropout = -1.0, .attention_dropout = -1.0, .classifier_dropout = -1.0})
 
 enum { TRAINABLE_CLASSES_MAX = 32 }; /* a set of classes is the bits of a word */
 
@@ -71,17 +72,15 @@ finch_status trainable_step(trainable *t, const model_batch *batch, const traina
 /* The same for masked language modelling.
  * positions   [n_masked] token indices in the batch (0 .. n_tokens - 1), each at most once; target_ids [n_masked] the ids they stood for.
  * n_masked 0 is legal: no loss, no gradient. */
-finch_status trainable_step_mlm(trainable *t, const model_batch *batch, const uint32_t *positions,
-                                const int32_t *target_ids, size_t n_masked, double scale, uint64_t step,
-                                double *loss_sum, finch_error *err);
+finch_status trainable_step_mlm(trainable *t, const model_batch *batch, const uint32_t *positions, const int32_t *target_ids,
+                                size_t n_masked, double scale, uint64_t step, double *loss_sum, finch_error *err);
 
 /* Evaluation mode: no dropout, no gradient. logits [n_texts, n_classes]. */
 finch_status trainable_logits(trainable *t, const model_batch *batch, float *logits, finch_error *err);
 
 /* The loss sum of the masked positions, and how many of them the model got right (may be NULL), in evaluation mode. */
-finch_status trainable_eval_mlm(trainable *t, const model_batch *batch, const uint32_t *positions,
-                                const int32_t *target_ids, size_t n_masked, double *loss_sum, size_t *n_correct,
-                                finch_error *err);
+finch_status trainable_eval_mlm(trainable *t, const model_batch *batch, const uint32_t *positions, const int32_t *target_ids,
+                                size_t n_masked, double *loss_sum, size_t *n_correct, finch_error *err);
 
 /* A parameter as the optimiser and the checkpoint see it. Pointers live as long as t and do not move.
  * name         the tensor's name in model.safetensors, unique.

@@ -19,7 +19,8 @@ static void add_partials(const trainable *t, const float *partials, size_t n, si
     t->ops->column_sum(partials, n, width, ld, out);
 }
 
-finch_status backward_norm(trainable *t, const train_norm_back *a, size_t n_rows, scale_shift *norm, float *dbias, finch_error *err)
+finch_status backward_norm(trainable *t, const train_norm_back *a, size_t n_rows, scale_shift *norm, float *dbias,
+                           finch_error *err)
 {
     size_t blocks = n_blocks(n_rows), ld = 3 * a->width;
     arena_place mark = arena_mark(&t->scratch);
@@ -52,7 +53,8 @@ finch_status backward_activate(trainable *t, const train_activate_back *a, size_
 finch_status backward_weight(const trainable *t, const dense *d, size_t first_row, size_t n_out, size_t n_rows, matrix dy,
                              size_t ld_dy, matrix x, finch_error *err)
 {
-    return step_product(t, true, false, n_out, d->in, n_rows, dy, ld_dy, x, d->in, step_beta(t), d->dw + first_row * d->in, d->in, err);
+    return step_product(t, true, false, n_out, d->in, n_rows, dy, ld_dy, x, d->in, step_beta(t), d->dw + first_row * d->in,
+                        d->in, err);
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------- */
@@ -64,7 +66,10 @@ typedef struct qkv_grads {
     float *relative_partials; /* [n_texts, n_heads, 2 * longest - 1], or NULL */
 } qkv_grads;
 
-static matrix matrix_at(matrix m, size_t at) { return (matrix){m.f == NULL ? NULL : m.f + at, m.h == NULL ? NULL : m.h + at}; }
+static matrix matrix_at(matrix m, size_t at)
+{
+    return (matrix){m.f == NULL ? NULL : m.f + at, m.h == NULL ? NULL : m.h + at};
+}
 
 static finch_status grads_make(trainable *t, const step_pass *p, const layer_pass *l, qkv_grads *g, finch_error *err)
 {
@@ -86,8 +91,8 @@ static finch_status grads_make(trainable *t, const step_pass *p, const layer_pas
     return FINCH_OK;
 }
 
-static void attend_back(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w, const float *dcontext,
-                        const qkv_grads *g)
+static void attend_back(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w,
+                        const float *dcontext, const qkv_grads *g)
 {
     size_t n_heads = t->config.n_heads, hidden = t->config.hidden_size, width = hidden / n_heads, span = 2 * p->longest - 1;
     size_t n = p->batch->n_texts * n_heads;
@@ -110,8 +115,8 @@ static void attend_back(const trainable *t, const step_pass *p, const layer_pass
 
 /* dx [n_tokens, hidden] of the layer's input; ds [n_rows, hidden] is the residual's gradient and is added into it.
  * In the last layer dx is fresh memory, else it is ds. */
-static finch_status project_back(trainable *t, const step_pass *p, const layer_pass *l, encoder_layer *w, const qkv_grads *g, float *ds,
-                                 float **dx, finch_error *err)
+static finch_status project_back(trainable *t, const step_pass *p, const layer_pass *l, encoder_layer *w, const qkv_grads *g,
+                                 float *ds, float **dx, finch_error *err)
 {
     size_t hidden = t->config.hidden_size, n = p->room;
     add_partials(t, g->bias_partials, p->batch->n_texts, 3 * hidden, 3 * hidden, w->qkv.db);
@@ -122,15 +127,15 @@ static finch_status project_back(trainable *t, const step_pass *p, const layer_p
     if (!l->selected) {
         FINCH_TRY(backward_weight(t, &w->qkv, 0, 3 * hidden, n, g->q, 3 * hidden, l->x, err));
         *dx = ds;
-        return step_product(t, false, false, n, hidden, 3 * hidden, g->q, 3 * hidden, dense_weight(&w->qkv, 0), hidden, 1.0f, ds, hidden,
-                            err);
+        return step_product(t, false, false, n, hidden, 3 * hidden, g->q, 3 * hidden, dense_weight(&w->qkv, 0), hidden, 1.0f,
+                            ds, hidden, err);
     }
     FINCH_TRY(backward_weight(t, &w->qkv, 0, hidden, l->room, g->q, hidden, l->x_rows, err));
     FINCH_TRY(backward_weight(t, &w->qkv, hidden, 2 * hidden, n, g->k, 2 * hidden, l->x, err));
-    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, g->q, hidden, dense_weight(&w->qkv, 0), hidden, 1.0f, ds, hidden,
-                           err));
-    FINCH_TRY(step_product(t, false, false, n, hidden, 2 * hidden, g->k, 2 * hidden, dense_weight(&w->qkv, hidden), hidden, 0.0f, *dx,
-                           hidden, err));
+    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, g->q, hidden, dense_weight(&w->qkv, 0), hidden, 1.0f,
+                           ds, hidden, err));
+    FINCH_TRY(step_product(t, false, false, n, hidden, 2 * hidden, g->k, 2 * hidden, dense_weight(&w->qkv, hidden), hidden,
+                           0.0f, *dx, hidden, err));
     for (size_t i = 0; i < p->n_selected; i++) {
         float *row = *dx + p->selected[i] * hidden;
         for (size_t c = 0; c < hidden; c++) row[c] += ds[i * hidden + c];
@@ -150,9 +155,17 @@ static finch_status masked_make(trainable *t, const uint16_t *keep, float *ds, s
 static train_norm_back norm_args(const trainable *t, float *dy, const float *s, const float *stats, const scale_shift *norm,
                                  const uint16_t *keep, matrix masked)
 {
-    return (train_norm_back){.width = t->config.hidden_size, .dy = dy, .s = s, .stats = stats, .gain = norm->gain, .out_scale = 1.0f,
-                             .ds = dy, .keep = keep, .keep_scale = plan_keep_scale(t->hidden_dropout),
-                             .dx = masked.f == dy ? NULL : masked.f, .dx16 = masked.h};
+    return (train_norm_back){.width = t->config.hidden_size,
+                             .dy = dy,
+                             .s = s,
+                             .stats = stats,
+                             .gain = norm->gain,
+                             .out_scale = 1.0f,
+                             .ds = dy,
+                             .keep = keep,
+                             .keep_scale = plan_keep_scale(t->hidden_dropout),
+                             .dx = masked.f == dy ? NULL : masked.f,
+                             .dx16 = masked.h};
 }
 
 /* dy [n_rows, hidden] becomes the gradient of y1: the feed-forward half. */
@@ -168,16 +181,18 @@ static finch_status feed_forward_back(trainable *t, const layer_pass *l, encoder
     train_norm_back norm = norm_args(t, dy, l->sum2, l->stats2, &w->norm2, l->keep2, masked);
     FINCH_TRY(backward_norm(t, &norm, rows, &w->norm2, w->down.db, err));
     FINCH_TRY(backward_weight(t, &w->down, 0, hidden, l->room, masked, hidden, l->h, err));
-    FINCH_TRY(step_product(t, false, false, l->room, inner, hidden, masked, hidden, dense_weight(&w->down, 0), inner, 0.0f, dh, inner, err));
+    FINCH_TRY(step_product(t, false, false, l->room, inner, hidden, masked, hidden, dense_weight(&w->down, 0), inner, 0.0f,
+                           dh, inner, err));
     train_activate_back up = {.width = inner, .dh = dh, .slope = l->slope, .dx = dh16.f, .dx16 = dh16.h};
     FINCH_TRY(backward_activate(t, &up, rows, w->up.db, err));
     FINCH_TRY(backward_weight(t, &w->up, 0, inner, l->room, dh16, inner, l->y1, err));
-    return step_product(t, false, false, l->room, hidden, inner, dh16, inner, dense_weight(&w->up, 0), hidden, 1.0f, dy, hidden, err);
+    return step_product(t, false, false, l->room, hidden, inner, dh16, inner, dense_weight(&w->up, 0), hidden, 1.0f, dy,
+                        hidden, err);
 }
 
 /* dy, the gradient of y1, becomes *dx, that of the layer's input. */
-static finch_status attention_half_back(trainable *t, const step_pass *p, const layer_pass *l, encoder_layer *w, float *dy, float **dx,
-                                        finch_error *err)
+static finch_status attention_half_back(trainable *t, const step_pass *p, const layer_pass *l, encoder_layer *w, float *dy,
+                                        float **dx, finch_error *err)
 {
     size_t hidden = t->config.hidden_size, rows = l->n_rows;
     matrix masked;
@@ -189,8 +204,8 @@ static finch_status attention_half_back(trainable *t, const step_pass *p, const 
     train_norm_back norm = norm_args(t, dy, l->sum1, l->stats1, &w->norm1, l->keep1, masked);
     FINCH_TRY(backward_norm(t, &norm, rows, &w->norm1, w->out.db, err));
     FINCH_TRY(backward_weight(t, &w->out, 0, hidden, l->room, masked, hidden, l->context, err));
-    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, masked, hidden, dense_weight(&w->out, 0), hidden, 0.0f, dcontext, hidden,
-                           err));
+    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, masked, hidden, dense_weight(&w->out, 0), hidden, 0.0f,
+                           dcontext, hidden, err));
     attend_back(t, p, l, w, dcontext, &g);
     return project_back(t, p, l, w, &g, dy, dx, err);
 }
@@ -227,8 +242,15 @@ static void scatter_columns(trainable *t, const step_pass *p, const float *de, s
 static finch_status embed_back(trainable *t, const step_pass *p, float *dx, finch_error *err)
 {
     size_t hidden = t->config.hidden_size, n_strips = (hidden + TRAINABLE_STRIP - 1) / TRAINABLE_STRIP;
-    train_norm_back norm = {.width = hidden, .dy = dx, .s = p->embedding_sum, .stats = p->embedding_stats, .gain = t->embedding_norm.gain,
-                            .out_keep = p->keep_embedding, .out_scale = plan_keep_scale(t->hidden_dropout), .ds = dx, .keep_scale = 1.0f};
+    train_norm_back norm = {.width = hidden,
+                            .dy = dx,
+                            .s = p->embedding_sum,
+                            .stats = p->embedding_stats,
+                            .gain = t->embedding_norm.gain,
+                            .out_keep = p->keep_embedding,
+                            .out_scale = plan_keep_scale(t->hidden_dropout),
+                            .ds = dx,
+                            .keep_scale = 1.0f};
     FINCH_TRY(backward_norm(t, &norm, p->n_tokens, &t->embedding_norm, NULL, err));
     if (t->head == TRAINABLE_CLASSIFIER) touch_rows(t, p);
 #pragma omp parallel for schedule(static)

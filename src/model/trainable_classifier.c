@@ -42,31 +42,35 @@ finch_status classifier_forward(trainable *t, const step_pass *p, const float *y
     FINCH_TRY(ARENA_NEW(&t->scratch, &c->logits, n * t->config.n_labels, err));
     memcpy(c->features, y, items * sizeof *y);
     drop_rows(c->features, n, hidden, c->keep_in, scale);
-    FINCH_TRY(gemm_f32(false, true, n, hidden, hidden, c->features, hidden, t->hidden_head.w, hidden, 0.0f, c->tanh, hidden, err));
+    FINCH_TRY(
+        gemm_f32(false, true, n, hidden, hidden, c->features, hidden, t->hidden_head.w, hidden, 0.0f, c->tanh, hidden, err));
     add_bias(c->tanh, n, hidden, t->hidden_head.b);
     for (size_t i = 0; i < items; i++) c->tanh[i] = tanhf(c->tanh[i]);
     memcpy(c->pooled, c->tanh, items * sizeof *c->tanh);
     drop_rows(c->pooled, n, hidden, c->keep, scale);
-    FINCH_TRY(gemm_f32(false, true, n, t->config.n_labels, hidden, c->pooled, hidden, t->output_head.w, hidden, 0.0f, c->logits,
-                       t->config.n_labels, err));
+    FINCH_TRY(gemm_f32(false, true, n, t->config.n_labels, hidden, c->pooled, hidden, t->output_head.w, hidden, 0.0f,
+                       c->logits, t->config.n_labels, err));
     add_bias(c->logits, n, t->config.n_labels, t->output_head.b);
     return FINCH_OK;
 }
 
 /* From dlogits [n, n_labels], the head's gradients and dy [n, hidden]. */
-static finch_status classifier_backward(trainable *t, const step_pass *p, const classifier_pass *c, const float *dlogits, float *dy,
-                                        finch_error *err)
+static finch_status classifier_backward(trainable *t, const step_pass *p, const classifier_pass *c, const float *dlogits,
+                                        float *dy, finch_error *err)
 {
     size_t hidden = t->config.hidden_size, labels = t->config.n_labels, n = p->n_selected;
     float scale = plan_keep_scale(t->classifier_dropout), beta = step_beta(t);
     float *dpooled;
     FINCH_TRY(ARENA_NEW(&t->scratch, &dpooled, n * hidden, err));
-    FINCH_TRY(gemm_f32(true, false, labels, hidden, n, dlogits, labels, c->pooled, hidden, beta, t->output_head.dw, hidden, err));
+    FINCH_TRY(
+        gemm_f32(true, false, labels, hidden, n, dlogits, labels, c->pooled, hidden, beta, t->output_head.dw, hidden, err));
     t->ops->column_sum(dlogits, n, labels, labels, t->output_head.db);
-    FINCH_TRY(gemm_f32(false, false, n, hidden, labels, dlogits, labels, t->output_head.w, hidden, 0.0f, dpooled, hidden, err));
+    FINCH_TRY(
+        gemm_f32(false, false, n, hidden, labels, dlogits, labels, t->output_head.w, hidden, 0.0f, dpooled, hidden, err));
     drop_rows(dpooled, n, hidden, c->keep, scale);
     for (size_t i = 0; i < n * hidden; i++) dpooled[i] *= 1.0f - c->tanh[i] * c->tanh[i];
-    FINCH_TRY(gemm_f32(true, false, hidden, hidden, n, dpooled, hidden, c->features, hidden, beta, t->hidden_head.dw, hidden, err));
+    FINCH_TRY(gemm_f32(true, false, hidden, hidden, n, dpooled, hidden, c->features, hidden, beta, t->hidden_head.dw, hidden,
+                       err));
     t->ops->column_sum(dpooled, n, hidden, hidden, t->hidden_head.db);
     FINCH_TRY(gemm_f32(false, false, n, hidden, hidden, dpooled, hidden, t->hidden_head.w, hidden, 0.0f, dy, hidden, err));
     drop_rows(dy, n, hidden, c->keep_in, scale);
@@ -116,7 +120,8 @@ static double soft_loss(const float *logits, const float *soft, size_t n, double
     return share * temperature * temperature * loss;
 }
 
-static double text_loss(const float *logits, size_t n, const trainable_targets *targets, size_t text, double scale, float *dlogits)
+static double text_loss(const float *logits, size_t n, const trainable_targets *targets, size_t text, double scale,
+                        float *dlogits)
 {
     double log_p[TRAINABLE_CLASSES_MAX], grad[TRAINABLE_CLASSES_MAX];
     double weight = targets->weight == NULL ? 1.0 : (double)targets->weight[text];
@@ -129,14 +134,17 @@ static double text_loss(const float *logits, size_t n, const trainable_targets *
     return weight * loss;
 }
 
-finch_status classifier_targets_check(const trainable *t, const model_batch *b, const trainable_targets *targets, finch_error *err)
+finch_status classifier_targets_check(const trainable *t, const model_batch *b, const trainable_targets *targets,
+                                      finch_error *err)
 {
     size_t n = t->config.n_labels;
     uint32_t all = n == 32 ? UINT32_MAX : (UINT32_C(1) << n) - 1;
     if (targets->mask == NULL) return finch_fail(err, FINCH_E_USAGE, "a training batch has no targets");
     if (!(targets->label_smoothing >= 0.0f && targets->label_smoothing < 1.0f))
-        return finch_fail(err, FINCH_E_USAGE, "label smoothing is %g; it must be at least 0 and below 1", (double)targets->label_smoothing);
-    if (targets->soft != NULL && !(targets->soft_share >= 0.0f && targets->soft_share <= 1.0f && targets->soft_temperature > 0.0f))
+        return finch_fail(err, FINCH_E_USAGE, "label smoothing is %g; it must be at least 0 and below 1",
+                          (double)targets->label_smoothing);
+    if (targets->soft != NULL &&
+        !(targets->soft_share >= 0.0f && targets->soft_share <= 1.0f && targets->soft_temperature > 0.0f))
         return finch_fail(err, FINCH_E_USAGE, "a teacher's share is %g at temperature %g; they must be in 0..1 and above 0",
                           (double)targets->soft_share, (double)targets->soft_temperature);
     for (size_t i = 0; i < b->n_texts; i++) {
@@ -159,7 +167,8 @@ finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets
     FINCH_TRY(classifier_forward(t, p, y, &c, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &dlogits, n * labels, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &dy, plan_room(t, n) * t->config.hidden_size, err));
-    for (size_t i = 0; i < n; i++) *loss_sum += text_loss(c.logits + i * labels, labels, targets, i, scale, dlogits + i * labels);
+    for (size_t i = 0; i < n; i++)
+        *loss_sum += text_loss(c.logits + i * labels, labels, targets, i, scale, dlogits + i * labels);
     FINCH_TRY(classifier_backward(t, p, &c, dlogits, dy, err));
     return backward_run(t, p, dy, err);
 }

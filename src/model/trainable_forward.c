@@ -61,9 +61,15 @@ static void embed(const trainable *t, step_pass *p)
 {
 #pragma omp parallel for schedule(static)
     for (size_t text = 0; text < p->batch->n_texts; text++) embed_text(t, p, text);
-    train_norm norm = {.width = t->config.hidden_size, .x = p->embedding_sum, .gain = t->embedding_norm.gain,
-                       .shift = t->embedding_norm.shift, .eps = t->config.layer_norm_eps, .stats = p->embedding_stats,
-                       .out_keep = p->keep_embedding, .out_scale = plan_keep_scale(t->hidden_dropout), .out = p->embedded.f,
+    train_norm norm = {.width = t->config.hidden_size,
+                       .x = p->embedding_sum,
+                       .gain = t->embedding_norm.gain,
+                       .shift = t->embedding_norm.shift,
+                       .eps = t->config.layer_norm_eps,
+                       .stats = p->embedding_stats,
+                       .out_keep = p->keep_embedding,
+                       .out_scale = plan_keep_scale(t->hidden_dropout),
+                       .out = p->embedded.f,
                        .out16 = p->embedded.h};
     forward_norm(t, &norm, p->n_tokens);
 }
@@ -83,8 +89,8 @@ static void spread_relative(const trainable *t, step_pass *p)
 
 /* ---- layers ---------------------------------------------------------------------------------------------------- */
 
-train_attention layer_attention(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w, size_t text,
-                                size_t head)
+train_attention layer_attention(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w,
+                                size_t text, size_t head)
 {
     const model_config *c = &t->config;
     const model_batch *b = p->batch;
@@ -94,18 +100,27 @@ train_attention layer_attention(const trainable *t, const step_pass *p, const la
     size_t n_queries = l->selected ? p->selected_first[text + 1] - row : n_keys;
     size_t ldp = (n_keys + 15) / 16 * 16, probs = l->probs_at[text] + head * n_queries * ldp;
     return (train_attention){
-        .n_queries = n_queries, .n_keys = n_keys, .width = width,
-        .q = l->q + row * l->ldq + column, .k = l->k + first * l->ldk + column, .v = l->v + first * l->ldk + column,
-        .ldq = l->ldq, .ldk = l->ldk,
-        .bias_q = w->qkv.b + column, .bias_k = w->qkv.b + hidden + column, .bias_v = w->qkv.b + 2 * hidden + column,
+        .n_queries = n_queries,
+        .n_keys = n_keys,
+        .width = width,
+        .q = l->q + row * l->ldq + column,
+        .k = l->k + first * l->ldk + column,
+        .v = l->v + first * l->ldk + column,
+        .ldq = l->ldq,
+        .ldk = l->ldk,
+        .bias_q = w->qkv.b + column,
+        .bias_k = w->qkv.b + hidden + column,
+        .bias_v = w->qkv.b + 2 * hidden + column,
         .scale = 1.0f / sqrtf((float)width),
         .place = l->selected ? p->selected_place + row : NULL,
         .relative = p->relative == NULL ? NULL : p->relative + head * (2 * p->longest - 1) + p->longest - 1,
-        .probs = l->probs + probs, .ldp = ldp,
+        .probs = l->probs + probs,
+        .ldp = ldp,
         .keep = l->keep_attention == NULL ? NULL : l->keep_attention + probs / 16,
         .keep_scale = plan_keep_scale(t->attention_dropout),
         .out = l->context.f == NULL ? NULL : l->context.f + row * hidden + column,
-        .out16 = l->context.h == NULL ? NULL : l->context.h + row * hidden + column, .ldo = hidden,
+        .out16 = l->context.h == NULL ? NULL : l->context.h + row * hidden + column,
+        .ldo = hidden,
         .scratch = p->attention_scratch + thread_index() * p->attention_scratch_items,
     };
 }
@@ -134,37 +149,59 @@ static finch_status project(const trainable *t, const step_pass *p, layer_pass *
 {
     size_t hidden = t->config.hidden_size;
     if (!l->selected)
-        return step_product(t, false, true, p->room, 3 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f,
-                            l->q, l->ldq, err);
+        return step_product(t, false, true, p->room, 3 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, 0), hidden,
+                            0.0f, l->q, l->ldq, err);
     gather_rows(t, p, l);
-    FINCH_TRY(step_product(t, false, true, p->room, 2 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, hidden), hidden, 0.0f,
-                           l->k, l->ldk, err));
-    return step_product(t, false, true, l->room, hidden, hidden, l->x_rows, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f, l->q,
-                        l->ldq, err);
+    FINCH_TRY(step_product(t, false, true, p->room, 2 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, hidden), hidden,
+                           0.0f, l->k, l->ldk, err));
+    return step_product(t, false, true, l->room, hidden, hidden, l->x_rows, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f,
+                        l->q, l->ldq, err);
 }
 
-static finch_status layer_forward(const trainable *t, const step_pass *p, layer_pass *l, const encoder_layer *w, finch_error *err)
+static finch_status layer_forward(const trainable *t, const step_pass *p, layer_pass *l, const encoder_layer *w,
+                                  finch_error *err)
 {
     const model_config *c = &t->config;
     size_t hidden = c->hidden_size, inner = c->intermediate_size, rows = l->n_rows;
     float keep_scale = plan_keep_scale(t->hidden_dropout);
     FINCH_TRY(project(t, p, l, w, err));
     attend(t, p, l, w);
-    FINCH_TRY(step_product(t, false, true, l->room, hidden, hidden, l->context, hidden, dense_weight(&w->out, 0), hidden, 0.0f, l->sum1,
-                           hidden, err));
-    train_norm norm1 = {.width = hidden, .x = l->sum1, .bias = w->out.b, .keep = l->keep1, .keep_scale = keep_scale,
-                        .residual = l->x_rows.f, .gain = w->norm1.gain, .shift = w->norm1.shift, .eps = c->layer_norm_eps,
-                        .stats = l->stats1, .out_scale = 1.0f, .out = l->y1.f, .out16 = l->y1.h};
+    FINCH_TRY(step_product(t, false, true, l->room, hidden, hidden, l->context, hidden, dense_weight(&w->out, 0), hidden,
+                           0.0f, l->sum1, hidden, err));
+    train_norm norm1 = {.width = hidden,
+                        .x = l->sum1,
+                        .bias = w->out.b,
+                        .keep = l->keep1,
+                        .keep_scale = keep_scale,
+                        .residual = l->x_rows.f,
+                        .gain = w->norm1.gain,
+                        .shift = w->norm1.shift,
+                        .eps = c->layer_norm_eps,
+                        .stats = l->stats1,
+                        .out_scale = 1.0f,
+                        .out = l->y1.f,
+                        .out16 = l->y1.h};
     forward_norm(t, &norm1, rows);
-    FINCH_TRY(step_product(t, false, true, l->room, inner, hidden, l->y1, hidden, dense_weight(&w->up, 0), hidden, 0.0f, l->slope, inner,
-                           err));
-    train_activate up = {.width = inner, .kind = trainable_activation(t), .x = l->slope, .bias = w->up.b, .h = l->h.f, .h16 = l->h.h};
+    FINCH_TRY(step_product(t, false, true, l->room, inner, hidden, l->y1, hidden, dense_weight(&w->up, 0), hidden, 0.0f,
+                           l->slope, inner, err));
+    train_activate up = {
+        .width = inner, .kind = trainable_activation(t), .x = l->slope, .bias = w->up.b, .h = l->h.f, .h16 = l->h.h};
     forward_activate(t, &up, rows);
-    FINCH_TRY(step_product(t, false, true, l->room, hidden, inner, l->h, inner, dense_weight(&w->down, 0), inner, 0.0f, l->sum2, hidden,
-                           err));
-    train_norm norm2 = {.width = hidden, .x = l->sum2, .bias = w->down.b, .keep = l->keep2, .keep_scale = keep_scale,
-                        .residual = l->y1.f, .gain = w->norm2.gain, .shift = w->norm2.shift, .eps = c->layer_norm_eps,
-                        .stats = l->stats2, .out_scale = 1.0f, .out = l->y2.f, .out16 = l->y2.h};
+    FINCH_TRY(step_product(t, false, true, l->room, hidden, inner, l->h, inner, dense_weight(&w->down, 0), inner, 0.0f,
+                           l->sum2, hidden, err));
+    train_norm norm2 = {.width = hidden,
+                        .x = l->sum2,
+                        .bias = w->down.b,
+                        .keep = l->keep2,
+                        .keep_scale = keep_scale,
+                        .residual = l->y1.f,
+                        .gain = w->norm2.gain,
+                        .shift = w->norm2.shift,
+                        .eps = c->layer_norm_eps,
+                        .stats = l->stats2,
+                        .out_scale = 1.0f,
+                        .out = l->y2.f,
+                        .out16 = l->y2.h};
     forward_norm(t, &norm2, rows);
     return FINCH_OK;
 }

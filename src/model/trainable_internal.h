@@ -143,13 +143,21 @@ typedef struct step_pass {
 } step_pass;
 
 /* A dropout site and its bits; p and its inverse scale. */
-typedef enum dropout_site { SITE_EMBEDDING, SITE_ATTENTION, SITE_OUT, SITE_DOWN, SITE_HEAD_IN, SITE_HEAD, SITE_COUNT } dropout_site;
+typedef enum dropout_site {
+    SITE_EMBEDDING,
+    SITE_ATTENTION,
+    SITE_OUT,
+    SITE_DOWN,
+    SITE_HEAD_IN,
+    SITE_HEAD,
+    SITE_COUNT
+} dropout_site;
 
 /* trainable_plan.c */
 finch_status plan_make(trainable *t, step_pass *p, finch_error *err);
 /* Draws the bits of n_words words of a site; *out is NULL where the pass has no dropout there. */
-finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words, float probability,
-                          uint16_t **out, finch_error *err);
+finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words,
+                          float probability, uint16_t **out, finch_error *err);
 /* 1 / the kept share, of the probability as it is drawn (in 1 / 65536). */
 float plan_keep_scale(float probability);
 /* Rows that a product over n_rows works on. bf16 products are made once a shape, and batches have any number of tokens:
@@ -169,8 +177,8 @@ float step_beta(const trainable *t);
 /* trainable_forward.c: fills p->layers; the last layer's y2 [n_selected, hidden] is the result. */
 finch_status forward_run(trainable *t, step_pass *p, finch_error *err);
 /* The arguments of one head of one text, forward; the backward pass adds its own. */
-train_attention layer_attention(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w, size_t text,
-                                size_t head);
+train_attention layer_attention(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w,
+                                size_t text, size_t head);
 /* Row of the relative-bias table for a key that far after the query (before it: below 0). */
 size_t trainable_relative_bucket(ptrdiff_t distance, size_t n_buckets);
 train_activation trainable_activation(const trainable *t);
@@ -179,7 +187,8 @@ void forward_activate(const trainable *t, const train_activate *a, size_t n_rows
 
 /* trainable_backward.c: dy [n_selected, hidden], the gradient of the last layer's y2, is overwritten. */
 finch_status backward_run(trainable *t, step_pass *p, float *dy, finch_error *err);
-finch_status backward_norm(trainable *t, const train_norm_back *a, size_t n_rows, scale_shift *norm, float *dbias, finch_error *err);
+finch_status backward_norm(trainable *t, const train_norm_back *a, size_t n_rows, scale_shift *norm, float *dbias,
+                           finch_error *err);
 finch_status backward_activate(trainable *t, const train_activate_back *a, size_t n_rows, float *dbias, finch_error *err);
 /* dw += dy^T x. */
 finch_status backward_weight(const trainable *t, const dense *d, size_t first_row, size_t n_out, size_t n_rows, matrix dy,
@@ -193,7 +202,8 @@ typedef struct classifier_pass {
 } classifier_pass;
 /* y [n_selected, hidden]: the first tokens' rows. */
 finch_status classifier_forward(trainable *t, const step_pass *p, const float *y, classifier_pass *c, finch_error *err);
-finch_status classifier_targets_check(const trainable *t, const model_batch *b, const trainable_targets *targets, finch_error *err);
+finch_status classifier_targets_check(const trainable *t, const model_batch *b, const trainable_targets *targets,
+                                      finch_error *err);
 finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets *targets, double scale, double *loss_sum,
                              finch_error *err);
 

@@ -15,16 +15,20 @@ typedef struct layer_names {
 } layer_names;
 
 static const layer_names names_bert = {
-    "bert.encoder.layer.%zu.attention.self.query",    "bert.encoder.layer.%zu.attention.self.key",
-    "bert.encoder.layer.%zu.attention.self.value",    "bert.encoder.layer.%zu.attention.output.dense",
-    "bert.encoder.layer.%zu.attention.output.LayerNorm", "bert.encoder.layer.%zu.intermediate.dense",
-    "bert.encoder.layer.%zu.output.dense",            "bert.encoder.layer.%zu.output.LayerNorm",
+    "bert.encoder.layer.%zu.attention.self.query",
+    "bert.encoder.layer.%zu.attention.self.key",
+    "bert.encoder.layer.%zu.attention.self.value",
+    "bert.encoder.layer.%zu.attention.output.dense",
+    "bert.encoder.layer.%zu.attention.output.LayerNorm",
+    "bert.encoder.layer.%zu.intermediate.dense",
+    "bert.encoder.layer.%zu.output.dense",
+    "bert.encoder.layer.%zu.output.LayerNorm",
 };
 static const layer_names names_mpnet = {
-    "mpnet.encoder.layer.%zu.attention.attn.q",       "mpnet.encoder.layer.%zu.attention.attn.k",
-    "mpnet.encoder.layer.%zu.attention.attn.v",       "mpnet.encoder.layer.%zu.attention.attn.o",
-    "mpnet.encoder.layer.%zu.attention.LayerNorm",    "mpnet.encoder.layer.%zu.intermediate.dense",
-    "mpnet.encoder.layer.%zu.output.dense",           "mpnet.encoder.layer.%zu.output.LayerNorm",
+    "mpnet.encoder.layer.%zu.attention.attn.q",    "mpnet.encoder.layer.%zu.attention.attn.k",
+    "mpnet.encoder.layer.%zu.attention.attn.v",    "mpnet.encoder.layer.%zu.attention.attn.o",
+    "mpnet.encoder.layer.%zu.attention.LayerNorm", "mpnet.encoder.layer.%zu.intermediate.dense",
+    "mpnet.encoder.layer.%zu.output.dense",        "mpnet.encoder.layer.%zu.output.LayerNorm",
 };
 
 /* The walk runs twice: first to count (parameters is NULL), then to place. */
@@ -45,20 +49,21 @@ static size_t walk_add(walk *w, const char *stem, const char *ending, size_t row
     size_t at = w->n_values, items;
     if (!size_mul(rows == 0 ? 1 : rows, cols, &items) || !size_add(w->n_values, items + ALIGN_ITEMS, &w->n_values))
         w->overflow = true;
-    else
-        w->n_values -= ALIGN_ITEMS;
+    else w->n_values -= ALIGN_ITEMS;
     if (t->parameters != NULL) {
         char format[TRAINABLE_NAME_BYTES];
         char *name = t->names[w->n_parameters];
         const char *number = strstr(stem, "%zu");
-        if (number != NULL)
-            snprintf(format, sizeof format, "%.*s%zu%s", (int)(number - stem), stem, w->layer, number + 3);
-        else
-            snprintf(format, sizeof format, "%s", stem);
+        if (number != NULL) snprintf(format, sizeof format, "%.*s%zu%s", (int)(number - stem), stem, w->layer, number + 3);
+        else snprintf(format, sizeof format, "%s", stem);
         snprintf(name, TRAINABLE_NAME_BYTES, "%.79s%.15s", format, ending);
         t->is_vector[w->n_parameters] = rows == 0;
-        t->parameters[w->n_parameters] = (trainable_parameter){
-            .name = name, .value = t->values + at, .grad = t->grads + at, .rows = rows == 0 ? 1 : rows, .cols = cols, .decay = decay};
+        t->parameters[w->n_parameters] = (trainable_parameter){.name = name,
+                                                               .value = t->values + at,
+                                                               .grad = t->grads + at,
+                                                               .rows = rows == 0 ? 1 : rows,
+                                                               .cols = cols,
+                                                               .decay = decay};
     }
     w->n_parameters++;
     return at;
@@ -81,8 +86,12 @@ static void walk_dense(walk *w, dense *d, const char *const *stems, size_t n, si
         size_t at = walk_add(w, stems[i], ".bias", 0, out, false);
         if (i == 0) first_bias = at;
     }
-    *d = (dense){.in = in, .out = n * out, .w = value_at(w->t, first), .dw = grad_at(w->t, first),
-                 .w16 = w->t->values16 == NULL ? NULL : w->t->values16 + first, .b = value_at(w->t, first_bias),
+    *d = (dense){.in = in,
+                 .out = n * out,
+                 .w = value_at(w->t, first),
+                 .dw = grad_at(w->t, first),
+                 .w16 = w->t->values16 == NULL ? NULL : w->t->values16 + first,
+                 .b = value_at(w->t, first_bias),
                  .db = grad_at(w->t, first_bias)};
 }
 
@@ -206,7 +215,8 @@ static const tensor *find_tensor(const weights *w, const char *name)
     return prefixed ? weights_find(w, strchr(other, '.') + 1) : NULL;
 }
 
-static finch_status load_tensor(const weights *w, const tensor *found, size_t rows, size_t cols, bool vector, float *out, finch_error *err)
+static finch_status load_tensor(const weights *w, const tensor *found, size_t rows, size_t cols, bool vector, float *out,
+                                finch_error *err)
 {
     const size_t dims[2] = {vector ? cols : rows, cols};
     const tensor *checked;
@@ -268,8 +278,9 @@ finch_status trainable_load(trainable *t, const weights *w, bool keep_head, finc
             draw(t, i);
             t->head_is_new = t->head_is_new || strncmp(p->name, "bert.pooler.", 12) != 0;
         } else {
-            return finch_fail(err, FINCH_E_DATA, "%s: tensor \"%s\" is missing; the checkpoint is not one of this model_type",
-                              weights_path(w), p->name);
+            return finch_fail(err, FINCH_E_DATA,
+                              "%s: tensor \"%s\" is missing; the checkpoint is not one of this model_type", weights_path(w),
+                              p->name);
         }
     }
     return carry_pooler(t, w, err);

@@ -35,8 +35,8 @@ static uint32_t threshold_of(float probability) { return (uint32_t)lrintf(probab
 
 float plan_keep_scale(float probability) { return 65536.0f / (float)(65536u - threshold_of(probability)); }
 
-finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words, float probability,
-                          uint16_t **out, finch_error *err)
+finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words,
+                          float probability, uint16_t **out, finch_error *err)
 {
     enum { STREAM_DROPOUT = 0xD0, GROUPS = 64 };
     *out = NULL;
@@ -60,7 +60,8 @@ finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, s
 static finch_status plan_layer_dropout(trainable *t, const step_pass *p, size_t index, layer_pass *l, finch_error *err)
 {
     size_t words = padded(t->config.hidden_size) / 16, n_texts = p->batch->n_texts;
-    FINCH_TRY(plan_dropout(t, p, SITE_ATTENTION, index, l->probs_at[n_texts] / 16, t->attention_dropout, &l->keep_attention, err));
+    FINCH_TRY(
+        plan_dropout(t, p, SITE_ATTENTION, index, l->probs_at[n_texts] / 16, t->attention_dropout, &l->keep_attention, err));
     FINCH_TRY(plan_dropout(t, p, SITE_OUT, index, l->n_rows * words, t->hidden_dropout, &l->keep1, err));
     return plan_dropout(t, p, SITE_DOWN, index, l->n_rows * words, t->hidden_dropout, &l->keep2, err);
 }
@@ -99,7 +100,8 @@ static finch_status plan_layer(trainable *t, step_pass *p, size_t index, finch_e
     }
     bool selected = index + 1 == t->config.n_layers;
     size_t rows = selected ? p->n_selected : p->n_tokens, room = plan_room(t, rows);
-    *l = (layer_pass){.n_rows = rows, .room = room, .selected = selected, .probs_at = selected ? p->probs_at_selected : p->probs_at_full};
+    *l = (layer_pass){
+        .n_rows = rows, .room = room, .selected = selected, .probs_at = selected ? p->probs_at_selected : p->probs_at_full};
     FINCH_TRY(ARENA_NEW(a, &l->k, (selected ? 2 : 3) * p->room * hidden, err));
     if (selected) {
         FINCH_TRY(ARENA_NEW(a, &l->q, room * hidden, err));
@@ -160,7 +162,8 @@ finch_status plan_make(trainable *t, step_pass *p, finch_error *err)
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_sum, b->n_tokens * hidden, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_stats, b->n_tokens * 2, err));
     FINCH_TRY(plan_matrix(t, b->n_tokens, hidden, true, &p->embedded, err));
-    FINCH_TRY(plan_dropout(t, p, SITE_EMBEDDING, 0, b->n_tokens * (padded(hidden) / 16), t->hidden_dropout, &p->keep_embedding, err));
+    FINCH_TRY(plan_dropout(t, p, SITE_EMBEDDING, 0, b->n_tokens * (padded(hidden) / 16), t->hidden_dropout,
+                           &p->keep_embedding, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->layers, t->config.n_layers, err));
     matrix x = p->embedded;
     for (size_t i = 0; i < t->config.n_layers; i++) {

@@ -59,7 +59,8 @@ static finch_status save_config(const trainable *t, const char *folder, finch_er
 
 static safetensors_entry make_entry(const char *name, size_t rows, size_t cols, bool vector, const float *data)
 {
-    return (safetensors_entry){.name = name, .dtype = TENSOR_F32, .n_dims = vector ? 1 : 2, .dims = {vector ? cols : rows, cols}, .data = data};
+    return (safetensors_entry){
+        .name = name, .dtype = TENSOR_F32, .n_dims = vector ? 1 : 2, .dims = {vector ? cols : rows, cols}, .data = data};
 }
 
 static finch_status save_weights(const trainable *t, const char *folder, finch_error *err)

@@ -152,10 +152,12 @@ typedef struct train_ops {
     double (*square_sum)(const float *x, size_t n);
     void (*adamw)(const train_adamw *a, float *p, const float *g, float *m, float *v, size_t n);
     /* The steps past[0 .. n_past) with gradient 0. */
-    void (*adamw_replay)(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v, size_t n);
+    void (*adamw_replay)(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v,
+                         size_t n);
     /* words [8 * n_groups]: from word w of the Philox blocks (seed, stream, 16 * group + lane), word 8 * group + 2 * w + half
      * has bit `lane` set where that half (low first) is at least threshold. Groups begin at first_group. */
-    void (*dropout_words)(uint64_t seed, uint64_t stream, size_t first_group, size_t n_groups, uint32_t threshold, uint16_t *words);
+    void (*dropout_words)(uint64_t seed, uint64_t stream, size_t first_group, size_t n_groups, uint32_t threshold,
+                          uint16_t *words);
 } train_ops;
 
 /* Floats of scratch for one call of attention or attention_back. */

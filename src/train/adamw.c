@@ -56,15 +56,19 @@ struct adamw {
 static train_adamw constants(const adamw *a)
 {
     const adamw_options *o = &a->options;
-    return (train_adamw){.clip = 1.0f, .one_minus_beta1 = (float)(1.0 - o->beta1), .beta2 = (float)o->beta2,
-                         .one_minus_beta2 = (float)(1.0 - o->beta2), .epsilon = (float)o->epsilon};
+    return (train_adamw){.clip = 1.0f,
+                         .one_minus_beta1 = (float)(1.0 - o->beta1),
+                         .beta2 = (float)o->beta2,
+                         .one_minus_beta2 = (float)(1.0 - o->beta2),
+                         .epsilon = (float)o->epsilon};
 }
 
 static void replay_row(const adamw *a, const train_adamw *c, late_row late)
 {
     const trainable_parameter *p = &a->parameters[a->sparse];
     size_t at = (size_t)late.row * a->n_cols, seen = (size_t)(late.step - a->past_first);
-    a->ops->adamw_replay(c, a->past + seen, a->n_past - seen, p->value + at, a->m[a->sparse] + at, a->v[a->sparse] + at, a->n_cols);
+    a->ops->adamw_replay(c, a->past + seen, a->n_past - seen, p->value + at, a->m[a->sparse] + at, a->v[a->sparse] + at,
+                         a->n_cols);
 }
 
 static void replay_late(adamw *a, size_t n_late)
@@ -112,10 +116,11 @@ static finch_status check_options(const adamw_options *o, finch_error *err)
     bool rest = o->epsilon > 0.0 && o->weight_decay >= 0.0 && o->max_grad_norm >= 0.0 && isfinite(o->epsilon) &&
                 isfinite(o->weight_decay) && isfinite(o->max_grad_norm);
     if (betas && rest) return FINCH_OK;
-    return finch_fail(err, FINCH_E_USAGE,
-                      "AdamW with betas %g and %g, epsilon %g, weight decay %g, gradient norm %g: betas are in [0, 1), epsilon above 0, "
-                      "the others at least 0",
-                      o->beta1, o->beta2, o->epsilon, o->weight_decay, o->max_grad_norm);
+    return finch_fail(
+        err, FINCH_E_USAGE,
+        "AdamW with betas %g and %g, epsilon %g, weight decay %g, gradient norm %g: betas are in [0, 1), epsilon above 0, "
+        "the others at least 0",
+        o->beta1, o->beta2, o->epsilon, o->weight_decay, o->max_grad_norm);
 }
 
 static finch_status make_parts(adamw *a, finch_error *err)
@@ -236,7 +241,8 @@ static finch_status past_reserve(adamw *a, finch_error *err)
     return FINCH_OK;
 }
 
-static void update(adamw *a, const trainable_parameter *parameters, const train_adamw *decaying, const uint32_t *rows, size_t n_rows)
+static void update(adamw *a, const trainable_parameter *parameters, const train_adamw *decaying, const uint32_t *rows,
+                   size_t n_rows)
 {
     train_adamw plain = *decaying;
     plain.decay = 1.0f;
@@ -268,7 +274,8 @@ finch_status adamw_step(adamw *a, double learning_rate, double *grad_norm, finch
     if (grad_norm != NULL) *grad_norm = norm;
     if (!isfinite(norm)) {
         trainable_zero_gradients(a->t);
-        return finch_fail(err, FINCH_E_FAILED, "the gradients of step %lld are not finite; lower the learning rate", (long long)a->steps + 1);
+        return finch_fail(err, FINCH_E_FAILED, "the gradients of step %lld are not finite; lower the learning rate",
+                          (long long)a->steps + 1);
     }
     double n = (double)(a->steps + 1);
     train_adamw c = constants(a);
@@ -297,7 +304,8 @@ size_t adamw_state_arrays(adamw *a, adamw_array **out)
 
 finch_status adamw_restored(adamw *a, finch_error *err)
 {
-    if (a->steps < 0) return finch_fail(err, FINCH_E_DATA, "the checkpoint's optimiser is at step %lld", (long long)a->steps);
+    if (a->steps < 0)
+        return finch_fail(err, FINCH_E_DATA, "the checkpoint's optimiser is at step %lld", (long long)a->steps);
     for (size_t row = 0; row < a->n_rows; row++) a->row_step[row] = (uint64_t)a->steps;
     a->n_past = 0;
     a->past_first = (uint64_t)a->steps;

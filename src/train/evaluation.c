@@ -34,21 +34,24 @@ static finch_status resample_create(const evaluation_rows *rows, resample *out, 
 {
     size_t n_values;
     *out = (resample){0};
-    if (!size_mul(rows->n, rows->n_classes, &n_values)) return finch_fail(err, FINCH_E_MEMORY, "%zu rows are too many", rows->n);
+    if (!size_mul(rows->n, rows->n_classes, &n_values))
+        return finch_fail(err, FINCH_E_MEMORY, "%zu rows are too many", rows->n);
     finch_status st = MEM_NEW(&out->truth, rows->n, err);
     if (st == FINCH_OK) st = MEM_NEW(&out->probabilities, n_values, err);
     if (st != FINCH_OK) resample_free(out);
     return st;
 }
 
-static finch_status resample_measure(const evaluation_rows *rows, uint64_t seed, size_t index, resample *into, double *values, finch_error *err)
+static finch_status resample_measure(const evaluation_rows *rows, uint64_t seed, size_t index, resample *into,
+                                     double *values, finch_error *err)
 {
     metrics m;
     rng draw = {.seed = seed, .stream = index};
     for (size_t i = 0; i < rows->n; i++) {
         size_t row = (size_t)rng_below(&draw, rows->n);
         into->truth[i] = rows->truth[row];
-        memcpy(into->probabilities + i * rows->n_classes, rows->probabilities + row * rows->n_classes, rows->n_classes * sizeof(double));
+        memcpy(into->probabilities + i * rows->n_classes, rows->probabilities + row * rows->n_classes,
+               rows->n_classes * sizeof(double));
     }
     FINCH_TRY(metrics_compute(into->truth, into->probabilities, rows->n, rows->n_classes, &m, err));
     memcpy(values, m.value, sizeof m.value);
@@ -85,7 +88,8 @@ static evaluation_interval interval_of(const double *values, size_t n_resamples,
 /* Resamples are spread over the threads in chunks between which the caller hears of the progress. */
 enum { BOOTSTRAP_CHUNK = 50 };
 
-static finch_status measure_chunk(const evaluation_rows *rows, uint64_t seed, size_t begin, size_t end, double *values, finch_error *err)
+static finch_status measure_chunk(const evaluation_rows *rows, uint64_t seed, size_t begin, size_t end, double *values,
+                                  finch_error *err)
 {
     finch_status failed = FINCH_OK;
 #pragma omp parallel
@@ -114,15 +118,18 @@ finch_status evaluation_bootstrap(const evaluation_rows *rows, size_t n_resample
     finch_status st;
     size_t n_values;
     if (n_resamples == 0) return finch_fail(err, FINCH_E_USAGE, "a bootstrap needs at least one resample");
-    if (!size_mul(n_resamples, METRICS_COUNT, &n_values)) return finch_fail(err, FINCH_E_MEMORY, "%zu resamples are too many", n_resamples);
+    if (!size_mul(n_resamples, METRICS_COUNT, &n_values))
+        return finch_fail(err, FINCH_E_MEMORY, "%zu resamples are too many", n_resamples);
     FINCH_GO(done, st, MEM_NEW(&values, n_values, err));
     FINCH_GO(done, st, MEM_NEW(&scratch, n_resamples, err));
     for (size_t at = 0; at < n_resamples; at += BOOTSTRAP_CHUNK) {
         size_t end = at + BOOTSTRAP_CHUNK < n_resamples ? at + BOOTSTRAP_CHUNK : n_resamples;
         FINCH_GO(done, st, measure_chunk(rows, seed, at, end, values, err));
-        if (!progress_report(p, end, n_resamples, NULL)) FINCH_GO(done, st, finch_fail(err, FINCH_E_CANCELLED, "interrupted while resampling"));
+        if (!progress_report(p, end, n_resamples, NULL))
+            FINCH_GO(done, st, finch_fail(err, FINCH_E_CANCELLED, "interrupted while resampling"));
     }
-    for (size_t metric = 0; metric < METRICS_COUNT; metric++) out[metric] = interval_of(values, n_resamples, metric, scratch);
+    for (size_t metric = 0; metric < METRICS_COUNT; metric++)
+        out[metric] = interval_of(values, n_resamples, metric, scratch);
 done:
     mem_free(values);
     mem_free(scratch);
@@ -211,7 +218,8 @@ finch_status evaluation_roc(const evaluation_rows *rows, size_t c, size_t n_poin
     return FINCH_OK;
 }
 
-finch_status evaluation_mistakes(const evaluation_rows *rows, size_t n_wanted, size_t *out, size_t *n_written, finch_error *err)
+finch_status evaluation_mistakes(const evaluation_rows *rows, size_t n_wanted, size_t *out, size_t *n_written,
+                                 finch_error *err)
 {
     ranked *order;
     size_t n = 0;

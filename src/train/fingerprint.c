@@ -105,7 +105,8 @@ static finch_status parse_header(bytes *rest, const char *name, size_t *n, finch
     if (!bytes_take(rest, sizeof file_magic, &magic) || memcmp(magic.at, file_magic, sizeof file_magic) != 0)
         return finch_fail(err, FINCH_E_DATA, "%s does not begin with FINCHFP1: it is no fingerprint file", name);
     if (!bytes_take_u64(rest, &count) || count > rest->size / RECORD_BYTES || count * RECORD_BYTES != rest->size)
-        return finch_fail(err, FINCH_E_DATA, "%s was cut or changed: its length does not fit the number of records it names", name);
+        return finch_fail(err, FINCH_E_DATA, "%s was cut or changed: its length does not fit the number of records it names",
+                          name);
     *n = (size_t)count;
     return FINCH_OK;
 }

@@ -36,7 +36,9 @@ static finch_status metrics_table(const report *r, str *out, finch_error *err)
     }
     FINCH_TRY(str_add_text(out, "</tr></table></div>\n", err));
     if (r->n_resamples > 0)
-        FINCH_TRY(str_add_format(out, err, "<p class=\"soft\">Ranges: 95 %% bootstrap intervals, %zu resamples of the rows.</p>\n", r->n_resamples));
+        FINCH_TRY(str_add_format(out, err,
+                                 "<p class=\"soft\">Ranges: 95 %% bootstrap intervals, %zu resamples of the rows.</p>\n",
+                                 r->n_resamples));
     for (size_t m = 1; m < r->n_models; m++) {
         const mcnemar *v = &r->models[m].versus;
         FINCH_TRY(str_add_text(out, "<p>", err));
@@ -51,9 +53,13 @@ static finch_status metrics_table(const report *r, str *out, finch_error *err)
 static finch_status seen_note(const report *r, const report_model *m, str *out, finch_error *err)
 {
     if (!m->seen.known)
-        return str_add_text(out, "<p class=\"warn\">This model carries no fingerprints of its training texts: whether it has seen these rows is not known.</p>\n", err);
-    return str_add_format(out, err, "<p%s>Of the %zu rows the model was trained on %zu, and on near copies of %zu more.</p>\n",
-                          m->seen.n_seen + m->seen.n_near > 0 ? " class=\"warn\"" : "", r->models[0].rows.n, m->seen.n_seen, m->seen.n_near);
+        return str_add_text(out,
+                            "<p class=\"warn\">This model carries no fingerprints of its training texts: whether it has "
+                            "seen these rows is not known.</p>\n",
+                            err);
+    return str_add_format(
+        out, err, "<p%s>Of the %zu rows the model was trained on %zu, and on near copies of %zu more.</p>\n",
+        m->seen.n_seen + m->seen.n_near > 0 ? " class=\"warn\"" : "", r->models[0].rows.n, m->seen.n_seen, m->seen.n_near);
 }
 
 static finch_status per_class_bars(const report_model *m, str *out, finch_error *err)
@@ -62,7 +68,8 @@ static finch_status per_class_bars(const report_model *m, str *out, finch_error 
     for (size_t c = 0; c < m->rows.n_classes; c++) {
         const metrics_class *k = &m->figures->per_class[c];
         char value[128];
-        snprintf(value, sizeof value, "%.3f (precision %.3f, recall %.3f, %llu rows)", k->f1, k->precision, k->recall, (unsigned long long)k->support);
+        snprintf(value, sizeof value, "%.3f (precision %.3f, recall %.3f, %llu rows)", k->f1, k->precision, k->recall,
+                 (unsigned long long)k->support);
         FINCH_TRY(html_bar(out, m->rows.labels[c], k->f1, value, err));
     }
     return FINCH_OK;
@@ -78,7 +85,12 @@ static finch_status reliability_chart(const report_model *m, str *out, finch_err
         y[n++] = m->figures->bins[b].accuracy;
     }
     html_series series = {.name = "answers", .x = x, .y = y, .n = n, .marks = true};
-    html_chart chart = {.title = "Reliability", .x_label = "confidence", .y_label = "accuracy", .series = &series, .n_series = 1, .diagonal = true};
+    html_chart chart = {.title = "Reliability",
+                        .x_label = "confidence",
+                        .y_label = "accuracy",
+                        .series = &series,
+                        .n_series = 1,
+                        .diagonal = true};
     return html_line_chart(out, &chart, err);
 }
 
@@ -95,8 +107,12 @@ static finch_status roc_chart(const report_model *m, str *out, finch_error *err)
         st = evaluation_roc(&m->rows, c, ROC_POINTS, x, y, &n, err);
         if (st == FINCH_OK && n > 0) series[n_series++] = (html_series){.name = m->rows.labels[c], .x = x, .y = y, .n = n};
     }
-    html_chart chart = {.title = "ROC, each class against the rest", .x_label = "false positive rate", .y_label = "true positive rate",
-                        .series = series, .n_series = n_series, .diagonal = true};
+    html_chart chart = {.title = "ROC, each class against the rest",
+                        .x_label = "false positive rate",
+                        .y_label = "true positive rate",
+                        .series = series,
+                        .n_series = n_series,
+                        .diagonal = true};
     if (st == FINCH_OK) st = html_line_chart(out, &chart, err);
     mem_free(points);
     return st;
@@ -107,8 +123,11 @@ static finch_status coverage_chart(const report_model *m, str *out, finch_error 
     double coverage[COVERAGE_POINTS], accuracy[COVERAGE_POINTS];
     FINCH_TRY(evaluation_coverage(&m->rows, COVERAGE_POINTS, coverage, accuracy, err));
     html_series series = {.name = "answers", .x = coverage, .y = accuracy, .n = COVERAGE_POINTS};
-    html_chart chart = {.title = "Accuracy by coverage", .x_label = "share of rows answered, most confident first", .y_label = "accuracy",
-                        .series = &series, .n_series = 1};
+    html_chart chart = {.title = "Accuracy by coverage",
+                        .x_label = "share of rows answered, most confident first",
+                        .y_label = "accuracy",
+                        .series = &series,
+                        .n_series = 1};
     return html_line_chart(out, &chart, err);
 }
 
@@ -121,7 +140,8 @@ static finch_status model_section(const report *r, const report_model *m, str *o
     FINCH_TRY(str_add_text(out, "<h3>Confusion</h3>\n", err));
     FINCH_TRY(html_heat_map(out, m->rows.labels, m->figures->confusion, m->rows.n_classes, err));
     FINCH_TRY(per_class_bars(m, out, err));
-    FINCH_TRY(str_add_format(out, err, "<p class=\"soft\">Probabilities at temperature %.3f.</p><div class=\"charts\">\n", m->temperature));
+    FINCH_TRY(str_add_format(out, err, "<p class=\"soft\">Probabilities at temperature %.3f.</p><div class=\"charts\">\n",
+                             m->temperature));
     FINCH_TRY(reliability_chart(m, out, err));
     FINCH_TRY(roc_chart(m, out, err));
     FINCH_TRY(coverage_chart(m, out, err));
@@ -131,8 +151,11 @@ static finch_status model_section(const report *r, const report_model *m, str *o
 static finch_status slices_table(const report_slices *s, str *out, finch_error *err)
 {
     size_t shown = s->n < SLICES_SHOWN ? s->n : SLICES_SHOWN;
-    FINCH_TRY(str_add_format(out, err, "<h3>By %s</h3><div class=\"scroll\"><table><tr><th>%s</th><th>rows</th><th>accuracy</th><th>macro F1 of its classes</th></tr>\n",
-                             s->title, s->title));
+    FINCH_TRY(
+        str_add_format(out, err,
+                       "<h3>By %s</h3><div class=\"scroll\"><table><tr><th>%s</th><th>rows</th><th>accuracy</th><th>macro "
+                       "F1 of its classes</th></tr>\n",
+                       s->title, s->title));
     for (size_t i = 0; i < shown; i++) {
         const evaluation_slice *slice = &s->slices[i];
         FINCH_TRY(str_add_text(out, "<tr><td>", err));
@@ -142,7 +165,8 @@ static finch_status slices_table(const report_slices *s, str *out, finch_error *
         FINCH_TRY(str_add_format(out, err, "<td>%.4f</td></tr>\n", slice->macro_f1));
     }
     FINCH_TRY(str_add_text(out, "</table></div>\n", err));
-    if (shown < s->n) FINCH_TRY(str_add_format(out, err, "<p class=\"soft\">%zu smaller ones are in the JSON only.</p>\n", s->n - shown));
+    if (shown < s->n)
+        FINCH_TRY(str_add_format(out, err, "<p class=\"soft\">%zu smaller ones are in the JSON only.</p>\n", s->n - shown));
     return FINCH_OK;
 }
 
@@ -152,7 +176,11 @@ static finch_status mistakes_table(const report *r, const report_model *m, str *
     FINCH_TRY(evaluation_mistakes(&m->rows, MISTAKES, worst, &n, err));
     FINCH_TRY(str_add_text(out, "<h2>Worst mistakes of ", err));
     FINCH_TRY(text_of(out, m->name, err));
-    FINCH_TRY(str_add_text(out, "</h2><div class=\"scroll\"><table><tr><th>text</th><th>true</th><th>predicted</th><th>P(true)</th><th>P(predicted)</th></tr>\n", err));
+    FINCH_TRY(str_add_text(out,
+                           "</h2><div "
+                           "class=\"scroll\"><table><tr><th>text</th><th>true</th><th>predicted</th><th>P(true)</"
+                           "th><th>P(predicted)</th></tr>\n",
+                           err));
     for (size_t i = 0; i < n; i++) {
         size_t row = worst[i];
         const double *p = m->rows.probabilities + row * m->rows.n_classes;
@@ -173,7 +201,8 @@ finch_status report_html(const report *r, str *out, finch_error *err)
     FINCH_TRY(html_begin(out, "finch evaluation", err));
     FINCH_TRY(str_add_text(out, "<h1>Evaluation on ", err));
     FINCH_TRY(text_of(out, r->data_name, err));
-    FINCH_TRY(str_add_format(out, err, "</h1><p class=\"soft\">%zu rows, %s, finch %s</p>\n", r->models[0].rows.n, r->date, finch_version()));
+    FINCH_TRY(str_add_format(out, err, "</h1><p class=\"soft\">%zu rows, %s, finch %s</p>\n", r->models[0].rows.n, r->date,
+                             finch_version()));
     FINCH_TRY(metrics_table(r, out, err));
     for (size_t m = 0; m < r->n_models; m++) FINCH_TRY(model_section(r, &r->models[m], out, err));
     if (r->n_slices > 0) {

@@ -47,7 +47,8 @@ static void check_faults(fault_kind kind, const char *path)
         failed++;
         CHECK(st != FINCH_OK);
         CHECK(err.message[0] != '\0');
-        if (kind != FAULT_FSYNC || nth == 1) check_content(path, "old"); /* the second flush is the folder's, after the rename */
+        if (kind != FAULT_FSYNC || nth == 1)
+            check_content(path, "old"); /* the second flush is the folder's, after the rename */
         CHECK_EQUAL(1, entries(harness_folder()));
         CHECK_OK(file_write(path, "old", 3, &err), &err);
     }

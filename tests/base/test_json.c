@@ -54,7 +54,8 @@ TEST(depth_is_bounded)
 
 TEST(fields_have_their_type_or_are_refused_by_name)
 {
-    static const char text[] = "{\"n\": 3, \"x\": 1.5, \"t\": \"words\", \"b\": true, \"minus\": -1, \"nul\": \"a\\u0000b\", \"null\": null}";
+    static const char text[] =
+        "{\"n\": 3, \"x\": 1.5, \"t\": \"words\", \"b\": true, \"minus\": -1, \"nul\": \"a\\u0000b\", \"null\": null}";
     finch_error err;
     json_t *o;
     size_t n = 0;
@@ -89,7 +90,8 @@ TEST(a_file_written_is_the_value_read)
     finch_error err;
     str path = {0};
     json_t *back;
-    json_t *value = json_pack("{s:f, s:I, s:s}", "third", 1.0 / 3.0, "big", (json_int_t)INT64_MAX, "text", "\xF0\x9F\x93\x88 \"$AAPL\"\n");
+    json_t *value = json_pack("{s:f, s:I, s:s}", "third", 1.0 / 3.0, "big", (json_int_t)INT64_MAX, "text",
+                              "\xF0\x9F\x93\x88 \"$AAPL\"\n");
     CHECK_OK(file_join(harness_folder(), "value.json", &path, &err), &err);
     CHECK_OK(json_write_file(path.at, value, &err), &err);
     CHECK_OK(json_parse_file(path.at, &back, &err), &err);

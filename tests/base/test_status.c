@@ -21,7 +21,8 @@ TEST(every_code_is_told_apart_and_one_outside_is_a_failure)
     for (int i = 0; i < FINCH_STATUS_COUNT; i++) {
         CHECK(finch_status_text((finch_status)i)[0] != '\0');
         CHECK((finch_status_exit_code((finch_status)i) == 0) == (i == FINCH_OK));
-        for (int j = 0; j < i; j++) CHECK(strcmp(finch_status_name((finch_status)i), finch_status_name((finch_status)j)) != 0);
+        for (int j = 0; j < i; j++)
+            CHECK(strcmp(finch_status_name((finch_status)i), finch_status_name((finch_status)j)) != 0);
     }
     CHECK_EQUAL(1, finch_status_exit_code((finch_status)99));
     CHECK_EQUAL(1, finch_status_exit_code((finch_status)-1));
@@ -67,6 +68,7 @@ TEST(a_long_message_is_cut_between_characters)
         CHECK(memcmp(err.message, text, size) == 0);
         finch_fail_prefix(&err, "a prefix of %d bytes and more", 30);
         size = strlen(err.message);
-        CHECK(((unsigned char)err.message[size - 1] & 0x80u) == 0 || memcmp(err.message + size - 4, "\xF0\x9F\x93\x88", 4) == 0);
+        CHECK(((unsigned char)err.message[size - 1] & 0x80u) == 0 ||
+              memcmp(err.message + size - 4, "\xF0\x9F\x93\x88", 4) == 0);
     }
 }

@@ -40,7 +40,11 @@ static void make_setting(setting *s)
     for (size_t i = 0; i < N_TEXTS; i++)
         for (size_t c = 0; c < 5; c++) s->soft[5 * i + c] = c == (i + 1) % 5 ? 0.6f : 0.1f;
     s->batch = (model_batch){s->ids, offsets, N_TEXTS, 70};
-    s->targets = (trainable_targets){.mask = masks, .weight = weights_of_texts, .label_smoothing = 0.1f, .soft = s->soft, .soft_share = 0.3f,
+    s->targets = (trainable_targets){.mask = masks,
+                                     .weight = weights_of_texts,
+                                     .label_smoothing = 0.1f,
+                                     .soft = s->soft,
+                                     .soft_share = 0.3f,
                                      .soft_temperature = 2.0f};
 }
 
@@ -48,7 +52,11 @@ static trainable *open_with(const char *folder, trainable_head head, double drop
 {
     finch_error err;
     trainable *t;
-    trainable_options o = {.head = head, .bf16 = bf16, .hidden_dropout = dropout, .attention_dropout = dropout, .classifier_dropout = dropout,
+    trainable_options o = {.head = head,
+                           .bf16 = bf16,
+                           .hidden_dropout = dropout,
+                           .attention_dropout = dropout,
+                           .classifier_dropout = dropout,
                            .seed = 11};
     CHECK_OK(trainable_open(folder, &o, &t, &err), &err);
     return t;
@@ -58,10 +66,8 @@ static double loss_of(trainable *t, const setting *s, trainable_head head)
 {
     finch_error err;
     double loss;
-    if (head == TRAINABLE_CLASSIFIER)
-        CHECK_OK(trainable_step(t, &s->batch, &s->targets, 1.0, 3, &loss, &err), &err);
-    else
-        CHECK_OK(trainable_step_mlm(t, &s->batch, positions, target_ids, N_MASKED, 1.0, 3, &loss, &err), &err);
+    if (head == TRAINABLE_CLASSIFIER) CHECK_OK(trainable_step(t, &s->batch, &s->targets, 1.0, 3, &loss, &err), &err);
+    else CHECK_OK(trainable_step_mlm(t, &s->batch, positions, target_ids, N_MASKED, 1.0, 3, &loss, &err), &err);
     return loss;
 }
 
@@ -124,10 +130,22 @@ static void check_gradients(const char *folder, trainable_head head, double drop
     trainable_close(t);
 }
 
-TEST(gradients_of_a_bert_classifier_are_the_slopes_of_its_loss) { check_gradients(BERT, TRAINABLE_CLASSIFIER, 0.2); }
-TEST(gradients_of_an_mpnet_classifier_are_the_slopes_of_its_loss) { check_gradients(MPNET, TRAINABLE_CLASSIFIER, 0.2); }
-TEST(gradients_of_a_bert_masked_lm_are_the_slopes_of_its_loss) { check_gradients(BERT_MLM, TRAINABLE_MASKED_LM, 0.2); }
-TEST(gradients_of_an_mpnet_masked_lm_are_the_slopes_of_its_loss) { check_gradients(MPNET_MLM, TRAINABLE_MASKED_LM, 0.2); }
+TEST(gradients_of_a_bert_classifier_are_the_slopes_of_its_loss)
+{
+    check_gradients(BERT, TRAINABLE_CLASSIFIER, 0.2);
+}
+TEST(gradients_of_an_mpnet_classifier_are_the_slopes_of_its_loss)
+{
+    check_gradients(MPNET, TRAINABLE_CLASSIFIER, 0.2);
+}
+TEST(gradients_of_a_bert_masked_lm_are_the_slopes_of_its_loss)
+{
+    check_gradients(BERT_MLM, TRAINABLE_MASKED_LM, 0.2);
+}
+TEST(gradients_of_an_mpnet_masked_lm_are_the_slopes_of_its_loss)
+{
+    check_gradients(MPNET_MLM, TRAINABLE_MASKED_LM, 0.2);
+}
 
 /* ---- sums ------------------------------------------------------------------------------------------------------ */
 
@@ -295,7 +313,8 @@ TEST(bf16_stays_near_f32)
     make_setting(&s);
     for (int head = 0; head < 2; head++) {
         const char *folder = head == 0 ? BERT : BERT_MLM;
-        trainable *t = open_with(folder, (trainable_head)head, 0.0, false), *narrow = open_with(folder, (trainable_head)head, 0.0, true);
+        trainable *t = open_with(folder, (trainable_head)head, 0.0, false),
+                  *narrow = open_with(folder, (trainable_head)head, 0.0, true);
         double wide = loss_of(t, &s, (trainable_head)head), loss = loss_of(narrow, &s, (trainable_head)head);
         size_t n;
         double squares = 0.0, difference = 0.0;
@@ -323,7 +342,8 @@ TEST(evaluation_has_no_dropout_and_matches_the_loss)
     float logits[N_TEXTS * 5];
     double expected = 0.0, loss;
     make_setting(&s);
-    trainable *t = open_with(BERT, TRAINABLE_CLASSIFIER, 0.0, false), *dropping = open_with(BERT, TRAINABLE_CLASSIFIER, 0.5, false);
+    trainable *t = open_with(BERT, TRAINABLE_CLASSIFIER, 0.0, false),
+              *dropping = open_with(BERT, TRAINABLE_CLASSIFIER, 0.5, false);
     trainable_targets plain = {.mask = masks};
     CHECK_OK(trainable_logits(dropping, &s.batch, logits, &err), &err);
     CHECK_OK(trainable_step(t, &s.batch, &plain, 1.0, 0, &loss, &err), &err);
@@ -440,10 +460,22 @@ static void check_saved(const char *folder, trainable_head head)
     trainable_close(back);
 }
 
-TEST(a_saved_bert_classifier_opens_again) { check_saved(BERT, TRAINABLE_CLASSIFIER); }
-TEST(a_saved_mpnet_classifier_opens_again) { check_saved(MPNET, TRAINABLE_CLASSIFIER); }
-TEST(a_saved_bert_masked_lm_opens_again) { check_saved(BERT_MLM, TRAINABLE_MASKED_LM); }
-TEST(a_saved_mpnet_masked_lm_opens_again) { check_saved(MPNET_MLM, TRAINABLE_MASKED_LM); }
+TEST(a_saved_bert_classifier_opens_again)
+{
+    check_saved(BERT, TRAINABLE_CLASSIFIER);
+}
+TEST(a_saved_mpnet_classifier_opens_again)
+{
+    check_saved(MPNET, TRAINABLE_CLASSIFIER);
+}
+TEST(a_saved_bert_masked_lm_opens_again)
+{
+    check_saved(BERT_MLM, TRAINABLE_MASKED_LM);
+}
+TEST(a_saved_mpnet_masked_lm_opens_again)
+{
+    check_saved(MPNET_MLM, TRAINABLE_MASKED_LM);
+}
 
 /* The pooler goes from the base through pre-training to the classifier. */
 TEST(pre_training_keeps_the_pooler)
@@ -459,7 +491,8 @@ TEST(pre_training_keeps_the_pooler)
     weights *base;
     CHECK_OK(weights_open(harness_folder(), &w, &err), &err);
     CHECK_OK(weights_open(BERT, &base, &err), &err);
-    const tensor *saved = weights_find(w, "bert.pooler.dense.weight"), *first = weights_find(base, "bert.pooler.dense.weight");
+    const tensor *saved = weights_find(w, "bert.pooler.dense.weight"),
+                 *first = weights_find(base, "bert.pooler.dense.weight");
     CHECK(saved != NULL && first != NULL && saved->size_bytes == first->size_bytes);
     CHECK(memcmp(saved->data, first->data, saved->size_bytes) == 0);
     weights_close(w);
@@ -473,7 +506,8 @@ TEST(options_outside_their_range_are_refused)
     finch_error err;
     trainable *t = (trainable *)&err;
     const char *same[] = {"a", "a"}, *one[] = {"a"}, *empty[] = {"", "b"};
-    trainable_options bad[] = {{.hidden_dropout = 1.0}, {.attention_dropout = NAN}, {.n_labels = 2, .labels = same}, {.n_labels = 1, .labels = one},
+    trainable_options bad[] = {{.hidden_dropout = 1.0},          {.attention_dropout = NAN},
+                               {.n_labels = 2, .labels = same},  {.n_labels = 1, .labels = one},
                                {.n_labels = 2, .labels = empty}, {.n_labels = 33, .labels = one}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         CHECK_STATUS(FINCH_E_USAGE, trainable_open(BERT, &bad[i], &t, &err), &err);
@@ -488,7 +522,8 @@ TEST(batches_and_targets_that_do_not_fit_are_refused)
     double loss;
     make_setting(&s);
     trainable *t = open_with(BERT, TRAINABLE_CLASSIFIER, 0.0, false);
-    uint32_t none[N_TEXTS] = {1, 1, 0, 1, 1}, outside[N_TEXTS] = {1, 1, 1u << 5, 1, 1}, gap[N_TEXTS + 1] = {0, 1, 18, 18, 54, 70};
+    uint32_t none[N_TEXTS] = {1, 1, 0, 1, 1}, outside[N_TEXTS] = {1, 1, 1u << 5, 1, 1},
+             gap[N_TEXTS + 1] = {0, 1, 18, 18, 54, 70};
     int32_t wrong[70];
     trainable_targets targets = s.targets;
     targets.mask = none;

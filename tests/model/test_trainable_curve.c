@@ -48,8 +48,7 @@ static double step(trainable *t, const batch_data *b, uint64_t number)
     trainable_targets targets = {.mask = b->mask};
     if (b->n_masked > 0)
         CHECK_OK(trainable_step_mlm(t, &b->batch, b->positions, b->targets, n, 1.0 / (double)n, number, &loss, &err), &err);
-    else
-        CHECK_OK(trainable_step(t, &b->batch, &targets, 1.0 / (double)n, number, &loss, &err), &err);
+    else CHECK_OK(trainable_step(t, &b->batch, &targets, 1.0 / (double)n, number, &loss, &err), &err);
     return loss / (double)n;
 }
 
@@ -120,7 +119,19 @@ static void run_case(const char *name, const char *folder, trainable_head head)
     json_decref(root);
 }
 
-TEST(bert_classifier_follows_pytorch) { run_case("tiny-bert", FIXTURES "/models/tiny-bert", TRAINABLE_CLASSIFIER); }
-TEST(mpnet_classifier_follows_pytorch) { run_case("tiny-mpnet", FIXTURES "/models/tiny-mpnet", TRAINABLE_CLASSIFIER); }
-TEST(bert_masked_lm_follows_pytorch) { run_case("tiny-bert-mlm", FIXTURES "/training/tiny-bert-mlm", TRAINABLE_MASKED_LM); }
-TEST(mpnet_masked_lm_follows_pytorch) { run_case("tiny-mpnet-mlm", FIXTURES "/training/tiny-mpnet-mlm", TRAINABLE_MASKED_LM); }
+TEST(bert_classifier_follows_pytorch)
+{
+    run_case("tiny-bert", FIXTURES "/models/tiny-bert", TRAINABLE_CLASSIFIER);
+}
+TEST(mpnet_classifier_follows_pytorch)
+{
+    run_case("tiny-mpnet", FIXTURES "/models/tiny-mpnet", TRAINABLE_CLASSIFIER);
+}
+TEST(bert_masked_lm_follows_pytorch)
+{
+    run_case("tiny-bert-mlm", FIXTURES "/training/tiny-bert-mlm", TRAINABLE_MASKED_LM);
+}
+TEST(mpnet_masked_lm_follows_pytorch)
+{
+    run_case("tiny-mpnet-mlm", FIXTURES "/training/tiny-mpnet-mlm", TRAINABLE_MASKED_LM);
+}

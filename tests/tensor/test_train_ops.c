@@ -37,8 +37,8 @@ static double bf16_value(uint16_t x)
 }
 
 /* Runs body for the scalar variant and each other that this CPU has. */
-#define EACH_VARIANT(ops)                                                                                      \
-    for (size_t variant_index = 0; variant_index < N_VARIANTS; variant_index++)                                \
+#define EACH_VARIANT(ops)                                                       \
+    for (size_t variant_index = 0; variant_index < N_VARIANTS; variant_index++) \
         for (const train_ops *ops = train_ops_find(variants[variant_index]); ops != NULL; ops = NULL)
 
 static const train_ops *scalar(void) { return train_ops_find("scalar"); }
@@ -80,13 +80,34 @@ static void run_norm(const train_ops *ops, const norm_case *c, norm_result *r)
 {
     memset(r, 0, sizeof *r);
     memcpy(r->s, c->x, sizeof r->s);
-    train_norm a = {.width = c->width, .x = r->s, .bias = c->with_bias ? c->bias : NULL, .keep = c->with_keep ? c->keep : NULL,
-                    .keep_scale = 2.0f, .residual = c->with_residual ? c->residual : NULL, .gain = c->gain, .shift = c->shift, .eps = 1e-5f,
-                    .stats = r->stats, .out_keep = c->with_out_keep ? c->out_keep : NULL, .out_scale = 1.5f, .out = r->out, .out16 = r->out16};
+    train_norm a = {.width = c->width,
+                    .x = r->s,
+                    .bias = c->with_bias ? c->bias : NULL,
+                    .keep = c->with_keep ? c->keep : NULL,
+                    .keep_scale = 2.0f,
+                    .residual = c->with_residual ? c->residual : NULL,
+                    .gain = c->gain,
+                    .shift = c->shift,
+                    .eps = 1e-5f,
+                    .stats = r->stats,
+                    .out_keep = c->with_out_keep ? c->out_keep : NULL,
+                    .out_scale = 1.5f,
+                    .out = r->out,
+                    .out16 = r->out16};
     ops->norm(&a, 0, c->rows / 2);
     ops->norm(&a, c->rows / 2, c->rows);
-    train_norm_back b = {.width = c->width, .dy = c->dy, .s = r->s, .stats = r->stats, .gain = c->gain, .out_keep = a.out_keep,
-                         .out_scale = 1.5f, .ds = r->ds, .keep = a.keep, .keep_scale = 2.0f, .dx = r->dx, .dx16 = r->dx16};
+    train_norm_back b = {.width = c->width,
+                         .dy = c->dy,
+                         .s = r->s,
+                         .stats = r->stats,
+                         .gain = c->gain,
+                         .out_keep = a.out_keep,
+                         .out_scale = 1.5f,
+                         .ds = r->ds,
+                         .keep = a.keep,
+                         .keep_scale = 2.0f,
+                         .dx = r->dx,
+                         .dx16 = r->dx16};
     ops->norm_back(&b, 0, c->rows, r->partial);
 }
 
@@ -109,7 +130,8 @@ static void check_norm_row(const norm_case *c, const norm_result *r, size_t row,
         double hat = (s[i] - mean) * rstd, y = out_scale * (hat * (double)c->gain[i] + (double)c->shift[i]);
         double tolerance = 2e-5 * (1.0 + rstd) * (1.0 + fabs((double)c->gain[i]));
         CHECK_NEAR(y, r->out[row * w + i], tolerance);
-        CHECK_NEAR((double)r->out[row * w + i], bf16_value(r->out16[row * w + i]), fabs((double)r->out[row * w + i]) / 256.0 + 1e-30);
+        CHECK_NEAR((double)r->out[row * w + i], bf16_value(r->out16[row * w + i]),
+                   fabs((double)r->out[row * w + i]) / 256.0 + 1e-30);
         g[i] = out_scale * (double)c->dy[row * w + i] * (double)c->gain[i];
         mean_g += g[i] / (double)w;
         mean_gx += g[i] * hat / (double)w;
@@ -164,8 +186,8 @@ typedef struct activation_result {
     uint16_t h16[ITEMS], dx16[ITEMS];
 } activation_result;
 
-static void run_activation(const train_ops *ops, train_activation kind, size_t rows, size_t width, const float *x, const float *bias,
-                           const float *dh, activation_result *r)
+static void run_activation(const train_ops *ops, train_activation kind, size_t rows, size_t width, const float *x,
+                           const float *bias, const float *dh, activation_result *r)
 {
     memset(r, 0, sizeof *r);
     memcpy(r->slope, x, sizeof r->slope);
@@ -246,11 +268,27 @@ static void run_attention(const train_ops *ops, const attention_case *c, attenti
     memcpy(r->q, c->q, sizeof r->q);
     memcpy(r->k, c->k, sizeof r->k);
     memcpy(r->v, c->v, sizeof r->v);
-    train_attention a = {.n_queries = c->n_queries, .n_keys = c->n_keys, .width = c->width, .q = r->q, .k = r->k, .v = r->v, .ldq = LD,
-                         .ldk = LD, .bias_q = c->bias, .bias_k = c->bias + WIDTH, .bias_v = c->bias + 2 * WIDTH, .scale = 0.3f,
-                         .place = c->with_place ? c->place : NULL, .relative = c->with_relative ? c->relative + KEYS : NULL,
-                         .probs = r->probs, .ldp = (c->n_keys + 15) / 16 * 16, .keep = c->with_keep ? c->keep : NULL, .keep_scale = 2.0f,
-                         .out = r->out, .ldo = LD, .scratch = scratch};
+    train_attention a = {.n_queries = c->n_queries,
+                         .n_keys = c->n_keys,
+                         .width = c->width,
+                         .q = r->q,
+                         .k = r->k,
+                         .v = r->v,
+                         .ldq = LD,
+                         .ldk = LD,
+                         .bias_q = c->bias,
+                         .bias_k = c->bias + WIDTH,
+                         .bias_v = c->bias + 2 * WIDTH,
+                         .scale = 0.3f,
+                         .place = c->with_place ? c->place : NULL,
+                         .relative = c->with_relative ? c->relative + KEYS : NULL,
+                         .probs = r->probs,
+                         .ldp = (c->n_keys + 15) / 16 * 16,
+                         .keep = c->with_keep ? c->keep : NULL,
+                         .keep_scale = 2.0f,
+                         .out = r->out,
+                         .ldo = LD,
+                         .scratch = scratch};
     ops->attention(&a);
     a.dout = c->dout;
     a.dq = r->dq, a.dk = r->dk, a.dv = r->dv;
@@ -270,7 +308,8 @@ static void check_attention(const attention_case *c, const attention_result *r)
         for (size_t j = 0; j < nk; j++) {
             double s = 0.0;
             for (size_t e = 0; e < w; e++)
-                s += ((double)c->q[i * LD + e] + (double)c->bias[e]) * ((double)c->k[j * LD + e] + (double)c->bias[WIDTH + e]);
+                s += ((double)c->q[i * LD + e] + (double)c->bias[e]) *
+                     ((double)c->k[j * LD + e] + (double)c->bias[WIDTH + e]);
             size_t from = c->with_place ? c->place[i] : i;
             p[i][j] = exp(0.3 * s + (c->with_relative ? (double)c->relative[KEYS + j - from] : 0.0));
             sum += p[i][j];
@@ -280,7 +319,8 @@ static void check_attention(const attention_case *c, const attention_result *r)
             p[i][j] /= sum;
             CHECK_NEAR(p[i][j], r->probs[i * ldp + j], 1e-5);
             dp[j] = 0.0;
-            for (size_t e = 0; e < w; e++) dp[j] += (double)c->dout[i * LD + e] * ((double)c->v[j * LD + e] + (double)c->bias[2 * WIDTH + e]);
+            for (size_t e = 0; e < w; e++)
+                dp[j] += (double)c->dout[i * LD + e] * ((double)c->v[j * LD + e] + (double)c->bias[2 * WIDTH + e]);
             dp[j] *= mask;
             dot += dp[j] * p[i][j];
         }
@@ -349,7 +389,8 @@ TEST(vocabulary_rows_agree)
         fill(first, 1000, 4.0);
         fill(bias, 1000, 1.0);
         memcpy(expected, first, sizeof first);
-        train_vocab_row want = {.x = expected, .x16 = expected16, .bias = bias, .n = n, .target = pick(0, n - 1), .scale = 0.25f, .grad = true};
+        train_vocab_row want = {
+            .x = expected, .x16 = expected16, .bias = bias, .n = n, .target = pick(0, n - 1), .scale = 0.25f, .grad = true};
         size_t target = want.target;
         scalar()->vocab_row(&want);
         double sum = 0.0, own = (double)(first[target] + bias[target]), best = -1e30;
@@ -423,8 +464,14 @@ TEST(optimiser_steps_agree_and_a_replay_is_a_step_without_gradient)
         fill(g, N, 1e-3);
         memset(m, 0, sizeof m);
         memset(v, 0, sizeof v);
-        train_adamw c = {.clip = 0.7f, .one_minus_beta1 = 0.1f, .beta2 = 0.999f, .one_minus_beta2 = 0.001f, .epsilon = 1e-8f, .decay = 0.9999f,
-                         .step_size = 1e-3f, .correction = 10.0f};
+        train_adamw c = {.clip = 0.7f,
+                         .one_minus_beta1 = 0.1f,
+                         .beta2 = 0.999f,
+                         .one_minus_beta2 = 0.001f,
+                         .epsilon = 1e-8f,
+                         .decay = 0.9999f,
+                         .step_size = 1e-3f,
+                         .correction = 10.0f};
         all[which]->adamw(&c, p, g, m, v, N / 2); /* the other half has no moments */
         memcpy(p2, p, sizeof p);
         memcpy(m2, m, sizeof m);

@@ -78,9 +78,14 @@ typedef struct dense_table {
 static void dense_step(dense_table *d, const adamw_options *o, double lr, double norm, size_t step)
 {
     double n = (double)step + 1.0, clip = o->max_grad_norm / (norm + 1e-6);
-    train_adamw c = {.clip = clip < 1.0 ? (float)clip : 1.0f, .one_minus_beta1 = (float)(1.0 - o->beta1), .beta2 = (float)o->beta2,
-                     .one_minus_beta2 = (float)(1.0 - o->beta2), .epsilon = (float)o->epsilon, .decay = (float)(1.0 - lr * o->weight_decay),
-                     .step_size = (float)(lr / (1.0 - pow(o->beta1, n))), .correction = (float)(1.0 / sqrt(1.0 - pow(o->beta2, n)))};
+    train_adamw c = {.clip = clip < 1.0 ? (float)clip : 1.0f,
+                     .one_minus_beta1 = (float)(1.0 - o->beta1),
+                     .beta2 = (float)o->beta2,
+                     .one_minus_beta2 = (float)(1.0 - o->beta2),
+                     .epsilon = (float)o->epsilon,
+                     .decay = (float)(1.0 - lr * o->weight_decay),
+                     .step_size = (float)(lr / (1.0 - pow(o->beta1, n))),
+                     .correction = (float)(1.0 / sqrt(1.0 - pow(o->beta2, n)))};
     train_ops_get()->adamw(&c, d->value, d->grad, d->m, d->v, VOCAB * HIDDEN);
 }
 
@@ -241,7 +246,8 @@ TEST(a_resumed_training_ends_with_the_same_bits)
 {
     trainable_parameter *p, *q;
     trainable *whole = open_model(), *first = open_model(), *second = open_model();
-    adamw *a = create(whole, ADAMW_OPTIONS_DEFAULT), *b = create(first, ADAMW_OPTIONS_DEFAULT), *c = create(second, ADAMW_OPTIONS_DEFAULT);
+    adamw *a = create(whole, ADAMW_OPTIONS_DEFAULT), *b = create(first, ADAMW_OPTIONS_DEFAULT),
+          *c = create(second, ADAMW_OPTIONS_DEFAULT);
     train(whole, a, 0, 30);
     train(first, b, 0, 13);
     adamw_settle(b);

@@ -5,8 +5,16 @@
 /* Expected values: scipy.stats.binomtest(min(b, c), b + c, 0.5).pvalue. */
 TEST(the_exact_p_value_is_that_of_a_two_sided_binomial_test)
 {
-    static const struct { size_t b, c; double p; } cases[] = {
-        {0, 0, 1.0}, {1, 0, 1.0}, {5, 0, 0.0625}, {10, 2, 0.03857421875}, {30, 18, 0.11140289106101878}, {600, 500, 0.0028195449914364284},
+    static const struct {
+        size_t b, c;
+        double p;
+    } cases[] = {
+        {0, 0, 1.0},
+        {1, 0, 1.0},
+        {5, 0, 0.0625},
+        {10, 2, 0.03857421875},
+        {30, 18, 0.11140289106101878},
+        {600, 500, 0.0028195449914364284},
     };
     static int32_t truth[1100], first[1100], second[1100];
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {

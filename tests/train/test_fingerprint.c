@@ -34,9 +34,11 @@ TEST(a_repost_is_seen_and_an_edit_is_nearly_seen)
     fingerprints *f = sample();
     CHECK_EQUAL(3, fingerprints_count(f)); /* the retweet folds to the first text */
     CHECK_EQUAL(FINGERPRINT_SEEN, match(f, "RT @other $aapl beats estimates   shares jump 5.2% AFTER hours http://x.y"));
-    CHECK_EQUAL(FINGERPRINT_NEAR_SEEN, match(f, "Needham's Martin defends her prediction that Netflix subscriptions will fall this quarter!! wow"));
+    CHECK_EQUAL(FINGERPRINT_NEAR_SEEN,
+                match(f, "Needham's Martin defends her prediction that Netflix subscriptions will fall this quarter!! wow"));
     CHECK_EQUAL(FINGERPRINT_NEW, match(f, "Lowe's to shut 34 Canadian stores as it reports revenue miss"));
-    CHECK_EQUAL(FINGERPRINT_NEW, match(f, "$AAPL beats estimates, shares jump 7.9% before the open on record iPhone sales in China"));
+    CHECK_EQUAL(FINGERPRINT_NEW,
+                match(f, "$AAPL beats estimates, shares jump 7.9% before the open on record iPhone sales in China"));
     fingerprints_close(f);
 }
 

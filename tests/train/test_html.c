@@ -14,7 +14,9 @@ static void check_text(const char *expected, const char *text, size_t size)
 TEST(a_tweet_can_not_leave_its_cell)
 {
     check_text("&lt;script&gt;alert(&quot;x&quot;) &amp;amp;", "<script>alert(\"x\")\n&amp;", 24);
-    check_text("\xEF\xBF\xBD" "a\xEF\xBF\xBD", "\0a\x1b", 3);
+    check_text("\xEF\xBF\xBD"
+               "a\xEF\xBF\xBD",
+               "\0a\x1b", 3);
     check_text("\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", "\xED\xA0\x80", 3); /* a surrogate is no character */
     check_text("\xEF\xBF\xBD", "\xF0", 1);
     check_text("\xF0\x9F\x9A\x80\xE2\x82\xAC\xC3\xA9", "\xF0\x9F\x9A\x80\xE2\x82\xAC\xC3\xA9", 9);

@@ -197,12 +197,9 @@ KERNEL_INLINE void activate_rows(const train_activate *a, size_t begin, size_t e
 
 static void activate(const train_activate *a, size_t begin, size_t end)
 {
-    if (a->kind == TRAIN_GELU)
-        activate_rows(a, begin, end, TRAIN_GELU);
-    else if (a->kind == TRAIN_RELU)
-        activate_rows(a, begin, end, TRAIN_RELU);
-    else
-        activate_rows(a, begin, end, TRAIN_GELU_TANH);
+    if (a->kind == TRAIN_GELU) activate_rows(a, begin, end, TRAIN_GELU);
+    else if (a->kind == TRAIN_RELU) activate_rows(a, begin, end, TRAIN_RELU);
+    else activate_rows(a, begin, end, TRAIN_GELU_TANH);
 }
 
 static void activate_back(const train_activate_back *a, size_t begin, size_t end, float *partial)
@@ -512,7 +509,8 @@ static void replay_decay(const train_adamw_past *past, size_t n_past, float *p, 
     v16_store_part(p, n, value);
 }
 
-static void replay_vector(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v, size_t n)
+static void replay_vector(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v,
+                          size_t n)
 {
     v16 mean = v16_load_part(m, n), square = v16_load_part(v, n), value = v16_load_part(p, n);
     v16 rest1 = v16_set(a->one_minus_beta1), beta2 = v16_set(a->beta2), epsilon = v16_set(a->epsilon);
@@ -530,7 +528,8 @@ static void replay_vector(const train_adamw *a, const train_adamw_past *past, si
     v16_store_part(p, n, value);
 }
 
-static void adamw_replay(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v, size_t n)
+static void adamw_replay(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v,
+                         size_t n)
 {
     v16_mode before = v16_flush_subnormals();
     for (size_t at = 0; at < n; at += 16) replay_vector(a, past, n_past, p + at, m + at, v + at, V16_REST(n, at));
@@ -565,7 +564,8 @@ KERNEL_INLINE void philox(uint64_t seed, uint64_t stream, uint64_t counter, v16i
     word[3] = c3;
 }
 
-static void dropout_words(uint64_t seed, uint64_t stream, size_t first_group, size_t n_groups, uint32_t threshold, uint16_t *words)
+static void dropout_words(uint64_t seed, uint64_t stream, size_t first_group, size_t n_groups, uint32_t threshold,
+                          uint16_t *words)
 {
     int32_t limit = (int32_t)threshold;
     for (size_t group = 0; group < n_groups; group++) {

@@ -62,7 +62,10 @@ KERNEL_INLINE v16_pair v16_multiply_wide(v16i x, uint32_t factor)
 KERNEL_INLINE v16i v16i_xor(v16i a, v16i b) { return _mm512_xor_si512(a, b); }
 KERNEL_INLINE v16i v16i_low_half(v16i a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xffff)); }
 KERNEL_INLINE v16i v16i_high_half(v16i a) { return _mm512_srli_epi32(a, 16); }
-KERNEL_INLINE uint16_t v16i_at_least(v16i a, int32_t limit) { return (uint16_t)_mm512_cmpge_epi32_mask(a, _mm512_set1_epi32(limit)); }
+KERNEL_INLINE uint16_t v16i_at_least(v16i a, int32_t limit)
+{
+    return (uint16_t)_mm512_cmpge_epi32_mask(a, _mm512_set1_epi32(limit));
+}
 
 #elif defined(__AVX2__)
 
@@ -74,7 +77,8 @@ KERNEL_INLINE __m256 v16_bits_half(uint32_t bits)
 }
 KERNEL_INLINE v16 v16_masked(v16 x, uint16_t bits)
 {
-    return v16_make(_mm256_and_ps(x.lo, v16_bits_half(bits & 0xffu)), _mm256_and_ps(x.hi, v16_bits_half((uint32_t)bits >> 8)));
+    return v16_make(_mm256_and_ps(x.lo, v16_bits_half(bits & 0xffu)),
+                    _mm256_and_ps(x.hi, v16_bits_half((uint32_t)bits >> 8)));
 }
 KERNEL_INLINE uint16_t v16_positive(v16 x)
 {
