@@ -85,12 +85,16 @@ def check_kills(name, command, folder, draw):
         moment = draw.uniform(0.02, seconds) if killed < KILLS else None
         code, err, _ = run(command + ["--output", str(cut), "--resume"], moment)
         assert code in (0, -signal.SIGKILL), f"{name}: exit {code}: {err}"
-        if code == 0:
+        if code == 0 and killed >= KILLS:
             break
+        if code == 0:  # done before its moment came: what it wrote is held against the whole, and it starts over
+            compare(wanted, contents(cut), f"{name}, killed {killed} times")
+            shutil.rmtree(cut)
+            continue
         killed += 1
         if cut.exists():  # killed between the rename and the end: then it must be whole already
             compare(wanted, contents(cut), f"{name}, killed at the very end")
-    assert killed > 0, f"{name}: no kill struck in {seconds:.2f} s"
+    assert killed >= KILLS, f"{name}: {killed} kills struck in 200 runs of {seconds:.2f} s"
     compare(wanted, contents(cut), f"{name}, killed {killed} times")
     check_no_leftovers(cut)
     print(f"{name}: {seconds:.2f} s uninterrupted, killed {killed} times, the same bits")
@@ -100,7 +104,7 @@ def check_kills(name, command, folder, draw):
 def check_interrupt(command, folder, seconds):
     """Ctrl-C leaves a checkpoint, says how to go on, and exits 130."""
     output = folder / "interrupted"
-    for share in (0.5, 0.35, 0.65, 0.2):
+    for share in (0.5, 0.35, 0.65, 0.2, 0.45, 0.4, 0.3, 0.25):
         code, err, _ = run(command + ["--output", str(output), "--restart"], seconds * share, signal.SIGINT)
         if code != 0:
             break
