@@ -173,3 +173,24 @@ finch_status data_sql_text(str *sql, const char *text, size_t size, finch_error 
 }
 
 finch_status data_sql_name(str *sql, const char *name, finch_error *err) { return quote(sql, '"', name, strlen(name), err); }
+
+finch_status data_describe(data_database *db, const char *query, data_names *columns, data_names *types, finch_error *err)
+{
+    str sql = {0};
+    duckdb_result result;
+    finch_status st = str_add_format(&sql, err, "SELECT column_name, column_type FROM (DESCRIBE %s)", query);
+    if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
+    str_free(&sql);
+    if (st != FINCH_OK) return st;
+    data_cursor cursor = {.result = &result};
+    finch_text name, type;
+    while (st == FINCH_OK && data_cursor_step(&cursor)) {
+        data_cursor_text(&cursor, 0, &name);
+        data_cursor_text(&cursor, 1, &type);
+        st = data_names_add(columns, name.at, name.size_bytes, err);
+        if (st == FINCH_OK) st = data_names_add(types, type.at, type.size_bytes, err);
+    }
+    data_cursor_close(&cursor);
+    duckdb_destroy_result(&result);
+    return st;
+}

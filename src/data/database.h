@@ -4,6 +4,7 @@
 #define FINCH_DATA_DATABASE_H
 
 #include "base/str.h"
+#include "data/names.h"
 
 #include <duckdb.h>
 
@@ -48,5 +49,8 @@ finch_text data_vector_text(const duckdb_string_t *strings, idx_t row);
 /* 'text' with quotes doubled, and "name" the same way. NUL bytes can not stand in SQL: E_DATA. */
 finch_status data_sql_text(str *sql, const char *text, size_t size, finch_error *err);
 finch_status data_sql_name(str *sql, const char *name, finch_error *err);
+
+/* Appends the names and types of a query's columns. */
+finch_status data_describe(data_database *db, const char *query, data_names *columns, data_names *types, finch_error *err);
 
 #endif

@@ -137,33 +137,13 @@ static finch_status open_csv(data_reader *r, const progress *watch, data_rejects
     return st == FINCH_OK ? scan_csv(r, watch, rejects, err) : st;
 }
 
-/* Column names and types of a query. */
-static finch_status describe(data_database *db, const char *from, data_reader *r, finch_error *err)
-{
-    str sql = {0};
-    duckdb_result result;
-    finch_status st = str_add_format(&sql, err, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM %s)", from);
-    if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
-    str_free(&sql);
-    if (st != FINCH_OK) return st;
-    data_cursor cursor = {.result = &result};
-    finch_text name, type;
-    while (st == FINCH_OK && data_cursor_step(&cursor)) {
-        data_cursor_text(&cursor, 0, &name);
-        data_cursor_text(&cursor, 1, &type);
-        st = data_names_add(&r->columns, name.at, name.size_bytes, err);
-        if (st == FINCH_OK) st = data_names_add(&r->types, type.at, type.size_bytes, err);
-    }
-    data_cursor_close(&cursor);
-    duckdb_destroy_result(&result);
-    return st;
-}
-
 static finch_status open_parquet(data_database *db, data_reader *r, finch_error *err)
 {
     str from = {0}, sql = {0};
     finch_status st = parquet_sql(r, 1, &from, err);
-    if (st == FINCH_OK) st = describe(db, from.at, r, err);
+    if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT * FROM %s", from.at);
+    if (st == FINCH_OK) st = data_describe(db, sql.at, &r->columns, &r->types, err);
+    str_clear(&sql);
     if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT count(*) FROM %s", from.at);
     if (st == FINCH_OK) st = data_query_count(db, sql.at, &r->scan.n_rows, err);
     str_free(&from);

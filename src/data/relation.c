@@ -201,27 +201,6 @@ static finch_status build_query(data_database *db, data_relation *r, const data_
     return FINCH_OK;
 }
 
-static finch_status describe(data_database *db, data_relation *r, finch_error *err)
-{
-    str sql = {0};
-    duckdb_result result;
-    finch_status st = str_add_format(&sql, err, "SELECT column_name, column_type FROM (DESCRIBE %s)", r->sql.at);
-    if (st == FINCH_OK) st = data_query(db, sql.at, &result, err);
-    str_free(&sql);
-    if (st != FINCH_OK) return st;
-    data_cursor cursor = {.result = &result};
-    finch_text name, type;
-    while (st == FINCH_OK && data_cursor_step(&cursor)) {
-        data_cursor_text(&cursor, 0, &name);
-        data_cursor_text(&cursor, 1, &type);
-        st = data_names_add(&r->columns, name.at, name.size_bytes, err);
-        if (st == FINCH_OK) st = data_names_add(&r->types, type.at, type.size_bytes, err);
-    }
-    data_cursor_close(&cursor);
-    duckdb_destroy_result(&result);
-    return st;
-}
-
 finch_status data_relation_open(data_database *db, const data_source *source, const data_relation_options *options,
                                 data_relation **out, finch_error *err)
 {
@@ -231,7 +210,7 @@ finch_status data_relation_open(data_database *db, const data_source *source, co
     FINCH_GO(done, st, MEM_NEW(&r, 1, err));
     FINCH_GO(done, st, open_readers(db, source, options->watch, r, err));
     FINCH_GO(done, st, build_query(db, r, options, err));
-    FINCH_GO(done, st, describe(db, r, err));
+    FINCH_GO(done, st, data_describe(db, r->sql.at, &r->columns, &r->types, err));
 done:
     if (st == FINCH_OK) *out = r;
     else data_relation_close(r);
