@@ -11,6 +11,7 @@ endif()
 pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(libcrypto REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl>=7.88)
 
 add_library(finch_core_dependencies INTERFACE)
 target_include_directories(finch_core_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE})
@@ -24,4 +25,5 @@ endif()
 
 add_library(finch_room_dependencies INTERFACE)
 target_include_directories(finch_room_dependencies SYSTEM INTERFACE "${DUCKDB_ROOT}/include")
-target_link_libraries(finch_room_dependencies INTERFACE ${DUCKDB_LIBRARY} PkgConfig::zlib PkgConfig::zstd PkgConfig::libcrypto)
+target_link_libraries(finch_room_dependencies INTERFACE ${DUCKDB_LIBRARY} PkgConfig::zlib PkgConfig::zstd PkgConfig::libcrypto
+                      PkgConfig::libcurl)
