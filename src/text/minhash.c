@@ -81,7 +81,7 @@ static uint64_t shingle_at(const char *at)
 }
 
 /* Hash function i of a shingle: multiply-shift families over the mixed shingle. */
-static void take_minimum(uint64_t shingle, uint32_t minimum[MINHASH_BYTES])
+static inline void take_minimum(uint64_t shingle, uint32_t minimum[MINHASH_BYTES])
 {
     uint32_t low = (uint32_t)shingle, high = (uint32_t)(shingle >> 32) | 1u;
     for (uint32_t i = 0; i < MINHASH_BYTES; i++) {
@@ -93,12 +93,36 @@ static void take_minimum(uint64_t shingle, uint32_t minimum[MINHASH_BYTES])
     }
 }
 
+/* One body, compiled for each instruction set: whole numbers, so the results are the same. */
+#define MINIMUMS_BODY                                                                          \
+    {                                                                                          \
+        for (size_t i = 0; i < n_shingles; i++) take_minimum(shingle_at(folded + i), minimum); \
+    }
+
+static void minimums_plain(const char *folded, size_t n_shingles, uint32_t minimum[MINHASH_BYTES]) MINIMUMS_BODY
+#if defined(__x86_64__)
+    __attribute__((target("avx2"))) static void minimums_avx2(const char *folded, size_t n_shingles,
+                                                              uint32_t minimum[MINHASH_BYTES]) MINIMUMS_BODY
+    __attribute__((target("avx512f,avx512vl"))) static void minimums_avx512(const char *folded, size_t n_shingles,
+                                                                            uint32_t minimum[MINHASH_BYTES]) MINIMUMS_BODY
+#endif
+
+    static void minimums(const char *folded, size_t n_shingles, uint32_t minimum[MINHASH_BYTES])
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+        return minimums_avx512(folded, n_shingles, minimum);
+    if (__builtin_cpu_supports("avx2")) return minimums_avx2(folded, n_shingles, minimum);
+#endif
+    minimums_plain(folded, n_shingles, minimum);
+}
+
 minhash minhash_of(const char *folded, size_t size)
 {
     uint32_t minimum[MINHASH_BYTES];
     memset(minimum, 0xFF, sizeof minimum);
     if (size < MINHASH_SHINGLE) take_minimum(minhash_exact(folded, size), minimum);
-    for (size_t i = 0; i + MINHASH_SHINGLE <= size; i++) take_minimum(shingle_at(folded + i), minimum);
+    else minimums(folded, size - MINHASH_SHINGLE + 1, minimum);
     minhash sketch;
     for (size_t i = 0; i < MINHASH_BYTES; i++) sketch.byte[i] = (uint8_t)minimum[i];
     return sketch;
