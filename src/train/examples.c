@@ -179,10 +179,9 @@ typedef struct reader {
     const examples_classes *classes;
     const text_tokenizer *tokenizer;
     size_t max_tokens;
-    const text_set *exclude;
-    text_set before; /* texts of the tables before a coarse one */
+    const fingerprints *exclude;
+    fingerprints *before; /* texts of the tables before a coarse one */
     text_scratch *scratch;
-    str normal;
 } reader;
 
 static finch_status grow_rows(examples *e, finch_error *err)
@@ -228,11 +227,27 @@ static finch_status add_row(reader *r, const examples_table *table, size_t i, ui
     return FINCH_OK;
 }
 
+/* Counts the row where it is to be left out. */
+static finch_status leave_out(reader *r, const examples_table *table, size_t i, bool *out, finch_error *err)
+{
+    examples_counts *counts = &r->out->counts;
+    fingerprint_match match = FINGERPRINT_NEW;
+    *out = true;
+    if (r->exclude != NULL) FINCH_TRY(fingerprints_match(r->exclude, table->texts[i], &match, err));
+    counts->excluded += match == FINGERPRINT_SEEN;
+    counts->nearly_excluded += match == FINGERPRINT_NEAR_SEEN;
+    if (match != FINGERPRINT_NEW) return FINCH_OK;
+    if (table->coarse) FINCH_TRY(fingerprints_match(r->before, table->texts[i], &match, err));
+    counts->repeated += match == FINGERPRINT_SEEN;
+    *out = match == FINGERPRINT_SEEN;
+    return FINCH_OK;
+}
+
 static finch_status read_row(reader *r, const examples_table *table, size_t i, finch_error *err)
 {
     examples_counts *counts = &r->out->counts;
     uint32_t mask = 0;
-    bool found;
+    bool left_out;
     counts->rows++;
     if (r->classes != NULL) {
         if (trim(table->labels[i]).size_bytes == 0) {
@@ -241,29 +256,15 @@ static finch_status read_row(reader *r, const examples_table *table, size_t i, f
         }
         FINCH_TRY(examples_label(r->classes, table->labels[i], table->coarse, &mask, err));
     }
-    if (r->exclude != NULL) {
-        FINCH_TRY(text_set_has(r->exclude, table->texts[i], &r->normal, &found, err));
-        if (found) {
-            counts->excluded++;
-            return FINCH_OK;
-        }
-    }
-    if (table->coarse) {
-        FINCH_TRY(text_set_has(&r->before, table->texts[i], &r->normal, &found, err));
-        if (found) {
-            counts->repeated++;
-            return FINCH_OK;
-        }
-    }
-    return add_row(r, table, i, mask, err);
+    FINCH_TRY(leave_out(r, table, i, &left_out, err));
+    return left_out ? FINCH_OK : add_row(r, table, i, mask, err);
 }
 
 static finch_status read_table(reader *r, const examples_table *table, finch_error *err)
 {
     if (table->coarse) {
-        text_set_free(&r->before);
-        for (size_t i = 0; i < r->out->n; i++) FINCH_TRY(text_set_add(&r->before, r->out->texts[i], err));
-        FINCH_TRY(text_set_seal(&r->before, err));
+        fingerprints_close(r->before);
+        FINCH_TRY(fingerprints_create(r->out->texts, r->out->n, &r->before, err));
     }
     for (size_t i = 0; i < table->n; i++) {
         if (read_row(r, table, i, err) == FINCH_OK) continue;
@@ -274,7 +275,7 @@ static finch_status read_table(reader *r, const examples_table *table, finch_err
 }
 
 finch_status examples_create(const examples_table *tables, size_t n_tables, const examples_classes *classes,
-                             const text_tokenizer *tokenizer, size_t max_tokens, const text_set *exclude,
+                             const text_tokenizer *tokenizer, size_t max_tokens, const fingerprints *exclude,
                              const examples_weights *weights, examples *out, finch_error *err)
 {
     reader r = {.out = out, .classes = classes, .tokenizer = tokenizer, .max_tokens = max_tokens, .exclude = exclude};
@@ -286,19 +287,36 @@ finch_status examples_create(const examples_table *tables, size_t n_tables, cons
     if (out->n == 0)
         FINCH_GO(done, st,
                  finch_fail(&reason, FINCH_E_DATA,
-                            "%s: no row is left to learn from (of %zu: %zu without a label, %zu excluded, %zu repeated)",
+                            "%s: no row is left to learn from (of %zu: %zu without a label, %zu excluded, %zu nearly so, "
+                            "%zu repeated)",
                             n_tables > 0 ? tables[0].name : "the input", out->counts.rows, out->counts.unlabelled,
-                            out->counts.excluded, out->counts.repeated));
+                            out->counts.excluded, out->counts.nearly_excluded, out->counts.repeated));
     out->counts.kept = out->n;
     if (weights != NULL && classes != NULL) st = apply_weights(out, weights, &reason);
 done:
     text_scratch_destroy(r.scratch);
-    text_set_free(&r.before);
-    str_free(&r.normal);
+    fingerprints_close(r.before);
     if (st != FINCH_OK) {
         examples_free(out);
         if (err != NULL) *err = reason;
     }
+    return st;
+}
+
+finch_status examples_fingerprints(const examples_table *a, size_t n_a, const examples_table *b, size_t n_b,
+                                   fingerprints **out, finch_error *err)
+{
+    finch_text *texts = NULL;
+    size_t n = 0, at = 0;
+    *out = NULL;
+    for (size_t t = 0; t < n_a + n_b; t++) n += t < n_a ? a[t].n : b[t - n_a].n;
+    FINCH_TRY(MEM_NEW(&texts, n, err));
+    for (size_t t = 0; t < n_a + n_b; t++) {
+        const examples_table *table = t < n_a ? &a[t] : &b[t - n_a];
+        for (size_t i = 0; i < table->n; i++) texts[at++] = table->texts[i];
+    }
+    finch_status st = fingerprints_create(texts, n, out, err);
+    mem_free(texts);
     return st;
 }
 

@@ -7,8 +7,9 @@
 #define FINCH_TRAIN_EXAMPLES_H
 
 #include "base/arena.h"
+#include "base/str.h"
 #include "model/model.h"
-#include "train/text_set.h"
+#include "train/fingerprint.h"
 
 enum { EXAMPLES_CLASSES_MAX = 32 };
 
@@ -36,7 +37,8 @@ typedef struct examples_counts {
     size_t rows;       /* of the tables */
     size_t kept;
     size_t unlabelled; /* label cells that are empty */
-    size_t excluded;   /* rows whose text is in the set of excluded texts */
+    size_t excluded;   /* rows whose text is an excluded one */
+    size_t nearly_excluded; /* rows whose text is a near copy of an excluded one */
     size_t repeated;   /* coarse rows whose text a table before already holds */
     size_t truncated;  /* kept, cut at max_tokens */
     size_t tokens;     /* kept */
@@ -83,13 +85,18 @@ finch_status examples_label(const examples_classes *classes, finch_text label, b
 
 /* tables    read in this order; a text of a coarse table that a table before holds is left out.
  * classes   NULL where the tables have no labels.
- * exclude   sealed; texts in it are left out (NULL: none).
+ * exclude   texts that are in it, or nearly so, are left out (NULL: none). finch eval finds a model's rows seen by the same
+ *           comparison, which is symmetric: with the validation texts excluded here it finds none of them seen.
  * weights   NULL: 1 each.
  * Errors: FINCH_E_DATA with file and row (a label outside the classes; no row left), FINCH_E_MEMORY. */
 finch_status examples_create(const examples_table *tables, size_t n_tables, const examples_classes *classes,
-                             const text_tokenizer *tokenizer, size_t max_tokens, const text_set *exclude,
+                             const text_tokenizer *tokenizer, size_t max_tokens, const fingerprints *exclude,
                              const examples_weights *weights, examples *out, finch_error *err);
 void examples_free(examples *e);
+
+/* Of the texts of the tables of a [n_a] and b [n_b]: what to exclude. */
+finch_status examples_fingerprints(const examples_table *a, size_t n_a, const examples_table *b, size_t n_b,
+                                   fingerprints **out, finch_error *err);
 
 /* The class where the label names one; -1 where it names several. */
 int32_t examples_class(const examples *e, size_t i);

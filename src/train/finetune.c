@@ -18,7 +18,7 @@ typedef struct finetune {
     trainable *trained;
     examples_classes classes;
     size_t max_tokens;
-    text_set unseen; /* texts of the validation and excluded tables */
+    fingerprints *unseen; /* texts of the validation and excluded tables */
     examples train, valid;
     classify classify;
     loop_options loop;
@@ -85,22 +85,12 @@ static finch_status open_model(finetune *f, finch_error *err)
     return FINCH_OK;
 }
 
-static finch_status collect_unseen(finetune *f, finch_error *err)
-{
-    const examples_table *groups[2] = {f->tables->valid, f->tables->exclude};
-    size_t sizes[2] = {f->tables->n_valid, f->tables->n_exclude};
-    for (size_t g = 0; g < 2; g++)
-        for (size_t t = 0; t < sizes[g]; t++)
-            for (size_t i = 0; i < groups[g][t].n; i++) FINCH_TRY(text_set_add(&f->unseen, groups[g][t].texts[i], err));
-    return text_set_seal(&f->unseen, err);
-}
-
 static void say_counts(const finetune *f, const char *what, const examples_counts *c)
 {
     say(f,
-        "%s: %zu of %zu rows (%zu without a label, %zu of the validation or excluded texts, %zu coarse ones there already); "
-        "%zu cut at %zu tokens",
-        what, c->kept, c->rows, c->unlabelled, c->excluded, c->repeated, c->truncated, f->max_tokens);
+        "%s: %zu of %zu rows (%zu without a label, %zu of the validation or excluded texts, %zu near copies of such, "
+        "%zu coarse ones there already); %zu cut at %zu tokens",
+        what, c->kept, c->rows, c->unlabelled, c->excluded, c->nearly_excluded, c->repeated, c->truncated, f->max_tokens);
 }
 
 static finch_status read_examples(finetune *f, finch_error *err)
@@ -109,10 +99,10 @@ static finch_status read_examples(finetune *f, finch_error *err)
     const text_tokenizer *tokenizer = trainable_tokenizer(f->trained);
     examples_weights weights;
     FINCH_TRY(examples_weights_parse(f->options->class_weights, f->classes.n, &weights, err));
-    FINCH_TRY(collect_unseen(f, err));
+    FINCH_TRY(examples_fingerprints(t->valid, t->n_valid, t->exclude, t->n_exclude, &f->unseen, err));
     FINCH_TRY(examples_create(t->valid, t->n_valid, &f->classes, tokenizer, f->max_tokens, NULL, NULL, &f->valid, err));
     FINCH_TRY(
-        examples_create(t->train, t->n_train, &f->classes, tokenizer, f->max_tokens, &f->unseen, &weights, &f->train, err));
+        examples_create(t->train, t->n_train, &f->classes, tokenizer, f->max_tokens, f->unseen, &weights, &f->train, err));
     say_counts(f, "training", &f->train.counts);
     say_counts(f, "validation", &f->valid.counts);
     return FINCH_OK;
@@ -289,7 +279,7 @@ finch_status finetune_run(const finetune_tables *tables, const finetune_options 
     classify_close(&f.classify);
     examples_free(&f.train);
     examples_free(&f.valid);
-    text_set_free(&f.unseen);
+    fingerprints_close(f.unseen);
     trainable_close(f.trained);
     json_decref(f.recipe);
     output_free(&f.output);

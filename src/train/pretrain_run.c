@@ -25,8 +25,8 @@ typedef struct run {
     trainable *trained;
     size_t max_tokens;
     parted rows;
-    text_set unseen; /* texts held out or excluded */
-    text_set excluded;
+    fingerprints *unseen; /* texts held out or excluded */
+    fingerprints *excluded;
     examples train, valid;
     pretrain objective;
     loop_options loop;
@@ -91,28 +91,21 @@ static finch_status part_rows(run *r, const examples_table *tables, size_t n_tab
     return FINCH_OK;
 }
 
-static finch_status collect(text_set *set, const examples_table *tables, size_t n_tables, finch_error *err)
-{
-    for (size_t t = 0; t < n_tables; t++)
-        for (size_t i = 0; i < tables[t].n; i++) FINCH_TRY(text_set_add(set, tables[t].texts[i], err));
-    return FINCH_OK;
-}
-
 static finch_status read_examples(run *r, const examples_table *tables, size_t n_tables, const examples_table *exclude,
                                   size_t n_exclude, finch_error *err)
 {
     const text_tokenizer *tokenizer = trainable_tokenizer(r->trained);
     FINCH_TRY(part_rows(r, tables, n_tables, err));
-    FINCH_TRY(collect(&r->excluded, exclude, n_exclude, err));
-    FINCH_TRY(text_set_seal(&r->excluded, err));
-    FINCH_TRY(collect(&r->unseen, exclude, n_exclude, err));
-    FINCH_TRY(collect(&r->unseen, &r->rows.measure, 1, err));
-    FINCH_TRY(text_set_seal(&r->unseen, err));
-    if (examples_create(&r->rows.measure, 1, NULL, tokenizer, r->max_tokens, &r->excluded, NULL, &r->valid, err) != FINCH_OK)
+    FINCH_TRY(examples_fingerprints(exclude, n_exclude, NULL, 0, &r->excluded, err));
+    FINCH_TRY(examples_fingerprints(exclude, n_exclude, &r->rows.measure, 1, &r->unseen, err));
+    if (examples_create(&r->rows.measure, 1, NULL, tokenizer, r->max_tokens, r->excluded, NULL, &r->valid, err) != FINCH_OK)
         return finch_fail_prefix(err, "the held-out rows (--hold-out says how many)");
-    FINCH_TRY(examples_create(&r->rows.learn, 1, NULL, tokenizer, r->max_tokens, &r->unseen, NULL, &r->train, err));
-    say(r, "%zu texts to learn from (%zu left out: held out or excluded), %zu to measure on; %zu cut at %zu tokens",
-        r->train.n, r->train.counts.excluded, r->valid.n, r->train.counts.truncated, r->max_tokens);
+    FINCH_TRY(examples_create(&r->rows.learn, 1, NULL, tokenizer, r->max_tokens, r->unseen, NULL, &r->train, err));
+    say(r,
+        "%zu texts to learn from (left out: %zu held out or excluded, %zu near copies of such), %zu to measure on; "
+        "%zu cut at %zu tokens",
+        r->train.n, r->train.counts.excluded, r->train.counts.nearly_excluded, r->valid.n, r->train.counts.truncated,
+        r->max_tokens);
     return FINCH_OK;
 }
 
@@ -203,8 +196,8 @@ static void clean_up(run *r)
     pretrain_close(&r->objective);
     examples_free(&r->train);
     examples_free(&r->valid);
-    text_set_free(&r->unseen);
-    text_set_free(&r->excluded);
+    fingerprints_close(r->unseen);
+    fingerprints_close(r->excluded);
     mem_free(r->rows.texts);
     mem_free(r->rows.row);
     trainable_close(r->trained);

@@ -66,9 +66,10 @@ double recipe_dropout(double asked, float configured)
 json_t *recipe_counts(const examples *e)
 {
     const examples_counts *c = &e->counts;
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "rows", (json_int_t)c->rows, "used", (json_int_t)c->kept, "unlabelled",
-                     (json_int_t)c->unlabelled, "excluded", (json_int_t)c->excluded, "repeated", (json_int_t)c->repeated,
-                     "truncated", (json_int_t)c->truncated, "tokens", (json_int_t)c->tokens);
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "rows", (json_int_t)c->rows, "used", (json_int_t)c->kept,
+                     "unlabelled", (json_int_t)c->unlabelled, "excluded", (json_int_t)c->excluded, "nearly_excluded",
+                     (json_int_t)c->nearly_excluded, "repeated", (json_int_t)c->repeated, "truncated",
+                     (json_int_t)c->truncated, "tokens", (json_int_t)c->tokens);
 }
 
 json_t *recipe_result(const loop_result *r, metrics_id keep)

@@ -66,6 +66,29 @@ class Train(Folder):
         self.assertAlmostEqual(log_loss / len(rows), card["metrics"]["log_loss"], places=5)
         self.assertAlmostEqual(right / len(rows), card["metrics"]["accuracy"], places=9)
 
+    def test_no_validation_or_excluded_row_is_found_seen(self):
+        """finch eval compares by the fingerprints in the model, train by those of the rows to leave out: they must agree."""
+        test = self.take("data/tfns/valid.csv", 60, "test.csv")
+        texts = {}
+        for path in (self.train, self.valid, test):
+            with open(path, encoding="utf-8", newline="") as lines:
+                texts[path] = [row["text"] for row in csv.DictReader(lines)]
+        held_out = texts[self.valid] + texts[test]
+        copies = ["RT @someone: " + text.replace("S", "s") + " https://t.co/copy" for text in held_out]
+        edits = [text + " wow" for text in held_out if len(text) > 120 and "http" not in text[:120]]
+        train = self.write("copied.csv", [["text", "label"]] + [[text, "NEUTRAL"] for text in texts[self.train] + copies + edits])
+        card = finch_json("train", "--model", TINY, "--train", train, "--valid", self.valid, "--exclude", test, "--output",
+                          self.path("model"), "--max-steps", 2, env=PASSIVE)
+        counts = card["examples"]["train"]
+        self.assertGreaterEqual(counts["excluded"], len(copies))
+        self.assertGreater(len(edits), 5)
+        self.assertGreater(counts["nearly_excluded"], len(edits) * 0.9)
+        self.assertEqual(len(texts[self.train]) + len(copies) + len(edits),
+                         counts["used"] + counts["excluded"] + counts["nearly_excluded"])
+        for path, more in ((self.valid, ()), (test, ("--collapse", 3))):
+            seen = finch_json("eval", "--model", self.path("model"), "--data", path, *more)
+            self.assertEqual({"seen": 0, "nearly_seen": 0}, seen["training_rows_seen"])
+
     def test_the_card_is_the_document_and_tells_the_files(self):
         document = finch_json(*self.words("model", "--max-steps", 6, "--seed", 9), env=PASSIVE)
         with open(os.path.join(self.path("model"), "finch.json")) as text:

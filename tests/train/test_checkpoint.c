@@ -4,7 +4,6 @@
 #include "train/checkpoint.h"
 #include "train/hash.h"
 #include "train/journal.h"
-#include "train/text_set.h"
 
 typedef struct sample {
     float weights[5];
@@ -185,42 +184,6 @@ TEST(a_full_disk_is_told)
     journal_close(&j);
     fault_arm(FAULT_OPEN, 1);
     CHECK_STATUS(FINCH_E_IO, journal_open(path, 0, &j, &err), &err);
-}
-
-/* ---- sets of texts ---- */
-
-static finch_text text_of(const char *text) { return (finch_text){text, strlen(text)}; }
-
-TEST(texts_are_the_same_but_for_case_links_and_spaces)
-{
-    static const struct {
-        const char *text;
-        bool inside;
-    } asked[] = {
-        {"Buy $AAPL now", true},
-        {"  buy   $aapl\tNOW\n", true},
-        {"Buy $AAPL now https://t.co/xYz", true},
-        {"HTTP://a.b Buy $AAPL https://t.co/1 now", true},
-        {"Buy $AAPL", false},
-        {"Buy $AAPL nowhttp", false},
-        {"Sell", true},
-        {"", false},
-        {"https://t.co/only", false}, /* links alone are no text to know */
-    };
-    text_set set = {0};
-    str scratch = {0};
-    finch_error err;
-    bool inside;
-    CHECK_OK(text_set_add(&set, text_of("Buy $AAPL now"), &err), &err);
-    CHECK_OK(text_set_add(&set, text_of("https://t.co/2"), &err), &err);
-    CHECK_OK(text_set_add(&set, text_of("SELL http://x"), &err), &err);
-    CHECK_OK(text_set_seal(&set, &err), &err);
-    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
-        CHECK_OK(text_set_has(&set, text_of(asked[i].text), &scratch, &inside, &err), &err);
-        if (inside != asked[i].inside) fail_msg("\"%s\"", asked[i].text);
-    }
-    str_free(&scratch);
-    text_set_free(&set);
 }
 
 TEST(the_hash_sees_every_byte_and_the_length)

@@ -111,14 +111,14 @@ TEST(rows_are_left_out_for_a_reason_and_counted)
     rows a, b;
     examples e;
     finch_error err;
-    text_set exclude = {0};
+    fingerprints *exclude;
+    const finch_text excluded = text_of("the rumor");
     text_tokenizer *t = open_tokenizer();
     fill(&a, "fine.csv", false, fine);
     fill(&b, "coarse.csv", true, coarse);
-    CHECK_OK(text_set_add(&exclude, text_of("the rumor"), &err), &err);
-    CHECK_OK(text_set_seal(&exclude, &err), &err);
+    CHECK_OK(fingerprints_create(&excluded, 1, &exclude, &err), &err);
     examples_table tables[2] = {a.table, b.table};
-    CHECK_OK(examples_create(tables, 2, &five, t, 16, &exclude, NULL, &e, &err), &err);
+    CHECK_OK(examples_create(tables, 2, &five, t, 16, exclude, NULL, &e, &err), &err);
     CHECK_EQUAL(9, e.counts.rows);
     CHECK_EQUAL(2, e.counts.unlabelled);
     CHECK_EQUAL(2, e.counts.excluded);  /* "the rumor" of both tables */
@@ -127,7 +127,39 @@ TEST(rows_are_left_out_for_a_reason_and_counted)
     CHECK_EQUAL(3, e.n);
     CHECK_EQUAL(3, e.mask[2]);
     examples_free(&e);
-    text_set_free(&exclude);
+    fingerprints_close(exclude);
+    text_tokenizer_close(t);
+}
+
+TEST(near_copies_of_excluded_texts_are_left_out_and_none_is_found_seen)
+{
+    static const char *const cells[] = {"RT @desk: $AAPL beats estimates, shares jump 5.2% after hours https://t.co/a",
+                                        "POSITIVE",
+                                        "$AAPL beats estimates, shares jump 5.2% after hours!! wow",
+                                        "POSITIVE",
+                                        "Lowe's to shut 34 Canadian stores as it reports revenue miss",
+                                        "NEGATIVE",
+                                        NULL};
+    static const char *const held_out[] = {"$AAPL beats estimates, shares jump 5.2% after hours", "POSITIVE", NULL};
+    rows train, valid;
+    examples e;
+    finch_error err;
+    fingerprints *exclude, *learnt;
+    fingerprint_match match;
+    text_tokenizer *t = open_tokenizer();
+    fill(&train, "train.csv", false, cells);
+    fill(&valid, "valid.csv", false, held_out);
+    CHECK_OK(examples_fingerprints(NULL, 0, &valid.table, 1, &exclude, &err), &err);
+    CHECK_OK(examples_create(&train.table, 1, &five, t, 16, exclude, NULL, &e, &err), &err);
+    CHECK_EQUAL(1, e.counts.excluded);
+    CHECK_EQUAL(1, e.counts.nearly_excluded);
+    CHECK_EQUAL(1, e.n);
+    CHECK_OK(fingerprints_create(e.texts, e.n, &learnt, &err), &err);
+    CHECK_OK(fingerprints_match(learnt, valid.texts[0], &match, &err), &err);
+    CHECK_EQUAL(FINGERPRINT_NEW, match);
+    fingerprints_close(learnt);
+    fingerprints_close(exclude);
+    examples_free(&e);
     text_tokenizer_close(t);
 }
 
