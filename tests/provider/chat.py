@@ -51,6 +51,13 @@ def _check_format(wanted, style, model):
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind not in ("text", "json_object", "json_schema"):
         raise error(style, 400, "Invalid value: response_format.type must be 'text', 'json_object' or 'json_schema'", param="response_format.type")
+    if model.get("response_format") == "llama":
+        # llama-cpp-python's server (0.3.36) knows no json_schema and says so with a 500.
+        if kind == "json_schema":
+            raise Refused(500, {"error": {"message": "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), 'msg': \"Input "
+                                          "should be 'text' or 'json_object'\", 'input': 'json_schema'}", "type": "internal_server_error",
+                                          "param": None, "code": None}})
+        return
     if kind != "text" and not model.get("response_format", True):
         raise error(style, 400, "response_format is not supported by this model", param="response_format", code="unsupported_parameter")
     if kind == "json_schema":

@@ -26,7 +26,7 @@ import http1
 
 MODELS = {"standin/five": {"prompt_price": 1.25e-6, "completion_price": 1e-5},
           "standin/other": {"prompt_price": 1e-7, "completion_price": 4e-7, "noise": 0.2},
-          "standin/plain": {"response_format": False}}
+          "standin/plain": {"response_format": False}, "standin/llama": {"response_format": "llama"}}
 CONFIG = {"style": "openrouter", "keys": [], "revoked": [], "models": MODELS, "latency_ms": 0, "jitter_ms": 0, "limits": {}, "rules": [], "seed": 1,
           "date_offset_s": 0}
 

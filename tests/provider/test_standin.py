@@ -158,6 +158,8 @@ class Protocol(StandInCase):
                 self.assertIn(place, answer["error"])
             self.assertEqual(404, client.ask(body_of(), path="/v1/nothing")[0])
             self.assertEqual(405, client.ask(b"", method="GET")[0])
+        self.assertEqual(500, client.ask({**body_of(response_format=SCHEMA), "model": "standin/llama"})[0])
+        self.assertEqual(200, client.ask({**body_of(response_format={"type": "json_object", "schema": {}}), "model": "standin/llama"})[0])
         self.provider.configure(style="openai")
         self.assertEqual(400, client.ask(body_of(usage={"include": True}))[0])
         self.assertIn(client.ask(body_of(), kind="text/plain")[0], (400, 415))
@@ -173,7 +175,7 @@ class Protocol(StandInCase):
     def test_models(self):
         status, _, models = self.client().ask(b"", path="/v1/models", method="GET")
         self.assertEqual(200, status)
-        self.assertEqual({"standin/five", "standin/other", "standin/plain"}, {row["id"] for row in models["data"]})
+        self.assertEqual({"standin/five", "standin/other", "standin/plain", "standin/llama"}, {row["id"] for row in models["data"]})
         self.assertAlmostEqual(1.25e-6, float(models["data"][0]["pricing"]["prompt"]))
 
     def test_votes_log_probabilities_and_limits_of_length(self):
