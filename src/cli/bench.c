@@ -287,5 +287,6 @@ const cli_command cli_command_bench = {
     .operands_max = 1,
     .operand_words = "score|train|tokenize|gemm",
     .options = options,
+    .many_barriers = true,
     .run = run,
 };

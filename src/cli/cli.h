@@ -48,6 +48,7 @@ typedef struct cli_command {
     size_t operands_min;
     size_t operands_max;
     const char *operand_words; /* "bash|zsh|fish" for completion and checking; NULL: any */
+    bool many_barriers;        /* its OpenMP teams meet thousands of times a second (threads.h: threads_yield) */
     const cli_option *options; /* ended by {0}; --json --threads --quiet --help come with every command */
     finch_status (*run)(const cli_args *args, finch_error *err);
 } cli_command;

@@ -59,12 +59,13 @@ static finch_status run_command(const cli_command *command, const char *const *w
     return st;
 }
 
-static finch_status run_words(const char *const *words, size_t n_words, finch_error *err)
+static finch_status run_words(char **argv, const char *const *words, size_t n_words, finch_error *err)
 {
     if (n_words == 0 || strcmp(words[0], "--help") == 0 || strcmp(words[0], "-h") == 0) return print_overview(err);
     if (strcmp(words[0], "--version") == 0 || strcmp(words[0], "-V") == 0) return print_version(err);
     const cli_command *command = commands_find(words[0]);
     if (command == NULL) return fail_unknown(words[0], err);
+    if (command->many_barriers) threads_yield(argv);
     output_begin(command->name);
     return run_command(command, words + 1, n_words - 1, err);
 }
@@ -74,7 +75,7 @@ int main(int argc, char **argv)
     finch_error err = {0};
     size_t n_words = argc > 1 ? (size_t)argc - 1 : 0;
     signals_install();
-    finch_status st = run_words((const char *const *)argv + 1, n_words, &err);
+    finch_status st = run_words(argv, (const char *const *)argv + 1, n_words, &err);
     if (st != FINCH_OK) output_error(err.message[0] != '\0' ? err.message : finch_status_text(st));
     return finch_status_exit_code(st);
 }

@@ -117,5 +117,6 @@ const cli_command cli_command_pretrain = {
                "build/domain\n"
                "finch train --model build/domain --train train.csv --valid valid.csv --output my-model",
     .options = options,
+    .many_barriers = true,
     .run = run,
 };

@@ -200,5 +200,6 @@ const cli_command cli_command_train = {
         "    --class-weights sqrt --average 3 --stop \"macro_f1 or mcc better by 0.001, log_loss not 5% worse\"\n"
         "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model --resume",
     .options = options,
+    .many_barriers = true,
     .run = run,
 };
