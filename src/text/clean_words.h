@@ -1,0 +1,19 @@
+/* The stages of text_clean that look at words: retweet marks, links, user names, white space; one pass for all. Whoever
+ * reads a tweet and passes over links and names (tickers, languages) does so through clean_piece_next, too. */
+#ifndef FINCH_TEXT_CLEAN_WORDS_H
+#define FINCH_TEXT_CLEAN_WORDS_H
+
+#include "text/clean.h"
+
+/* RUN is letters, digits, dots, dashes and underscores of ASCII; OTHER any other characters, emoji and Arabic alike. */
+typedef enum clean_piece { CLEAN_SPACE, CLEAN_LINK, CLEAN_USER, CLEAN_RUN, CLEAN_OTHER } clean_piece;
+
+/* The piece that begins at text[at], at < size: its end and kind. Walking so through a text takes linear time. Any bytes
+ * are legal; at stands where a piece before ended, or at 0. */
+size_t clean_piece_next(const char *text, size_t size, size_t at, clean_piece *kind);
+
+/* The text (valid UTF-8) in out, cleared first; what was found and changed goes into report. */
+finch_status clean_words(finch_text in, const text_clean_options *options, str *out, text_clean_report *report,
+                         finch_error *err);
+
+#endif
