@@ -48,22 +48,40 @@ static double rate_of(const cli_bar *bar, uint64_t done, double now)
     return seconds > 0 && done > bar->first_done ? (double)(done - bar->first_done) / seconds : 0;
 }
 
-static void draw(cli_bar *bar, uint64_t done, uint64_t total, const char *note, double now)
+/* 440473133 bytes as "440.5 MB". */
+static const char *bytes_text(double n, char out[TIME_BYTES])
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    size_t i = 0;
+    for (; n >= 999.95 && i + 1 < sizeof units / sizeof units[0]; i++) n /= 1000;
+    snprintf(out, TIME_BYTES, i == 0 ? "%.0f %s" : "%.1f %s", n, units[i]);
+    return out;
+}
+
+static void draw_counts(const cli_bar *bar, uint64_t done, uint64_t total, double rate)
 {
     char text[TIME_BYTES];
-    double rate = rate_of(bar, done, now);
+    bool bytes = strcmp(bar->unit, "bytes") == 0;
+    if (bytes) fputs(bytes_text((double)done, text), stderr);
+    else fprintf(stderr, "%llu", (unsigned long long)done);
+    if (total > 0 && bytes) fprintf(stderr, " of %s", bytes_text((double)total, text));
+    else if (total > 0) fprintf(stderr, " of %llu", (unsigned long long)total);
+    if (!bytes) fprintf(stderr, " %s", bar->unit);
+    if (rate > 0 && bytes) fprintf(stderr, ", %s/s", bytes_text(rate, text));
+    else if (rate > 0) fprintf(stderr, rate < 10 ? ", %.2f/s" : ", %.0f/s", rate);
+    if (rate > 0 && total > done) fprintf(stderr, ", %s left", time_text((double)(total - done) / rate, text));
+}
+
+static void draw(cli_bar *bar, uint64_t done, uint64_t total, const char *note, double now)
+{
     if (bar->terminal) fputs("\r\033[K", stderr);
     fprintf(stderr, "%s ", bar->label);
     if (total > 0) {
         double share = done < total ? (double)done / (double)total : 1.0;
         if (bar->terminal) draw_cells(share);
-        fprintf(stderr, "%3.0f %%, %llu of %llu %s", share * 100, (unsigned long long)done, (unsigned long long)total,
-                bar->unit);
-    } else {
-        fprintf(stderr, "%llu %s", (unsigned long long)done, bar->unit);
+        fprintf(stderr, "%3.0f %%, ", share * 100);
     }
-    if (rate > 0) fprintf(stderr, rate < 10 ? ", %.2f/s" : ", %.0f/s", rate);
-    if (rate > 0 && total > done) fprintf(stderr, ", %s left", time_text((double)(total - done) / rate, text));
+    draw_counts(bar, done, total, rate_of(bar, done, now));
     if (note != NULL && note[0] != '\0') fprintf(stderr, ", %s", note);
     if (!bar->terminal) fputc('\n', stderr);
     fflush(stderr);
