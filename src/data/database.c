@@ -91,6 +91,29 @@ finch_status data_query(data_database *db, const char *sql, duckdb_result *out, 
     return st;
 }
 
+finch_status data_query_stream(data_database *db, const char *sql, duckdb_result *out, finch_error *err)
+{
+    duckdb_prepared_statement statement = NULL;
+    duckdb_pending_result pending = NULL;
+    finch_status st = FINCH_OK;
+    if (duckdb_prepare(db->connection, sql, &statement) != DuckDBSuccess)
+        st = finch_fail(err, FINCH_E_FAILED, "%s", duckdb_prepare_error(statement));
+    else if (duckdb_pending_prepared_streaming(statement, &pending) != DuckDBSuccess)
+        st = finch_fail(err, FINCH_E_FAILED, "%s", duckdb_pending_error(pending));
+    else if (duckdb_execute_pending(pending, out) != DuckDBSuccess) {
+        st = fail_result(out, err);
+        duckdb_destroy_result(out);
+    }
+    duckdb_destroy_pending(&pending);
+    duckdb_destroy_prepare(&statement);
+    return st;
+}
+
+finch_status data_stream_check(duckdb_result *result, finch_error *err)
+{
+    return duckdb_result_error(result) == NULL ? FINCH_OK : fail_result(result, err);
+}
+
 finch_status data_query_count(data_database *db, const char *sql, uint64_t *out, finch_error *err)
 {
     duckdb_result result;

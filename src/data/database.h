@@ -27,6 +27,11 @@ void data_database_close(data_database *db);
 /* Runs sql. *out (may be NULL) is to be destroyed by duckdb_destroy_result on FINCH_OK only. */
 finch_status data_query(data_database *db, const char *sql, duckdb_result *out, finch_error *err);
 
+/* The same with rows as they are made instead of all at once, which bounds the memory; one such result a connection at a
+ * time. After its last row data_stream_check says whether it ended or failed. */
+finch_status data_query_stream(data_database *db, const char *sql, duckdb_result *out, finch_error *err);
+finch_status data_stream_check(duckdb_result *result, finch_error *err);
+
 /* The same, for a query with one row and one column of an unsigned number (null is 0). */
 finch_status data_query_count(data_database *db, const char *sql, uint64_t *out, finch_error *err);
 

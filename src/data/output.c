@@ -53,8 +53,9 @@ void data_output_close(data_output *o)
     str_free(&o->beside);
 }
 
-static bool is_tsv(const data_output *o)
+bool data_output_is_tsv(const data_output *o)
 {
+    if (o->beside.size == 0) return false;
     size_t ending = o->kind.compression == DATA_GZIP ? 3 : o->kind.compression == DATA_ZSTD ? 4 : 0;
     size_t size = strlen(o->path) - ending;
     return strncasecmp(o->path + size - 4, ".tsv", 4) == 0; /* the kind was found, so there are four bytes */
@@ -69,7 +70,7 @@ static finch_status add_format(const data_output *o, str *sql, finch_error *err)
         return str_add_text(sql, "(USE_TMP_FILE false, FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 30720)", err);
     case DATA_CSV:
         return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT csv, HEADER true, DELIMITER '%s', COMPRESSION '%s')",
-                              is_tsv(o) ? "\t" : ",", compression);
+                              data_output_is_tsv(o) ? "\t" : ",", compression);
     default:
         return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT json, ARRAY %s, COMPRESSION '%s')",
                               o->kind.format == DATA_JSON ? "true" : "false", compression);

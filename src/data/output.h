@@ -16,6 +16,9 @@ typedef struct data_output {
 finch_status data_output_open(const char *path, data_output *out, finch_error *err);
 void data_output_close(data_output *o);
 
+/* Whether the fields of the CSV are separated by tabs: the path's ending is .tsv. */
+bool data_output_is_tsv(const data_output *o);
+
 /* Writes what the query gives into it; *n_rows is their number. */
 finch_status data_output_copy(data_database *db, const data_output *o, const char *query, uint64_t *n_rows,
                               finch_error *err);
