@@ -8,7 +8,7 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run test test-release test-asan test-fuzz bench model mutants lint clean
+.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz bench model mutants lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,7 @@ setup-test:
 test: setup-test deps ## everything that needs no accelerator
 	@$(MAKE) --no-print-directory test-fuzz
 	@$(MAKE) --no-print-directory test-asan
+	@$(MAKE) --no-print-directory test-tsan
 	@$(MAKE) --no-print-directory test-release
 
 test-release: setup-test deps
@@ -44,6 +45,13 @@ test-asan: setup-test deps
 	@cmake --preset asan >build/configure-asan.log || { cat build/configure-asan.log; exit 1; }
 	@ninja -C build-asan -j $(JOBS)
 	@cd build-asan && $(CTEST) -j $(JOBS)
+
+# clang 14's thread sanitizer does not know the memory map of kernels that randomise addresses by more than 28 bits.
+test-tsan: NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+test-tsan: setup-test deps
+	@cmake --preset tsan >build/configure-tsan.log || { cat build/configure-tsan.log; exit 1; }
+	@ninja -C build-tsan -j $(JOBS) thread_tests
+	@cd build-tsan && $(NO_ASLR) $(CTEST) -j $(JOBS) -L threads
 
 test-fuzz: setup-test deps
 	@cmake --preset fuzz -DFINCH_FUZZ_SECONDS=$(FUZZ_SECONDS) >build/configure-fuzz.log || { cat build/configure-fuzz.log; exit 1; }

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include "base/file.h"
+#include "base/rng.h"
 #include "train/fingerprint.h"
 #include "train/pretrain_run.h"
 
@@ -38,7 +39,10 @@ static void fill(rows *r, const char *name, size_t n, size_t first, bool coarse)
 {
     for (size_t i = 0; i < n; i++) {
         size_t c = i % 5;
-        snprintf(r->bytes[i], ROW_BYTES, "%s %s tweet %zu", words[2 * c], words[2 * c + 1], first + i);
+        rng letters = {.seed = first + i};
+        char apart[17] = {0}; /* rows of other numbers are no near copies of each other */
+        for (size_t k = 0; k + 1 < sizeof apart; k++) apart[k] = k % 4 == 3 ? ' ' : (char)('a' + rng_below(&letters, 26));
+        snprintf(r->bytes[i], ROW_BYTES, "%s %s %s", words[2 * c], words[2 * c + 1], apart);
         r->texts[i] = (finch_text){r->bytes[i], strlen(r->bytes[i])};
         const char *label = coarse ? coarse_labels[c] : classes[c];
         r->labels[i] = (finch_text){label, strlen(label)};
