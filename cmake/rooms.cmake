@@ -29,3 +29,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   file(GLOB neon_sources CONFIGURE_DEPENDS src/tensor/kernels/neon/*.c)
   list(APPEND FINCH_CORE_SOURCES ${neon_sources})
 endif()
+
+# Tables that are part of the program lie in data/ as people read them.
+set_source_files_properties(src/text/embedded.c PROPERTIES COMPILE_DEFINITIONS "FINCH_DATA=\"${CMAKE_SOURCE_DIR}/data\""
+    OBJECT_DEPENDS "${CMAKE_SOURCE_DIR}/data/symbols/symbols.tsv;${CMAKE_SOURCE_DIR}/data/symbols/names.tsv")

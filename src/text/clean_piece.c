@@ -86,7 +86,7 @@ static size_t cut_end(view t, size_t i)
 static size_t link_end(view t, size_t body)
 {
     size_t end = body, n_open = 0, n_closed = 0;
-    for (; end < t.size && !is(t, end, C_NO_LINK); end++) {
+    for (; end < t.size && (!is(t, end, C_NO_LINK) || starts(t, end - 1, "=$")); end++) { /* a cashtag may be glued on */
         n_open += t.at[end] == '(';
         n_closed += t.at[end] == ')';
     }

@@ -1,14 +1,20 @@
+/* The walk goes from piece to piece (clean_words.h). A '$' in one that is no text may begin a cashtag; each word of a run
+ * may begin a name. A name's words are parted by at most SEPARATOR_MAX bytes of signs, and the longest name is taken. */
 #include "text/ticker.h"
 
 #include "text/clean_words.h"
+#include "text/ticker_table.h"
 
 #include <string.h>
 
-enum { ROOT_MAX = 6, CLASS_MAX = 2 };
+enum { ROOT_MAX = 6, CLASS_MAX = 2, WORD_MAX = 31, SEPARATOR_MAX = 4 };
 
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+static bool is_word(char c) { return is_letter(c) || is_digit(c); }
 static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }
+static char lower(char c) { return is_upper(c) ? (char)(c - 'A' + 'a') : c; }
 
 static size_t letters_at(finch_text t, size_t at)
 {
@@ -19,7 +25,7 @@ static size_t letters_at(finch_text t, size_t at)
 
 static bool goes_on(finch_text t, size_t at)
 {
-    return at < t.size_bytes && (is_letter(t.at[at]) || is_digit(t.at[at]) || t.at[at] == '_' || t.at[at] == '$');
+    return at < t.size_bytes && (is_word(t.at[at]) || t.at[at] == '_' || t.at[at] == '$');
 }
 
 /* The cashtag whose '$' is at begin; false where none is. */
@@ -33,7 +39,154 @@ static bool cashtag_at(finch_text t, size_t begin, text_ticker *out)
     *out = (text_ticker){.found = TEXT_TICKER_CASHTAG, .begin = begin, .end = class > 0 ? end + 1 + class : end};
     for (size_t i = 0; begin + 1 + i < out->end; i++) out->symbol[i] = i == root ? '.' : upper(t.at[begin + 1 + i]);
     out->listing = text_symbol_find(out->symbol, strlen(out->symbol));
+    if (class == 0 || out->listing != NULL) return true;
+    /* "$AAPL.We" and "$GM-F" are their roots; "$BRK.B" was in the table. */
+    out->symbol[root] = '\0';
+    memset(out->symbol + root, 0, sizeof out->symbol - root);
+    out->end = end;
+    out->listing = text_symbol_find(out->symbol, root);
     return true;
+}
+
+typedef struct word {
+    size_t begin, end;
+    char folded[WORD_MAX + 1]; /* lower case; empty where the word is too long for any name */
+} word;
+
+static word word_at(finch_text t, size_t begin)
+{
+    word w = {.begin = begin, .end = begin};
+    while (w.end < t.size_bytes && is_word(t.at[w.end])) w.end++;
+    if (w.end - begin > WORD_MAX) return w;
+    for (size_t i = begin; i < w.end; i++) w.folded[i - begin] = lower(t.at[i]);
+    return w;
+}
+
+/* Bytes of a sign that may stand inside a name, 0 where there is none. */
+static size_t separator_size(finch_text t, size_t at)
+{
+    if (at >= t.size_bytes) return 0;
+    if (t.at[at] == '\0' || strchr(" &'-.", t.at[at]) != NULL) return t.at[at] != '\0';
+    return t.size_bytes - at >= 3 && memcmp(t.at + at, "\xE2\x80\x99", 3) == 0 ? 3 : 0;
+}
+
+/* The word behind a word that ends at end; an empty one where something else than signs comes first. */
+static word word_behind(finch_text t, size_t end)
+{
+    size_t at = end;
+    for (size_t n; at - end < SEPARATOR_MAX && (n = separator_size(t, at)) > 0;) at += n;
+    return word_at(t, at);
+}
+
+static bool is_filler(const char *folded)
+{
+    return strcmp(folded, "s") == 0 || strcmp(folded, "of") == 0 || strcmp(folded, "and") == 0 || strcmp(folded, "the") == 0;
+}
+
+static bool begins_with_capital(finch_text t, const word *w)
+{
+    return is_upper(t.at[w->begin]) || is_digit(t.at[w->begin]) || is_filler(w->folded);
+}
+
+static bool has_lower(finch_text t, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++)
+        if (t.at[i] >= 'a' && t.at[i] <= 'z') return true;
+    return false;
+}
+
+/* How the words of a name are written. */
+typedef struct spelling {
+    size_t end;
+    bool capital; /* each word begins with one */
+} spelling;
+
+/* Whether the words from first on are those of alias. */
+static bool spells(finch_text t, const word *first, const char *alias, spelling *out)
+{
+    word w = *first;
+    *out = (spelling){0, true};
+    while (true) {
+        size_t size = w.end - w.begin;
+        if (size == 0 || strncmp(alias, w.folded, size) != 0) return false;
+        out->capital = out->capital && begins_with_capital(t, &w);
+        out->end = w.end;
+        alias += size;
+        if (*alias == '\0') return true;
+        if (*alias++ != ' ') return false;
+        w = word_behind(t, w.end);
+    }
+}
+
+/* Words that say that what stands before them is a company. */
+static const char *const context[] = {"shares",    "stock",        "stocks",   "earnings", "inc",      "corp",
+                                      "ceo",       "cfo",          "revenue",  "revenues", "profit",   "profits",
+                                      "investors", "shareholders", "dividend", "ipo",      "guidance", "quarterly",
+                                      "upgraded",  "downgraded",   "q1",       "q2",       "q3",       "q4"};
+
+static bool has_context(finch_text t, size_t end)
+{
+    word w = word_behind(t, end);
+    if (strcmp(w.folded, "s") == 0) w = word_behind(t, w.end);
+    for (size_t i = 0; i < sizeof context / sizeof *context; i++)
+        if (strcmp(w.folded, context[i]) == 0) return true;
+    return false;
+}
+
+enum { SHOUTED_MIN = 5 }; /* letters from which on a name in capitals may be a shouted word */
+
+static bool rule_holds(finch_text t, ticker_rule rule, size_t begin, const spelling *s)
+{
+    switch (rule) {
+    case TICKER_ANY: return true;
+    case TICKER_UPPER: return !has_lower(t, begin, s->end);
+    case TICKER_CAPITAL:
+        if (!s->capital) return false;
+        return s->end - begin < SHOUTED_MIN || has_lower(t, begin, s->end) || has_context(t, s->end);
+    case TICKER_CONTEXT: return s->capital && has_context(t, s->end);
+    }
+    return false;
+}
+
+/* Not the middle of a domain or an address. */
+static bool may_begin(finch_text t, size_t begin)
+{
+    if (begin == 0) return true;
+    char before = t.at[begin - 1];
+    if (before == '@' || before == '_') return false;
+    return !(before == '.' && begin > 1 && is_word(t.at[begin - 2]));
+}
+
+static bool name_at(finch_text t, const word *w, text_ticker *out)
+{
+    size_t n;
+    const ticker_name *name = w->folded[0] != '\0' && may_begin(t, w->begin)
+                                  ? ticker_names_of(w->folded, w->end - w->begin, &n)
+                                  : NULL;
+    if (name == NULL) return false;
+    bool found = false;
+    for (size_t i = 0; i < n; i++) {
+        spelling s;
+        if (!spells(t, w, name[i].alias, &s) || !rule_holds(t, name[i].rule, w->begin, &s)) continue;
+        if (found && s.end <= out->end) continue;
+        found = true;
+        *out = (text_ticker){.listing = name[i].listing, .found = TEXT_TICKER_NAME, .begin = w->begin, .end = s.end};
+        memcpy(out->symbol, name[i].listing->symbol, sizeof out->symbol);
+    }
+    return found;
+}
+
+/* Whether a ticker begins at *at, inside a piece that is none of links and user names; else *at moves on. */
+static bool find_at(finch_text t, size_t *at, clean_piece kind, text_ticker *out)
+{
+    if (kind == CLEAN_OTHER && t.at[*at] == '$' && cashtag_at(t, *at, out)) return true;
+    if (kind != CLEAN_RUN || !is_word(t.at[*at])) {
+        ++*at;
+        return false;
+    }
+    word w = word_at(t, *at);
+    *at = w.end;
+    return name_at(t, &w, out);
 }
 
 size_t text_tickers_find(finch_text text, text_ticker *out, size_t max)
@@ -42,26 +195,13 @@ size_t text_tickers_find(finch_text text, text_ticker *out, size_t max)
     for (size_t at = 0; at < text.size_bytes;) {
         clean_piece kind;
         size_t end = clean_piece_next(text.at, text.size_bytes, at, &kind);
-        for (size_t i = at; kind == CLEAN_OTHER && i < end; i++) {
+        if (kind != CLEAN_RUN && kind != CLEAN_OTHER) at = end;
+        while (at < end) {
             text_ticker found;
-            if (text.at[i] != '$' || !cashtag_at(text, i, &found)) continue;
-            if (n < max) out[n] = found;
-            n++;
+            if (!find_at(text, &at, kind, &found)) continue;
+            at = found.end;
+            if (n++ < max) out[n - 1] = found;
         }
-        at = end;
     }
     return n;
-}
-
-size_t text_symbol_count(void) { return 0; }
-const text_symbol *text_symbol_at(size_t index)
-{
-    (void)index;
-    return NULL;
-}
-const text_symbol *text_symbol_find(const char *symbol, size_t size)
-{
-    (void)symbol;
-    (void)size;
-    return NULL;
 }
