@@ -32,4 +32,4 @@ endif()
 
 # Tables that are part of the program lie in data/ as people read them.
 set_source_files_properties(src/text/embedded.c PROPERTIES COMPILE_DEFINITIONS "FINCH_DATA=\"${CMAKE_SOURCE_DIR}/data\""
-    OBJECT_DEPENDS "${CMAKE_SOURCE_DIR}/data/symbols/symbols.tsv;${CMAKE_SOURCE_DIR}/data/symbols/names.tsv")
+    OBJECT_DEPENDS "${CMAKE_SOURCE_DIR}/data/symbols/symbols.tsv;${CMAKE_SOURCE_DIR}/data/symbols/names.tsv;${CMAKE_SOURCE_DIR}/data/language/model.bin")

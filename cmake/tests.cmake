@@ -41,6 +41,14 @@ foreach(source IN LISTS test_sources)
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${test_environment}" TIMEOUT 300 LABELS "${labels}")
 endforeach()
 
+# Programs that Python tests drive: tests/parity/NAME.c is parity_NAME.
+file(GLOB driver_sources CONFIGURE_DEPENDS tests/parity/*.c)
+foreach(source IN LISTS driver_sources)
+  get_filename_component(idea ${source} NAME_WE)
+  add_executable(parity_${idea} ${source})
+  target_link_libraries(parity_${idea} PRIVATE finch_core)
+endforeach()
+
 if(NOT FINCH_SANITIZE)
   file(GLOB python_tests CONFIGURE_DEPENDS tests/*/test_*.py)
   foreach(source IN LISTS python_tests)

@@ -11,8 +11,8 @@
  *   users     @user, not an e-mail address and not a price (@5.20)
  *   spaces    any run of Unicode white space is one space, none at the ends
  *
- * Promises: the output is valid UTF-8; cleaning it again changes nothing (entities that were escaped more than
- * TEXT_CLEAN_ROUNDS times in different ways aside); it has at most TEXT_CLEAN_GROWTH bytes a byte of input; time is
+ * Promises: the output is valid UTF-8; cleaning it again changes nothing (aside: what was broken in different ways more than
+ * TEXT_CLEAN_ROUNDS times, mojibake glued to a name that has become a token, and "RT" beside a name between which a link was removed); it has at most TEXT_CLEAN_GROWTH bytes a byte of input; time is
  * linear in the input, whatever it holds. Why so, and how it was measured: docs/clean.md. */
 #ifndef FINCH_TEXT_CLEAN_H
 #define FINCH_TEXT_CLEAN_H
@@ -26,7 +26,7 @@ typedef enum text_clean_mark { TEXT_CLEAN_KEEP, TEXT_CLEAN_TOKEN, TEXT_CLEAN_REM
 
 typedef struct text_clean_options {
     bool entities, repair, spaces;
-    text_clean_mark retweets; /* TOKEN leaves "RT " and takes the name */
+    text_clean_mark retweets; /* TOKEN leaves "[RT] " in its place */
     text_clean_mark urls;
     text_clean_mark users;
 } text_clean_options;

@@ -82,6 +82,18 @@ static size_t cut_end(view t, size_t i)
     return n_dots >= 2 ? end : i;
 }
 
+/* The same where "http" of a token would be cut so, as often as there is one: ":…" or ":/…" */
+static size_t cut_tail(view t, size_t i)
+{
+    for (size_t end = i;; i = end) {
+        size_t at = i;
+        if (starts(t, at, ":")) at++;
+        if (at > i && starts(t, at, "/")) at++;
+        end = cut_end(t, at);
+        if (end == at) return i;
+    }
+}
+
 /* The end of a link whose path may begin at body: no punctuation at its end, but all of what a cut has left. */
 static size_t link_end(view t, size_t body)
 {
@@ -90,7 +102,7 @@ static size_t link_end(view t, size_t body)
         n_open += t.at[end] == '(';
         n_closed += t.at[end] == ')';
     }
-    if (cut_end(t, end) > end) return cut_end(t, end);
+    if (cut_end(t, end) > end) return cut_tail(t, end);
     size_t trimmed = end;
     for (; trimmed > body && is(t, trimmed - 1, C_TRIMMED); trimmed--) {
         if (t.at[trimmed - 1] != ')') continue;
@@ -102,20 +114,22 @@ static size_t link_end(view t, size_t body)
     return trimmed;
 }
 
-/* t.co's paths are letters and digits; what is glued on behind is text. */
-static size_t short_link_end(view t, size_t body)
-{
-    size_t path = starts_any_case(t, body, "t.co/") ? body + 5 : body;
-    if (path == body || !is(t, path, C_ALNUM)) return link_end(t, body);
-    while (is(t, path, C_ALNUM)) path++;
-    return cut_end(t, path);
-}
-
 /* Bytes of "http" or "https" at the end of the run [begin, end), 0 where it ends otherwise. */
 static size_t scheme_size(view t, size_t begin, size_t end)
 {
     if (end - begin >= 5 && starts_any_case(t, end - 5, "https")) return 5;
     return end - begin >= 4 && starts_any_case(t, end - 4, "http") ? 4 : 0;
+}
+
+/* t.co's paths are letters and digits; what is glued on behind is text, or the next link. */
+static size_t short_link_end(view t, size_t body)
+{
+    size_t path = starts_any_case(t, body, "t.co/") ? body + 5 : body, end = path;
+    while (path > body && is(t, end, C_ALNUM)) end++;
+    if (end == path) return link_end(t, body);
+    if (!starts(t, end, "://")) return cut_tail(t, end);
+    size_t scheme = scheme_size(t, path, end);
+    return scheme > 0 && end - scheme > path ? end - scheme : link_end(t, body);
 }
 
 /* A link that was cut inside its scheme: ht…, https:/… The end, or begin where it is none. */
@@ -125,13 +139,8 @@ static size_t cut_scheme_end(view t, size_t begin)
     size_t n = 0;
     while (n < 5 && begin + n < t.size && (t.at[begin + n] | 0x20) == scheme[n]) n++;
     if (n < 2) return begin;
-    size_t at = begin + n;
-    if (n >= 4 && starts(t, at, ":")) {
-        at++;
-        if (starts(t, at, "/")) at++;
-    }
-    size_t end = cut_end(t, at);
-    return end > at ? end : begin;
+    size_t end = n >= 4 ? cut_tail(t, begin + n) : cut_end(t, begin + n);
+    return end > begin + n ? end : begin;
 }
 
 /* Where the last host of the run [begin, end) begins: behind "..", "_" and leading signs. */
@@ -168,6 +177,11 @@ static size_t run_next(view t, size_t begin, clean_piece *kind)
     for (; is(t, end, C_RUN); end++) dotted |= t.at[end] == '.';
     *kind = CLEAN_RUN;
     if (!dotted && !starts(t, end, ":") && !starts(t, end, "\xE2\x80\xA6")) return end;
+    size_t cut = cut_scheme_end(t, begin);
+    if (cut > begin) {
+        *kind = CLEAN_LINK;
+        return cut;
+    }
     size_t scheme = starts(t, end, "://") ? scheme_size(t, begin, end) : 0;
     size_t host_end = end;
     while (host_end > begin && t.at[host_end - 1] == '.') host_end--;
@@ -179,8 +193,6 @@ static size_t run_next(view t, size_t begin, clean_piece *kind)
     } else if (scheme > 0) {
         link = end - scheme;
         host_end = short_link_end(t, end + 3);
-    } else if (cut_scheme_end(t, begin) > begin) {
-        host_end = cut_scheme_end(t, begin);
     } else if (host < host_end && host_is_link(t, host, host_end)) {
         link = host;
         host_end = short_link_end(t, host);
@@ -208,6 +220,7 @@ static size_t user_end(view t, size_t begin)
     if (begin > 0 && is(t, begin - 1, C_NO_NAME_AFTER)) return begin;
     size_t end = begin + 1;
     while (is(t, end, C_ALNUM) || starts(t, end, "_")) end++;
+    if (starts(t, end, "://")) end -= scheme_size(t, begin + 1, end); /* a link is glued on */
     if (end == begin + 1 || end - begin - 1 > USER_BYTES || is_price(t, begin + 1, end)) return begin;
     return starts(t, end, "@") || starts(t, end, "://") ? begin : end;
 }

@@ -9,6 +9,7 @@ typedef struct writer {
     str *out; /* has room for all that can come */
     bool space_waits; /* white space was read and is written before what comes */
     bool began;       /* something but white space was read, and was not removed */
+    bool behind_link; /* a link was the piece before */
 } writer;
 
 static const char link_token[] = "http", user_token[] = "@user";
@@ -52,7 +53,8 @@ static void put_link(writer *w, size_t begin, size_t end)
     if (w->options->urls == TEXT_CLEAN_TOKEN) {
         if (!w->space_waits && w->out->size > 0 && glues(w->out->at[w->out->size - 1])) w->space_waits = true;
         put(w, link_token, token);
-        w->space_waits = end < w->in.size_bytes && w->in.at[end] != '.' && glues(w->in.at[end]);
+        bool stop = end + 1 == w->in.size_bytes || (end + 1 < w->in.size_bytes && !glues(w->in.at[end + 1]));
+        w->space_waits = end < w->in.size_bytes && glues(w->in.at[end]) && !(w->in.at[end] == '.' && stop);
     } else {
         w->space_waits = true;
     }
@@ -66,7 +68,11 @@ static void put_user(writer *w, size_t begin, size_t end)
     bool same = end - begin == token && memcmp(w->in.at + begin, user_token, token) == 0;
     if (w->options->users == TEXT_CLEAN_KEEP) put(w, w->in.at + begin, end - begin);
     else if (w->options->users == TEXT_CLEAN_TOKEN) put(w, user_token, token);
-    else w->space_waits = true;
+    /* A combining mark behind the name must not join the token; of U+2000 to U+2FFF none would, and "’s" stays close. */
+    unsigned char behind = end < w->in.size_bytes ? (unsigned char)w->in.at[end] : 0;
+    if (w->options->users == TEXT_CLEAN_REMOVE ||
+        (w->options->users == TEXT_CLEAN_TOKEN && behind >= 0x80 && behind != 0xE2))
+        w->space_waits = true;
     if (w->options->users == TEXT_CLEAN_REMOVE || (w->options->users == TEXT_CLEAN_TOKEN && !same))
         w->report->changed |= TEXT_CLEAN_USERS;
 }
@@ -100,7 +106,7 @@ static bool take_retweet(writer *w, size_t begin, size_t *at)
     w->report->retweet = true;
     if (w->options->retweets == TEXT_CLEAN_KEEP) return false;
     w->report->changed |= TEXT_CLEAN_RETWEETS;
-    if (first && w->options->retweets == TEXT_CLEAN_TOKEN) put(w, "RT", 2);
+    if (first && w->options->retweets == TEXT_CLEAN_TOKEN) put(w, "[RT]", 4);
     w->space_waits = true;
     *at = end;
     return true;
@@ -115,7 +121,10 @@ static bool is_removed(const writer *w, clean_piece kind)
 static size_t take_piece(writer *w, size_t at)
 {
     clean_piece kind;
-    size_t end = clean_piece_next(w->in.at, w->in.size_bytes, at, &kind);
+    /* Behind a link a name may stand without a space: it does when the link has become a token. */
+    size_t from = w->behind_link ? at : 0;
+    size_t end = from + clean_piece_next(w->in.at + from, w->in.size_bytes - from, at - from, &kind);
+    w->behind_link = kind == CLEAN_LINK;
     if (kind == CLEAN_RUN && take_retweet(w, at, &end)) return end;
     switch (kind) {
     case CLEAN_SPACE: put_space(w, at, end); break;
@@ -137,7 +146,7 @@ finch_status clean_words(finch_text in, const text_clean_options *options, str *
     if (!size_mul(in.size_bytes, TEXT_CLEAN_GROWTH, &most) || !size_add(most, sizeof user_token, &most))
         return finch_fail(err, FINCH_E_MEMORY, "a text of %zu bytes is too long", in.size_bytes);
     FINCH_TRY(str_reserve(out, most, err));
-    writer w = {in, options, report, out, false, false};
+    writer w = {.in = in, .options = options, .report = report, .out = out};
     for (size_t at = 0; at < in.size_bytes;) at = take_piece(&w, at);
     out->at[out->size] = '\0';
     return FINCH_OK;

@@ -7,3 +7,4 @@
 
 EMBED(".data", embedded_symbols, "symbols/symbols.tsv");
 EMBED(".data", embedded_names, "symbols/names.tsv");
+EMBED(".rodata", embedded_language, "language/model.bin");

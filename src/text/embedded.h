@@ -6,4 +6,7 @@
 extern char embedded_symbols[], embedded_symbols_end[];
 extern char embedded_names[], embedded_names_end[];
 
+/* data/language/model.bin */
+extern const char embedded_language[], embedded_language_end[];
+
 #endif

@@ -12,6 +12,7 @@
 #include "text/windows1252.h"
 
 #include <string.h>
+#include <utf8proc.h>
 
 typedef struct sequence {
     uint32_t code; /* what it stands for */
@@ -19,6 +20,7 @@ typedef struct sequence {
     uint32_t n;    /* characters */
     uint32_t lead;
     bool typographic; /* all behind the lead is what often stands behind letters */
+    bool invisible;   /* a C1 control or a soft hyphen is behind it: no one wrote that */
 } sequence;
 
 typedef struct view {
@@ -36,11 +38,11 @@ static uint32_t byte_of(uint32_t code)
     return 0;
 }
 
-/* ‘ ’ “ ” … – — • ™ › ‹ « » and a no-break space. */
-static bool is_typographic(uint32_t byte)
+/* ‘ ’ “ ” … – — • « » and a no-break space; behind one letter also ™ › ‹. */
+static bool is_typographic(uint32_t byte, uint32_t n)
 {
-    return byte == 0x85 || (byte >= 0x91 && byte <= 0x97) || byte == 0x99 || byte == 0x9B || byte == 0x8B || byte == 0xAB ||
-           byte == 0xBB || byte == 0xA0;
+    if (n == 2 && (byte == 0x99 || byte == 0x9B || byte == 0x8B)) return true;
+    return byte == 0x85 || (byte >= 0x91 && byte <= 0x97) || byte == 0xAB || byte == 0xBB || byte == 0xA0;
 }
 
 static sequence sequence_at(view t, const unsigned char *at)
@@ -57,7 +59,8 @@ static sequence sequence_at(view t, const unsigned char *at)
         p += c.size;
         bytes[i] = (unsigned char)byte_of(c.code);
         if ((bytes[i] & 0xC0) != 0x80) return (sequence){0};
-        s.typographic = s.typographic && is_typographic(bytes[i]);
+        s.invisible = s.invisible || c.code < 0xA0 || c.code == 0xAD;
+        s.typographic = s.typographic && is_typographic(bytes[i], s.n);
     }
     c = utf8_decode(bytes, bytes + s.n);
     if (!c.valid || c.size != s.n) return (sequence){0};
@@ -66,8 +69,8 @@ static sequence sequence_at(view t, const unsigned char *at)
     return s;
 }
 
-static bool is_lower(uint32_t c) { return (c >= 'a' && c <= 'z') || (c >= 0xDF && c <= 0xFF && c != 0xF7); }
-static bool is_upper(uint32_t c) { return (c >= 'A' && c <= 'Z') || (c >= 0xC0 && c <= 0xDE && c != 0xD7); }
+static bool is_lower(uint32_t c) { return utf8proc_toupper((utf8proc_int32_t)c) != (utf8proc_int32_t)c; }
+static bool is_upper(uint32_t c) { return utf8proc_tolower((utf8proc_int32_t)c) != (utf8proc_int32_t)c; }
 
 /* The scripts whose letters have two bytes in UTF-8; 0 for none of them. */
 static int script_of(uint32_t code)
@@ -81,9 +84,10 @@ static int script_of(uint32_t code)
 static bool is_plausible(uint32_t code)
 {
     static const uint32_t blocks[][2] = {
-        {0x0900, 0x0EFF}, {0x1E00, 0x1EFF},   {0x200B, 0x205E},   {0x2060, 0x2064},   {0x20A0, 0x20C0},   {0x2100, 0x2BFF},
-        {0x3000, 0x30FF}, {0x3400, 0x9FFF},   {0xAC00, 0xD7A3},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},   {0xFF01, 0xFFEE},
-        {0xFFFD, 0xFFFD}, {0x1D400, 0x1D7FF}, {0x1F000, 0x1FAFF}, {0x20000, 0x2FA1F}, {0xE0020, 0xE007F},
+        {0x0900, 0x0EFF},   {0x1E00, 0x1EFF},   {0x200B, 0x205E},   {0x2060, 0x2064},   {0x20A0, 0x20C0},
+        {0x2100, 0x2BFF},   {0x3000, 0x30FF},   {0x3400, 0x9FFF},   {0xAC00, 0xD7A3},   {0xE000, 0xF8FF},
+        {0xFE000, 0xFEFFF}, {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},   {0xFF01, 0xFFEE},   {0xFFFD, 0xFFFD},
+        {0x1D400, 0x1D7FF}, {0x1F000, 0x1FAFF}, {0x20000, 0x2FA1F}, {0xE0020, 0xE007F},
     };
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         if (code >= blocks[i][0] && code <= blocks[i][1]) return true;
@@ -94,16 +98,18 @@ static bool is_plausible(uint32_t code)
 static bool latin_is_certain(sequence s, uint32_t before, uint32_t behind)
 {
     if (s.lead > 0xC5) return false;
-    if (is_lower(before)) return true;
-    if (s.lead == 0xC2 && is_upper(before)) return false;
-    return !s.typographic || (s.lead == 0xC2 ? !is_upper(before) : is_lower(behind));
+    if (is_lower(before) || s.code == 0xA0 || s.invisible) return true;
+    if (s.lead == 0xC2) return s.code > 0xA0 && !s.typographic ? true : !is_upper(before);
+    if (s.code == 0xE0) return !is_upper(before);
+    if (s.lead == 0xC3 && !s.typographic && !is_upper(behind)) return true;
+    return is_upper(before) || s.typographic ? is_lower(behind) : true;
 }
 
 static bool is_certain(view t, const unsigned char *at, sequence s, uint32_t before, int script_before)
 {
     const unsigned char *p = at + s.size;
     uint32_t behind = p < t.end ? utf8_next(p).code : 0;
-    if (s.n >= 3) return is_plausible(s.code) && !s.typographic;
+    if (s.n >= 3) return is_plausible(s.code) && (!s.typographic || s.invisible);
     int script = script_of(s.code);
     if (script == 0) return latin_is_certain(s, before, behind);
     if (script == script_before) return true;

@@ -56,6 +56,19 @@ CLI = [
 ]
 
 TEXT = [
+    ("src/text/entity.c", "decoding stops after one round", "mode == ENTITY_ALL ? open_reference(out) : 0", "0", "text_test_clean"),
+    ("src/text/entity.c", "old names need their ';'", "if (prefix != NULL && prefix->legacy)", "if (0)", "text_test_clean"),
+    ("src/text/clean_piece.c", "prices are names", " || is_price(t, begin + 1, end)", "", "text_test_clean"),
+    ("src/text/clean_piece.c", "a cut link is text", "    if (cut > begin) {\n", "    if (0) {\n", "text_test_clean"),
+    ("src/text/clean_words.c", "a mark in the middle of a text is a retweet's", "    if (w->began) return false;\n", "", "text_test_clean"),
+    ("src/text/mojibake.c", "an accented capital before a quotation mark is mojibake", "return s.code > 0xA0 && !s.typographic ? true : !is_upper(before);",
+     "return true;", "parity_test_clean"),
+    ("src/text/clean_chars.c", "marks pile up without end", "if (run->n + more > CLEAN_MARKS_MAX) return true;", "", "text_test_clean"),
+    ("src/text/ticker.c", "names with a rule count everywhere", "case TICKER_CONTEXT: return s->capital && has_context(t, s->end);",
+     "case TICKER_CONTEXT: return s->capital;", "text_test_ticker"),
+    ("src/text/ticker.c", "an amount is a cashtag", "if (root == 0 || root > ROOT_MAX || goes_on(t, end)) return false;",
+     "if (root > ROOT_MAX || goes_on(t, end)) return false;", "text_test_ticker"),
+    ("src/text/language.c", "hashtags count as words", "r->skipped = r->tagged;", "r->skipped = false;", "text_test_language"),
     ("src/text/encode.c", "an unknown word leaves the pieces found so far", "    e->n = n_before;\n", "", "text_test_wordpiece"),
     ("src/text/encode.c", "later pieces are looked up as first ones", "root = t->rest_root)", "root = t->word_root)", "text_test_wordpiece"),
     ("src/text/encode.c", "words of any length are spelt", "if (!word_too_long(t, begin, at)) return at;", "return at;", "text_test_wordpiece"),

@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "text/clean.h"
 #include "text/clean_chars.h"
+#include "text/unicode.h"
 #include "text/utf8.h"
 
 #include <utf8proc.h>
@@ -99,7 +100,7 @@ TEST(retweet_marks_go_and_are_reported)
     CHECK_EXAMPLES(NULL, examples);
     text_clean_options mark = TEXT_CLEAN_DEFAULT;
     mark.retweets = TEXT_CLEAN_TOKEN;
-    check_example(&mark, "RT @a: RT @b: twice", 19, "RT twice");
+    check_example(&mark, "RT @a: RT @b: twice", 19, "[RT] twice");
     CHECK(last.retweet);
     mark.retweets = TEXT_CLEAN_KEEP;
     check_example(&mark, "RT @a: once", 11, "RT @user: once");
@@ -152,4 +153,221 @@ TEST(ill_formed_utf8_is_replaced_and_counted)
                   "b�");
     CHECK_EQUAL(2, last.n_ill_formed);
     CHECK_EQUAL(TEXT_CLEAN_UTF8, last.changed);
+}
+
+/* Whether NFC leaves the code point and its neighbours alone, by utf8proc: not changed, no mark, never the second of a pair. */
+TEST(no_code_point_called_safe_is_touched_by_nfc)
+{
+    static bool is_second[UNICODE_LIMIT];
+    for (uint32_t code = 0x80; code < UNICODE_LIMIT; code++) {
+        uint32_t parts[UNICODE_PARTS_MAX];
+        if (code >= 0xD800 && code < 0xE000) continue;
+        size_t n = unicode_decompose(code, parts);
+        for (size_t i = 1; i < n; i++) is_second[parts[i]] = true;
+    }
+    for (uint32_t code = 0x1161; code <= 0x11C2; code++) is_second[code] = true; /* Hangul is composed by rule */
+    size_t n_safe = 0;
+    for (uint32_t code = 0x20; code < UNICODE_LIMIT; code++) {
+        if (!clean_code_is_nfc(code)) continue;
+        utf8proc_int32_t composed[8] = {(utf8proc_int32_t)code};
+        utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)code, composed, 8, UTF8PROC_DECOMPOSE, NULL);
+        n = utf8proc_normalize_utf32(composed, n, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        CHECK(n == 1 && composed[0] == (utf8proc_int32_t)code && unicode_combining_class(code) == 0 && !is_second[code]);
+        n_safe++;
+    }
+    CHECK(n_safe > 30000);
+}
+
+/* Texts of parts that cleaning has to do with, glued at random; no mojibake whose certainty depends on its neighbours, which
+ * a token may replace. */
+static size_t random_text(rng *r, char *out, size_t room)
+{
+    static const char *const parts[] = {
+        "a",
+        "B",
+        " ",
+        "  ",
+        "\n",
+        "&",
+        "&amp;",
+        "amp;",
+        "&#39;",
+        "&#",
+        "x41;",
+        "&acirc;&euro;&trade;",
+        "lt;",
+        "@",
+        "@bob",
+        "@bob_1",
+        ":",
+        "RT ",
+        "RT @a: ",
+        "http://",
+        "https://t.co/ab",
+        "t.co/x",
+        "www.",
+        ".",
+        "..",
+        "\342\200\246",
+        "htt",
+        "https",
+        "/",
+        "$",
+        "$AAPL",
+        "#x",
+        "!",
+        ")",
+        "(",
+        "\303\242\342\202\254\342\204\242",
+        "\302\240",
+        "\342\200\213",
+        "\314\201",
+        "\315\204",
+        "e\314\201",
+        "\302\222",
+        "\360\237\232\200",
+        "\377",
+        "\342\200",
+        "\000",
+        "\033",
+        "\343\200\200",
+        "\357\273\277",
+        "_",
+        "-",
+        "9",
+        "\330\247",
+        "\360\235\205\240",
+        "'",
+        "\"",
+    };
+    size_t size = 0, n = (size_t)rng_below(r, 14);
+    for (size_t i = 0; i < n; i++) {
+        const char *part = parts[rng_below(r, sizeof parts / sizeof *parts)];
+        size_t bytes = part[0] == '\0' ? 1 : strlen(part);
+        if (size + bytes > room) break;
+        memcpy(out + size, part, bytes);
+        size += bytes;
+    }
+    return size;
+}
+
+/* Where links or names are removed, "RT" and a name may come to stand together: then retweets are kept here. */
+static text_clean_options random_options(rng *r)
+{
+    text_clean_options o = {.entities = rng_below(r, 4) > 0, .repair = rng_below(r, 4) > 0, .spaces = rng_below(r, 4) > 0};
+    o.urls = (text_clean_mark)rng_below(r, 3);
+    o.users = (text_clean_mark)rng_below(r, 3);
+    o.retweets = (text_clean_mark)rng_below(r, 3);
+    if (o.urls == TEXT_CLEAN_REMOVE || o.users == TEXT_CLEAN_REMOVE) o.retweets = TEXT_CLEAN_KEEP;
+    return o;
+}
+
+/* The text in a block of exactly its size, so that the address sanitizer sees a read past it. */
+static void clean_exactly(const char *text, size_t size, const text_clean_options *options, str *out,
+                          text_clean_report *report, text_clean_scratch *scratch)
+{
+    finch_error err;
+    void *block;
+    CHECK_OK(mem_alloc(size, 1, &block, &err), &err);
+    if (size > 0) memcpy(block, text, size);
+    CHECK_OK(text_clean((finch_text){block, size}, options, out, report, scratch, &err), &err);
+    mem_free(block);
+}
+
+TEST(what_holds_for_any_text_under_any_options)
+{
+    rng r = {.seed = 11};
+    str once = {0}, twice = {0};
+    text_clean_scratch scratch = {0};
+    char text[256];
+    for (int i = 0; i < 60000; i++) {
+        text_clean_report report, again;
+        text_clean_options options = random_options(&r);
+        size_t size = random_text(&r, text, sizeof text);
+        clean_exactly(text, size, &options, &once, &report, &scratch);
+        CHECK_EQUAL(once.size, utf8_valid_size((unsigned char *)once.at, once.size));
+        CHECK(once.size <= TEXT_CLEAN_GROWTH * size && once.at[once.size] == '\0');
+        CHECK((report.changed == 0) == (once.size == size && memcmp(once.at, text, size) == 0));
+        clean_exactly(once.at, once.size, &options, &twice, &again, &scratch);
+        if (twice.size != once.size || memcmp(twice.at, once.at, once.size) != 0)
+            print_message("<%.*s> <%s> <%s>\n", (int)size, text, once.at, twice.at);
+        CHECK(twice.size == once.size && memcmp(twice.at, once.at, once.size) == 0);
+    }
+    text_clean_scratch_free(&scratch);
+    str_free(&once);
+    str_free(&twice);
+}
+
+TEST(a_megabyte_of_one_thing_takes_linear_time)
+{
+    static const char *const parts[] = {"a",
+                                        "&",
+                                        "&amp;",
+                                        "&amp",
+                                        "&am&#112;",
+                                        "&#",
+                                        "@",
+                                        "@a",
+                                        "http://",
+                                        "www.",
+                                        "a.",
+                                        "..",
+                                        "RT ",
+                                        "RT @a:",
+                                        " ",
+                                        "\314\201",
+                                        "\315\204\314\243",
+                                        "\303\203",
+                                        "\303\242\342\202\254",
+                                        "\377",
+                                        "\342\200\246",
+                                        "ht",
+                                        ")",
+                                        "h"};
+    static char text[1 << 20];
+    str out = {0};
+    text_clean_scratch scratch = {0};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        size_t size = strlen(parts[i]);
+        for (size_t k = 0; k < sizeof text; k++) text[k] = parts[i][k % size];
+        clean_exactly(text, sizeof text, NULL, &out, NULL, &scratch); /* a quadratic walk would outlast the timeout */
+    }
+    text_clean_scratch_free(&scratch);
+    str_free(&out);
+}
+
+TEST(nothing_is_allocated_once_the_memory_has_grown)
+{
+    static const char *const texts[] = {"RT @a: caf\303\203\302\251 &amp;amp; e\314\201 http://t.co/x\n\n\377", "plain"};
+    finch_error err;
+    str out = {0};
+    text_clean_scratch scratch = {0};
+    for (int round = 0; round < 3; round++) {
+        uint64_t before = mem_count().allocations;
+        for (size_t i = 0; i < 2; i++)
+            CHECK_OK(text_clean((finch_text){texts[i], strlen(texts[i])}, NULL, &out, NULL, &scratch, &err), &err);
+        CHECK(round == 0 || mem_count().allocations == before);
+    }
+    text_clean_scratch_free(&scratch);
+    str_free(&out);
+}
+
+TEST(no_memory_is_an_error_and_leaves_nothing)
+{
+    static const char text[] = "RT @a: caf\303\203\302\251 &amp;amp; e\314\201\314\243 http://t.co/x \377";
+    size_t n_failed = 0;
+    for (int nth = 1;; nth++) {
+        finch_error err;
+        str out = {0};
+        text_clean_scratch scratch = {0};
+        (void)fault_arm(FAULT_ALLOC, nth);
+        finch_status st = text_clean((finch_text){text, sizeof text - 1}, NULL, &out, NULL, &scratch, &err);
+        (void)fault_disarm();
+        text_clean_scratch_free(&scratch);
+        str_free(&out);
+        if (st == FINCH_OK) break;
+        CHECK_EQUAL(FINCH_E_MEMORY, st);
+        n_failed++;
+    }
+    CHECK(n_failed >= 4);
 }
