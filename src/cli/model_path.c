@@ -1,6 +1,7 @@
-/* Where a model's folder is. */
+/* Where a model's folder is: a path, a model that ships, or what finch fetch (or huggingface_hub) put into the cache. */
 #include "base/file.h"
 #include "cli/cli.h"
+#include "data/hub.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -60,25 +61,72 @@ static finch_status try_beside(const char *name, str *out, str *looked, bool *fo
     return st;
 }
 
+/* OWNER/NAME or NAME, with @REVISION behind it or not: *is_name is false where it can be no name on the Hub. */
+static finch_status split_hub_name(const char *given, str *repo, const char **revision, bool *is_name, finch_error *err)
+{
+    const char *at = strchr(given, '@');
+    str_clear(repo);
+    FINCH_TRY(str_add(repo, given, at != NULL ? (size_t)(at - given) : strlen(given), err));
+    *revision = at != NULL ? at + 1 : NULL;
+    *is_name = hub_repo_valid(repo->at) && (at == NULL || hub_revision_check(at + 1, NULL) == FINCH_OK);
+    return FINCH_OK;
+}
+
+/* A snapshot in the cache. advice gets the command that would fetch it. */
+static finch_status try_cache(const char *given, str *out, str *advice, bool *found, finch_error *err)
+{
+    str repo = {0};
+    const char *revision;
+    bool is_name;
+    *found = false;
+    finch_status st = split_hub_name(given, &repo, &revision, &is_name, err);
+    if (st == FINCH_OK && is_name) {
+        st = hub_find(HUB_MODEL, repo.at, revision, out, found, err);
+        *found = *found && is_model(out->at);
+        if (st == FINCH_OK)
+            st = str_add_format(advice, err, "finch fetch %s%s%s", repo.at, revision != NULL ? " --revision " : "",
+                                revision != NULL ? revision : "");
+    }
+    str_free(&repo);
+    return st;
+}
+
+static finch_status path_or_cached(const char *name, str *out, finch_error *err)
+{
+    if (file_exists(name)) return str_add_text(out, name, err);
+    str advice = {0};
+    bool found;
+    finch_status st = try_cache(name, out, &advice, &found, err);
+    if (st == FINCH_OK && !found && advice.size > 0)
+        st = finch_fail(err, FINCH_E_NOT_FOUND,
+                        "there is no folder %s, and the Hub's cache holds no such model; to fetch it: %s", name, advice.at);
+    else if (st == FINCH_OK && !found)
+        st = finch_fail(
+            err, FINCH_E_NOT_FOUND,
+            "there is no model %s; --model takes a folder with config.json, a model's name, or OWNER/NAME of one that "
+            "finch fetch brought",
+            name);
+    str_free(&advice);
+    return st;
+}
+
 finch_status cli_model_folder(const char *given, str *out, finch_error *err)
 {
     const char *name = given != NULL ? given : MODEL_DEFAULT;
-    bool is_path = strchr(name, '/') != NULL || (given != NULL && file_exists(given));
     str_clear(out);
-    if (is_path) {
-        if (!file_exists(name))
-            return finch_fail(err, FINCH_E_NOT_FOUND,
-                              "there is no model %s; --model takes a folder with config.json or a model's name", name);
-        return str_add_text(out, name, err);
-    }
-    str looked = {0};
+    if (strchr(name, '/') != NULL || (given != NULL && file_exists(given))) return path_or_cached(name, out, err);
+    str looked = {0}, advice = {0};
     bool found = false;
     finch_status st = try_listed(getenv("FINCH_MODELS"), name, out, &looked, &found, err);
     if (st == FINCH_OK && !found) st = try_beside(name, out, &looked, &found, err);
+    if (st == FINCH_OK && !found && given != NULL) st = try_cache(name, out, &advice, &found, err);
     if (st == FINCH_OK && !found)
-        st = finch_fail(err, FINCH_E_NOT_FOUND,
-                        "the model %s was not found; looked for %s; give a folder with --model or set FINCH_MODELS", name,
-                        looked.size > 0 ? looked.at : "it nowhere");
+        st = finch_fail(
+            err, FINCH_E_NOT_FOUND,
+            "the model %s was not found; looked for %s and in the Hub's cache; give a folder with --model or set "
+            "FINCH_MODELS",
+            name, looked.size > 0 ? looked.at : "it nowhere");
     str_free(&looked);
+    str_free(&advice);
     return st;
 }

@@ -281,7 +281,7 @@ static finch_status ask(loop *l, slot *s)
 static finch_status begin(loop *l, slot *s, item *it, size_t part)
 {
     const hub_client *c = l->job->client;
-    if (s->call.easy == NULL) FINCH_TRY(hub_call_open(&s->call, l->err));
+    if (s->call.easy == NULL) FINCH_TRY(hub_call_open(c, &s->call, l->err));
     s->of = l;
     s->item = it;
     s->part = part;

@@ -139,12 +139,6 @@ static bytes as_bytes(const str *s) { return (bytes){(const unsigned char *)s->a
 
 /* ---- one call ---- */
 
-finch_status hub_call_open(hub_call *call, finch_error *err)
-{
-    *call = (hub_call){.easy = curl_easy_init()};
-    return call->easy != NULL ? FINCH_OK : finch_fail(err, FINCH_E_MEMORY, "out of memory for a connection");
-}
-
 void hub_call_end(hub_client *client, hub_call *call)
 {
     if (call->added) curl_multi_remove_handle(client->multi, call->easy);
@@ -163,7 +157,8 @@ void hub_call_close(hub_client *client, hub_call *call)
 
 #define SET(option, value) good = good && curl_easy_setopt(call->easy, (option), (value)) == CURLE_OK
 
-static bool set_always(hub_client *client, hub_call *call, size_t quiet_seconds)
+/* Set once: some can not be changed while a connection is kept for the next request. */
+static bool set_always(const hub_client *client, hub_call *call)
 {
     bool good = true;
     const hub_env *env = client->env;
@@ -176,9 +171,7 @@ static bool set_always(hub_client *client, hub_call *call, size_t quiet_seconds)
     SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     /* Parallel ranges want connections of their own: HTTP/2 would put them all on one. */
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_CONNECTTIMEOUT, (long)quiet_seconds);
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
-    SET(CURLOPT_LOW_SPEED_TIME, (long)quiet_seconds);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     if (env->ca_file.size > 0) SET(CURLOPT_CAINFO, env->ca_file.at);
@@ -189,6 +182,16 @@ static bool set_always(hub_client *client, hub_call *call, size_t quiet_seconds)
     return good;
 }
 
+finch_status hub_call_open(const hub_client *client, hub_call *call, finch_error *err)
+{
+    *call = (hub_call){.easy = curl_easy_init()};
+    if (call->easy == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for a connection");
+    if (set_always(client, call)) return FINCH_OK;
+    curl_easy_cleanup(call->easy);
+    call->easy = NULL;
+    return finch_fail(err, FINCH_E_FAILED, "libcurl refuses an option; it may be too old or cut down");
+}
+
 finch_status hub_call_begin(hub_client *client, hub_call *call, const char *url, const char *range, size_t quiet_seconds,
                             hub_body_fn on_body, void *context, finch_error *err)
 {
@@ -196,15 +199,16 @@ finch_status hub_call_begin(hub_client *client, hub_call *call, const char *url,
     head_clear(&call->head);
     call->trouble[0] = '\0';
     call->at_hub = hub_url_same_origin(client->env->endpoint.at, url);
-    bool good = set_always(client, call, quiet_seconds);
+    bool good = true;
+    SET(CURLOPT_CONNECTTIMEOUT, (long)quiet_seconds);
+    SET(CURLOPT_LOW_SPEED_TIME, (long)quiet_seconds);
     SET(CURLOPT_HTTPHEADER, call->at_hub ? client->token_headers : client->plain_headers);
     SET(CURLOPT_RANGE, range);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, context);
     SET(CURLOPT_PRIVATE, context);
     SET(CURLOPT_URL, url);
-    if (!good)
-        return finch_fail(err, FINCH_E_FAILED, "libcurl refuses an option of the request; it may be too old or cut down");
+    if (!good) return finch_fail(err, FINCH_E_FAILED, "libcurl refuses an option of the request");
     if (curl_multi_add_handle(client->multi, call->easy) != CURLM_OK)
         return finch_fail(err, FINCH_E_FAILED, "libcurl does not take the request");
     call->added = true;
@@ -339,7 +343,11 @@ static hub_verdict judge_transport(const hub_call *call, CURLcode code, const ch
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
-    case CURLE_GOT_NOTHING: finch_fail(err, FINCH_E_REMOTE, "%s: the connection broke: %.200s", url, what); return HUB_AGAIN;
+    case CURLE_GOT_NOTHING:
+    case CURLE_UNSUPPORTED_PROTOCOL: /* no HTTP came: what an earlier answer sent too much, say */
+    case CURLE_WEIRD_SERVER_REPLY:
+        finch_fail(err, FINCH_E_REMOTE, "%s: the connection broke: %.200s", url, what);
+        return HUB_AGAIN;
     case CURLE_OUT_OF_MEMORY: finch_fail(err, FINCH_E_MEMORY, "out of memory while asking %s", url); return HUB_LOST;
     default: finch_fail(err, FINCH_E_REMOTE, "%s: %.200s", url, what); return HUB_LOST;
     }
@@ -486,7 +494,7 @@ finch_status hub_get(hub_client *client, const char *url, size_t limit_bytes, st
 {
     hub_call call;
     if (unreachable != NULL) *unreachable = false;
-    FINCH_TRY(hub_call_open(&call, err));
+    FINCH_TRY(hub_call_open(client, &call, err));
     finch_status st = get_all(client, &call, url, limit_bytes, body, unreachable, err);
     if (st == FINCH_OK && link != NULL) {
         str_clear(link);

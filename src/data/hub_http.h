@@ -50,7 +50,7 @@ typedef struct hub_call {
 
 typedef size_t (*hub_body_fn)(char *data, size_t one, size_t size, void *context);
 
-finch_status hub_call_open(hub_call *call, finch_error *err);
+finch_status hub_call_open(const hub_client *client, hub_call *call, finch_error *err);
 void hub_call_close(hub_client *client, hub_call *call);
 /* Starts a GET of url; range is "0-99" or NULL; context goes to on_body and is the handle's CURLINFO_PRIVATE. A call can be
  * started again once it ended. quiet_seconds without a byte end it. */

@@ -158,7 +158,7 @@ finch_status hub_url_join(const char *base, const char *location, str *out, finc
     finch_status st = FINCH_OK;
     str_clear(out);
     if (url == NULL || curl_url_set(url, CURLUPART_URL, location, CURLU_DISALLOW_USER) != CURLUE_OK ||
-        !url_part(url, CURLUPART_URL, &whole))
+        curl_url_get(url, CURLUPART_URL, &whole, 0) != CURLUE_OK)
         st = finch_fail(err, FINCH_E_REMOTE, "it sends on to something that is no address");
     else if (!is_https(whole) && strncmp(whole, "http:", 5) != 0)
         st = finch_fail(err, FINCH_E_REMOTE, "it sends on to an address that is neither https nor http");

@@ -77,7 +77,7 @@ class Rule:
     content_range: str = ""    # say this Content-Range
     body: object = None        # send this body
     extra: bytes = b""         # more bytes than promised, the connection closed behind them
-    stall: float = 0           # seconds of silence in the middle
+    stall: float = 0           # seconds of silence before the last bytes
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -157,9 +157,9 @@ class Handler(BaseHTTPRequestHandler):
         stop = rule.drop if rule and rule.drop is not None else len(part)
         step = max(1, slow // 20) if slow else 1 << 16
         for at in range(0, min(stop, len(part)), step):
-            self.wfile.write(part[at:min(at + step, stop)])
-            if rule and rule.stall and at >= len(part) // 2:
+            if rule and rule.stall and at + step >= len(part):
                 time.sleep(rule.stall)
+            self.wfile.write(part[at:min(at + step, stop)])
             if slow:
                 time.sleep(step / slow)
         if stop < len(part) or (rule and rule.length_lie):
