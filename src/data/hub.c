@@ -6,7 +6,6 @@
 #include "data/hub_glob.h"
 
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MAIN "main"
@@ -88,20 +87,6 @@ static finch_status look_for_missing(session *s, finch_error *err)
     return FINCH_OK;
 }
 
-static finch_status check_space(const session *s, finch_error *err)
-{
-    struct statvfs info;
-    /* Some network file systems say nothing: then writing will tell. */
-    if (statvfs(s->cache.root.at, &info) != 0 || info.f_blocks == 0) return FINCH_OK;
-    uint64_t free_bytes = (uint64_t)info.f_bavail * info.f_frsize;
-    if (s->missing_bytes <= free_bytes) return FINCH_OK;
-    return finch_fail(
-        err, FINCH_E_IO,
-        "%s has %.1f GB free and %s needs %.1f GB more; free some space, set HF_HUB_CACHE to a folder on another disk, "
-        "or fetch less with --include",
-        s->cache.root.at, (double)free_bytes / 1e9, s->options->repo, (double)s->missing_bytes / 1e9);
-}
-
 /* ---- with the Hub ---- */
 
 static finch_status ask_hub(session *s, bool *unreachable, finch_error *err)
@@ -126,11 +111,11 @@ static finch_status download(session *s, finch_error *err)
         .n_files = s->n_missing,
         .n_connections = o->n_connections,
         .part_bytes = o->part_bytes,
+        .verify = o->verify,
         .bytes_before = s->out->bytes - s->missing_bytes,
         .bytes_total = s->out->bytes,
     };
     FINCH_TRY(hub_cache_prepare(&s->cache, s->out->commit, err));
-    FINCH_TRY(check_space(s, err));
     if (s->listed) FINCH_TRY(hub_cache_write_tree(&s->cache, s->out->commit, &s->list, err));
     FINCH_TRY(hub_download_run(&job, &s->out->bytes_received, err));
     /* Names and links reach the disk before the ref that leads to them. */
@@ -185,6 +170,8 @@ static finch_status fetch_online(session *s, finch_error *err)
     FINCH_TRY(choose(s, err));
     FINCH_TRY(look_for_missing(s, err));
     if (s->n_missing > 0 || s->n_wanted == 0) FINCH_TRY(download(s, err));
+    /* All was there, but not the list (an older huggingface_hub keeps none). A cache that may only be read does without. */
+    else if (s->listed) (void)hub_cache_write_tree(&s->cache, s->out->commit, &s->list, NULL);
     return hub_cache_write_ref(&s->cache, s->client.revision, s->out->commit, err);
 }
 

@@ -160,7 +160,7 @@ finch_status hub_blob_open(const hub_cache *cache, const hub_file *file, int loc
 {
     *out = (hub_blob){.file = file, .descriptor = -1, .lock = lock};
     finch_status st = hub_cache_blob(cache, hub_file_id(file), &out->path, err);
-    if (st == FINCH_OK) st = str_add_text(&out->path, ".finch.incomplete", err);
+    if (st == FINCH_OK) st = str_add_text(&out->path, HUB_BLOB_ENDING, err);
     if (st == FINCH_OK) st = open_file(out, part_bytes, err);
     if (st != FINCH_OK) hub_blob_close(out);
     return st;

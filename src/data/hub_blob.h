@@ -15,6 +15,8 @@
 
 #include "data/hub_cache.h"
 
+#define HUB_BLOB_ENDING ".finch.incomplete"
+
 typedef struct hub_part {
     uint64_t begin, end; /* in the content, end is behind it */
     uint64_t done;       /* bytes from begin on that are there */

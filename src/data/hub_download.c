@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { POLL_MS = 50, DIGEST_BUDGET_BYTES = 8 << 20, IGNORED_BYTES = 64 << 10, OPEN_PER_CONNECTION = 2 };
@@ -22,6 +24,7 @@ typedef struct item {
     hub_blob blob; /* while open */
     str location;  /* where the Hub last sent on to; empty: ask the Hub */
     size_t n_busy;
+    size_t n_restarts; /* of a whole that broke off */
     bool whole;  /* the server knows no ranges */
     bool redone; /* the content was wrong once */
 } item;
@@ -131,7 +134,7 @@ static finch_status use_present(loop *l, item *it, bool *present)
 {
     str path = {0};
     finch_status st = hub_cache_blob(l->job->cache, hub_file_id(file_of(l, it)), &path, l->err);
-    if (st == FINCH_OK) st = hub_blob_check(path.at, file_of(l, it), false, present, l->err);
+    if (st == FINCH_OK) st = hub_blob_check(path.at, file_of(l, it), l->job->verify, present, l->err);
     if (st == FINCH_OK && !*present) unlink(path.at);
     str_free(&path);
     if (st != FINCH_OK || !*present) return st;
@@ -207,6 +210,34 @@ static finch_status tend(loop *l)
     return FINCH_OK;
 }
 
+/* The disk must have room for what is still to come: said before the first byte, where the disk says it at all. */
+static finch_status check_space(const loop *l)
+{
+    struct statvfs disk;
+    struct stat info;
+    uint64_t needed = 0;
+    str path = {0};
+    const char *root = l->job->cache->root.at;
+    finch_status st = FINCH_OK;
+    if (statvfs(root, &disk) != 0 || disk.f_blocks == 0) return FINCH_OK;
+    for (size_t i = 0; st == FINCH_OK && i < l->n_items; i++) {
+        uint64_t size = l->items[i].size, held = 0;
+        st = hub_cache_blob(l->job->cache, hub_file_id(file_of(l, &l->items[i])), &path, l->err);
+        if (st == FINCH_OK && stat(path.at, &info) == 0) held = size;
+        if (st == FINCH_OK) st = str_add_text(&path, HUB_BLOB_ENDING, l->err);
+        if (st == FINCH_OK && held == 0 && stat(path.at, &info) == 0) held = (uint64_t)info.st_blocks * 512;
+        needed += held < size ? size - held : 0;
+    }
+    str_free(&path);
+    uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    if (st != FINCH_OK || needed <= free_bytes) return st;
+    return finch_fail(
+        l->err, FINCH_E_IO,
+        "%s has %.1f GB free and %s needs %.1f GB more; free some space, set HF_HUB_CACHE to a folder on another disk, "
+        "or fetch less with --include",
+        root, (double)free_bytes / 1e9, l->job->client->repo, (double)needed / 1e9);
+}
+
 /* ---- one request ---- */
 
 static size_t abort_body(slot *s, const char *wrong)
@@ -214,6 +245,19 @@ static size_t abort_body(slot *s, const char *wrong)
     s->wrong = wrong;
     return 0;
 }
+
+/* Whether the Hub's answer names a content of the same kind of id that is not the listed one. A CDN's ETag is its own. */
+static bool names_other(const slot *s)
+{
+    const str *named = s->call.head.linked_etag.size > 0 ? &s->call.head.linked_etag : &s->call.head.etag;
+    const char *id = hub_file_id(s->item->blob.file);
+    bytes etag;
+    if (!s->call.at_hub || named->size == 0) return false;
+    if (!hub_header_etag((bytes){(const unsigned char *)named->at, named->size}, &etag)) return false;
+    return hub_header_is_hex(etag, strlen(id)) && memcmp(etag.at, id, etag.size) != 0;
+}
+
+#define OTHER_CONTENT "the Hub's answer names another content than its list of files"
 
 /* Holds the answer's head against the question, before its first byte is written. NULL: good. */
 static const char *look_at_head(slot *s, long status)
@@ -223,6 +267,7 @@ static const char *look_at_head(slot *s, long status)
     curl_off_t length = -1;
     uint64_t first, last, whole;
     const str *range = &s->call.head.content_range;
+    if (names_other(s)) return OTHER_CONTENT;
     if (status == 206) {
         if (s->range.size == 0) return "a part came, and the whole was asked for";
         if (range->size == 0 ||
@@ -305,15 +350,6 @@ static void release(loop *l, slot *s)
     s->item = NULL;
 }
 
-/* The server knows no ranges: the content comes in one piece from its beginning. */
-static finch_status take_whole(loop *l, item *it)
-{
-    for (size_t i = 0; i < l->job->n_connections; i++)
-        if (l->slots[i].item == it) release(l, &l->slots[i]);
-    it->whole = true;
-    return restart_item(l, it);
-}
-
 static finch_status follow(loop *l, slot *s)
 {
     item *it = s->item;
@@ -346,6 +382,20 @@ static finch_status again(loop *l, slot *s, double wait)
     return FINCH_OK;
 }
 
+/* The server knows no ranges: the content comes in one piece from its beginning, and again so where that breaks off. */
+static finch_status take_whole(loop *l, slot *s)
+{
+    item *it = s->item;
+    if (it->n_restarts++ > l->job->client->n_retries) {
+        finch_fail(l->err, FINCH_E_REMOTE, "the server gives it only as a whole, and each time the connection broke");
+        return fail_for(l, it, FINCH_E_REMOTE);
+    }
+    for (size_t i = 0; i < l->job->n_connections; i++)
+        if (l->slots[i].item == it) release(l, &l->slots[i]);
+    it->whole = true;
+    return restart_item(l, it);
+}
+
 static finch_status take_ended(loop *l, slot *s, CURLcode code)
 {
     item *it = s->item;
@@ -353,13 +403,17 @@ static finch_status take_ended(loop *l, slot *s, CURLcode code)
     double wait;
     hub_call_end(l->job->client, &s->call);
     if (s->st != FINCH_OK) return s->st;
-    if (s->refused && s->wrong == NULL) return take_whole(l, it);
+    if (s->refused && s->wrong == NULL) return take_whole(l, s);
     if (s->wrong != NULL) {
         finch_fail(l->err, FINCH_E_REMOTE, "%s", s->wrong);
         return again(l, s, -1);
     }
     hub_verdict verdict = hub_judge(l->job->client, &s->call, code, &wait, l->err);
     bool complete = part->done == part->end - part->begin;
+    if (verdict == HUB_ON && names_other(s)) {
+        finch_fail(l->err, FINCH_E_REMOTE, OTHER_CONTENT);
+        return again(l, s, -1);
+    }
     if (verdict == HUB_ON) return follow(l, s);
     if (verdict == HUB_LOST && !complete) {
         /* A signed address of a CDN runs out: the Hub makes a new one. */
@@ -498,6 +552,7 @@ finch_status hub_download_run(const hub_download *job, uint64_t *received, finch
     l->job = job;
     l->err = err;
     finch_status st = make_items(l, err);
+    if (st == FINCH_OK) st = check_space(l);
     while (st == FINCH_OK && l->n_done < l->n_items) st = turn(l);
     *received = l->received;
     close_loop(l);

@@ -25,6 +25,7 @@ typedef struct hub_download {
     size_t n_files;
     size_t n_connections; /* from 1 to HUB_CONNECTIONS_MOST */
     uint64_t part_bytes;
+    bool verify; /* a content that is there is hashed before it is taken */
     uint64_t bytes_before; /* already there, for the progress; total is of the whole snapshot */
     uint64_t bytes_total;
 } hub_download;

@@ -127,6 +127,24 @@ class Plain(Fetch):
             self.assertEqual(fetch_json(self.hub, self.home, "own/er")["from_cache"], 3)
             result = self.good("--verify")
             self.assertEqual(result["bytes_received"], len(BIG))
+            # Also where only the name in the snapshot is gone.
+            with open(path, "r+b") as file:
+                file.write(b"rot")
+            os.remove(path)
+            self.good("--verify")
+
+    def test_a_cache_without_the_list_gets_it(self):
+        with self.hub:
+            result = self.good()
+            path = os.path.join(result["snapshot"], "..", "..", "trees", f"{self.repo.commit}.json")
+            os.remove(path)
+            self.good()
+            self.assertTrue(os.path.exists(path))
+            with open(path, "w") as file:
+                file.write('{"format_version": 1')
+            self.good()
+            self.good(env={"HF_HUB_OFFLINE": "1"})
+
 
     def test_a_blob_cut_short_is_fetched_again(self):
         with self.hub:
@@ -245,6 +263,11 @@ class Trouble(Fetch):
         self.hub.rules.append(Rule("cdn", "/lfs/", no_range=True))
         with self.hub:
             self.good(*PARTS)
+
+    def test_a_server_without_ranges_that_always_drops(self):
+        self.hub.rules.append(Rule("cdn", "/lfs/", no_range=True, drop=900_000))
+        with self.hub:
+            self.bad(says=["model.safetensors", "only as a whole"], retries="2")
 
     def test_wrong_bytes_once(self):
         self.hub.rules.append(Rule("cdn", "/lfs/", times=1, wrong_byte=True))

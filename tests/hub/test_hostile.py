@@ -120,6 +120,13 @@ class Hostile(unittest.TestCase):
                 self.hub.rules[:] = [lie]
                 self.refused("a.txt", words=["--include", "a.txt"])
 
+    def test_an_answer_that_names_another_content(self):
+        with self.hub:
+            for path, name in (("model.bin", "X-Linked-Etag"), ("a.txt", "X-Linked-ETag")):
+                self.hub.rules[:] = [Rule("hub", path, status=302, headers={"Location": f"{self.hub.cdn}/steal", name: '"' + "1" * (64 if "bin" in path else 40) + '"'})]
+                self.refused("names another content", path, words=["--include", path])
+            self.assertEqual(self.hub.requests("cdn", "steal"), [])
+
     def test_more_bytes_than_promised_do_no_harm(self):
         self.hub.rules.append(Rule("cdn", "/lfs/", extra=b"more" * 1000))
         self.hub.rules.append(Rule("hub", "a.txt", extra=b"HTTP/1.1 200 OK\r\n\r\n"))
