@@ -24,6 +24,7 @@ run() { # result script arguments...
     "$python" "bench/$script.py" --save "$out/$result.json" "$@" >/dev/null
 }
 [ $# -gt 0 ] || run gemm gemm --threads "$threads"
+[ $# -gt 0 ] || run fetch fetch --threads "$threads"
 run wordpiece wordpiece "$@"
 # A case a file, so that one can be measured again alone.
 for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do

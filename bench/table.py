@@ -68,6 +68,9 @@ def speed():
     for compute in ("f32", "bf16"):
         text += row(f"fine-tuning MiniLM, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "examples_per_second"]), "examples/s", 4)
         text += row(f"its peak memory, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "peak_rss_bytes"]), "MiB", 2)
+    fetch = dig(load("fetch"), ["cases"])
+    text += row("fetching 400 small files, loopback", "huggingface_hub", dig(fetch, ["small"]), "files/s", 1)
+    text += row("fetching one of 256 MiB, loopback", "huggingface_hub", dig(fetch, ["big"]), "MB/s", 1)
     text += row("WordPiece, one thread", "HF tokenizers `encode_batch`", dig(wordpiece, ["tokenizers"]), "tweets/s", 10)
     return text
 
@@ -119,7 +122,7 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "gemm", "baseline_trainer"):
+    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "fetch", "gemm", "baseline_trainer"):
         found = load(name)
         if found is None:
             text += f"| {name} | | {NOT_MEASURED} | | | |\n"

@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -250,13 +251,19 @@ class Server(ThreadingHTTPServer):
 
 
 class StandIn:
-    def __init__(self, page_size=1000, bytes_per_second=0, relative_redirects=True):
+    def __init__(self, page_size=1000, bytes_per_second=0, relative_redirects=True, certificate=None):
         self.page_size, self.bytes_per_second, self.relative_redirects = page_size, bytes_per_second, relative_redirects
         self.token = TOKEN
         self.repos, self.contents, self.rules, self.log = {}, {}, [], []
         self.lock = threading.Lock()
         self.servers = [Server(("127.0.0.1", 0), type("Side", (Handler,), {"hub": self, "side": side})) for side in ("hub", "cdn")]
-        self.endpoint, self.cdn = (f"http://127.0.0.1:{s.server_address[1]}" for s in self.servers)
+        if certificate:  # a file with certificate and key: both ports speak TLS
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            for server in self.servers:
+                # The handshake is the thread's of the connection, not of the one that accepts.
+                server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        self.endpoint, self.cdn = (f"http{'s' if certificate else ''}://127.0.0.1:{s.server_address[1]}" for s in self.servers)
 
     def add(self, repo):
         self.repos[(repo.kind, repo.name)] = repo
