@@ -136,6 +136,8 @@ static finch_status use_present(loop *l, item *it, bool *present)
     finch_status st = hub_cache_blob(l->job->cache, hub_file_id(file_of(l, it)), &path, l->err);
     if (st == FINCH_OK) st = hub_blob_check(path.at, file_of(l, it), l->job->verify, present, l->err);
     if (st == FINCH_OK && !*present) unlink(path.at);
+    /* What a killed run had begun and another program, who knows no such file, then made itself. */
+    if (st == FINCH_OK && *present && (st = str_add_text(&path, HUB_BLOB_ENDING, l->err)) == FINCH_OK) unlink(path.at);
     str_free(&path);
     if (st != FINCH_OK || !*present) return st;
     l->done_bytes += it->size * it->n;

@@ -1,5 +1,6 @@
 """finch fetch against a Hub that fails in every way the real one does: what is fetched is right, or the error says what to do."""
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -342,6 +343,34 @@ class Trouble(Fetch):
             self.hub.bytes_per_second = 0
             result = self.good(*PARTS)
         self.assertLess(result["bytes_received"], len(BIG))
+
+    def test_the_bar_counts_bytes(self):
+        self.hub.rules.append(Rule("cdn", "/lfs/", bytes_per_second=1_500_000))
+        ours, theirs = pty.openpty()
+        with self.hub, os.fdopen(ours, "rb", 0) as screen:
+            env = environment(self.hub, self.home, TERM="xterm")
+            running = subprocess.Popen(command("own/er", "--connections", "1"), env=env, stdout=subprocess.PIPE, stderr=theirs)
+            os.close(theirs)
+            shown = b""
+            try:
+                while piece := screen.read(4096):
+                    shown += piece
+            except OSError:
+                pass  # the other end is closed
+            running.communicate(timeout=30)
+        self.assertEqual(running.returncode, 0, shown)
+        self.assertRegex(shown.decode(), r"fetching \[#+\.+\] +\d+ %, [\d.]+ [kM]B of 2\.1 MB, [\d.]+ [kM]B/s, 0:0\d left, \d of 3 files")
+
+    def test_what_another_program_finished_leaves_no_beginning(self):
+        self.hub.rules.append(Rule("cdn", "/lfs/", drop=1_500_000))
+        with self.hub:
+            self.bad(retries="0")
+            self.assertEqual(len(strays(self.home)), 1)
+            self.hub.rules.clear()
+            blobs = os.path.join(self.home, "hub", "models--own--er", "blobs")
+            with open(os.path.join(blobs, self.repo.sha256["model.safetensors"]), "wb") as file:
+                file.write(BIG)
+            self.assertEqual(self.good()["bytes_received"], 0)
 
     @unittest.skipIf(os.geteuid() == 0, "the superuser may write anywhere")
     def test_a_folder_that_may_not_be_written(self):
