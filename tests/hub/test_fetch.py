@@ -294,7 +294,7 @@ class Trouble(Fetch):
         self.hub.rules.append(Rule("hub", "/revision/", times=1, stall=4))
         with self.hub:
             self.good(env={"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"})
-            self.assertEqual(len(self.hub.requests("hub", "/revision/")), 2)
+            self.assertGreaterEqual(len(self.hub.requests("hub", "/revision/")), 2)
 
     def test_gated(self):
         self.repo.gated = True
@@ -333,7 +333,9 @@ class Trouble(Fetch):
         with self.hub:
             running = subprocess.Popen(command("own/er", "--connections", "2", *PARTS, "--json"), env=environment(self.hub, self.home),
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            time.sleep(1.5)
+            while running.poll() is None and len(self.hub.requests("cdn")) < 2:
+                time.sleep(0.02)
+            time.sleep(0.5)
             running.send_signal(signal.SIGINT)
             out, said = running.communicate(timeout=20)
             self.assertEqual(running.returncode, 130, said)
@@ -359,7 +361,7 @@ class Trouble(Fetch):
                 pass  # the other end is closed
             running.communicate(timeout=30)
         self.assertEqual(running.returncode, 0, shown)
-        self.assertRegex(shown.decode(), r"fetching \[#+\.+\] +\d+ %, [\d.]+ [kM]B of 2\.1 MB, [\d.]+ [kM]B/s, 0:0\d left, \d of 3 files")
+        self.assertRegex(shown.decode(), r"fetching \[#+\.+\] +\d+ %, [\d.]+ [kM]B of 2\.1 MB, [\d.]+ [kM]B/s, 0:\d\d left, \d of 3 files")
 
     def test_what_another_program_finished_leaves_no_beginning(self):
         self.hub.rules.append(Rule("cdn", "/lfs/", drop=1_500_000))
