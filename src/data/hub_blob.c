@@ -166,8 +166,16 @@ finch_status hub_blob_open(const hub_cache *cache, const hub_file *file, int loc
     return st;
 }
 
+/* Nobody is told where it fails: then a little more comes twice. */
+static void save_parts(hub_blob *blob)
+{
+    for (size_t i = 0; blob->unsaved && i < blob->n_parts; i++)
+        if (blob->parts[i].done > 0) blob->unsaved = put(blob, &blob->parts[i].done, 8, state_at(blob, i), NULL) == FINCH_OK;
+}
+
 void hub_blob_close(hub_blob *blob)
 {
+    save_parts(blob);
     if (blob->descriptor >= 0) close(blob->descriptor);
     if (blob->lock >= 0) close(blob->lock);
     EVP_MD_CTX_free(blob->digest);
@@ -198,11 +206,13 @@ finch_status hub_blob_write(hub_blob *blob, size_t index, const void *data, size
     uint64_t before = part->done;
     part->done += size;
     bool due = part->begin + part->done == part->end || before / STATE_EVERY_BYTES != part->done / STATE_EVERY_BYTES;
+    blob->unsaved = keeps_state(blob);
     return due && keeps_state(blob) ? put(blob, &part->done, 8, state_at(blob, index), err) : FINCH_OK;
 }
 
 finch_status hub_blob_restart(hub_blob *blob, bool whole, finch_error *err)
 {
+    blob->unsaved = false;
     if (ftruncate(blob->descriptor, 0) != 0) return fail_errno(blob, "emptying", err);
     FINCH_TRY(make_parts(blob, whole && blob->file->size > 0 ? blob->file->size : blob->part_bytes, err));
     FINCH_TRY(begin_digest(blob, err));
@@ -259,6 +269,7 @@ finch_status hub_blob_commit(hub_blob *blob, const hub_cache *cache, finch_error
 {
     str path = {0};
     finch_status st = hub_cache_blob(cache, hub_file_id(blob->file), &path, err);
+    blob->unsaved = false; /* no number may come behind the content any more */
     if (st == FINCH_OK && ftruncate(blob->descriptor, (off_t)blob->file->size) != 0)
         st = fail_errno(blob, "cutting to size", err);
     if (st == FINCH_OK && (fault_hit(FAULT_FSYNC) || fsync(blob->descriptor) != 0))

@@ -35,12 +35,13 @@ typedef struct hub_blob {
     size_t n_parts;
     void *digest; /* EVP_MD_CTX over the content's first `hashed` bytes */
     uint64_t hashed;
+    bool unsaved; /* a part is further than its number in the file says */
 } hub_blob;
 
 /* Opens or makes the unfinished file and takes up what it holds. The lock becomes the blob's, also on failure. */
 finch_status hub_blob_open(const hub_cache *cache, const hub_file *file, int lock, uint64_t part_bytes, hub_blob *out,
                            finch_error *err);
-/* The unfinished file stays for the next run. */
+/* The unfinished file stays for the next run, with all that came. */
 void hub_blob_close(hub_blob *blob);
 
 uint64_t hub_blob_done(const hub_blob *blob);

@@ -129,12 +129,18 @@ TEST(what_was_reached_is_taken_up)
     hub_cache cache = open_cache();
     hub_blob blob;
     CHECK_OK(open_blob(&cache, &file, &blob), &err);
-    fill(&blob, 2, PART); /* a whole part is counted at once, one begun only every MiB */
+    fill(&blob, 2, PART);
     fill(&blob, 0, 5);
+    /* SIGKILL: a whole part is counted at once, one begun only every MiB. */
+    blob.unsaved = false;
     hub_blob_close(&blob);
     CHECK_OK(open_blob(&cache, &file, &blob), &err);
     CHECK_EQUAL(PART, hub_blob_done(&blob));
     CHECK_EQUAL(PART, blob.parts[2].done);
+    fill(&blob, 0, 7);
+    hub_blob_close(&blob); /* any other end: all is counted */
+    CHECK_OK(open_blob(&cache, &file, &blob), &err);
+    CHECK_EQUAL(PART + 7, hub_blob_done(&blob));
     fill_rest(&blob);
     CHECK(digest_is_good(&blob));
     hub_blob_close(&blob);
