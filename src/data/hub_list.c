@@ -20,7 +20,7 @@ const char *hub_file_id(const hub_file *file) { return file->sha256[0] != '\0' ?
 const char *hub_name_shown(const char *name, char out[128])
 {
     size_t n = 0;
-    for (; name[n] != '\0' && n < 100; n++) out[n] = (unsigned char)name[n] < ' ' || name[n] == 0x7F ? '?' : name[n];
+    for (; n < 100 && name[n] != '\0'; n++) out[n] = (unsigned char)name[n] < ' ' || name[n] == 0x7F ? '?' : name[n];
     while (name[n] != '\0' && n > 0 && ((unsigned char)name[n] & 0xC0u) == 0x80u) n--; /* not inside a character */
     memcpy(out + n, name[n] != '\0' ? "..." : "", name[n] != '\0' ? 4 : 1);
     return out;
