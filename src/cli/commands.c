@@ -14,6 +14,7 @@
     X(eval)             \
     X(quantize)         \
     X(data)             \
+    X(sql)              \
     X(tokenize)         \
     X(bench)            \
     X(doctor)           \

@@ -1,6 +1,6 @@
 /* finch data: a look at tables, and tables from one format to another. */
 #include "cli/cli.h"
-#include "cli/pen.h"
+#include "cli/grid.h"
 
 #include "data/files.h"
 #include "data/look.h"
@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { CELL_LEAST = 4, CELL_CUT = 12, CELL_KEPT = 32, CELL_MOST = 48, GAP = 2 };
 
 static const cli_option options[] = {
     {"rows", "N", CLI_SIZE, "10", "head: how many rows", false, 0, 1000000},
@@ -23,92 +21,6 @@ static const cli_option options[] = {
 typedef finch_status (*action_fn)(const cli_args *args, data_look *look, finch_error *err);
 
 /* ---- tables for people ---- */
-
-/* The columns of the widest cell, up to CELL_MOST. */
-static finch_status column_width(pen *p, const data_grid *grid, size_t column, const char *name, size_t *out,
-                                 finch_error *err)
-{
-    size_t before = p->out.size, used;
-    finch_status st = pen_add_sane(p, name, CELL_MOST, out, err);
-    for (size_t row = 0; st == FINCH_OK && row < grid->n_rows; row++) {
-        const char *value = grid->values[row * grid->n_columns + column];
-        st = pen_add_sane(p, value != NULL ? value : "", CELL_MOST, &used, err);
-        if (st == FINCH_OK && used > *out) *out = used;
-    }
-    p->out.size = before; /* it was written to be measured */
-    if (*out < CELL_LEAST) *out = CELL_LEAST;
-    return st;
-}
-
-static finch_status add_cell(pen *p, const char *text, size_t width, finch_error *err)
-{
-    size_t used;
-    FINCH_TRY(str_add_text(&p->out, "  ", err));
-    FINCH_TRY(pen_add_sane(p, text, width, &used, err));
-    for (; used < width; used++) FINCH_TRY(str_add_text(&p->out, " ", err));
-    return FINCH_OK;
-}
-
-static finch_status add_grid_row(pen *p, const data_grid *grid, size_t row, const size_t *widths, size_t n_shown,
-                                 finch_error *err)
-{
-    for (size_t i = 0; i < n_shown; i++) {
-        const char *value = grid->values[row * grid->n_columns + i];
-        if (value == NULL) FINCH_TRY(pen_colour(p, "90", err));
-        FINCH_TRY(add_cell(p, value != NULL ? value : "-", widths[i], err));
-        if (value == NULL) FINCH_TRY(pen_colour(p, "", err));
-    }
-    return str_add_text(&p->out, "\n", err);
-}
-
-static size_t line_width(const size_t *widths, size_t n, size_t cap)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < n; i++) used += GAP + (widths[i] < cap ? widths[i] : cap);
-    return used;
-}
-
-/* Cuts the widest columns until the line holds them all. Where CELL_CUT does not do, they are cut little and the line
- * holds the first ones, whose number is returned. */
-static size_t fit_columns(const pen *p, size_t *widths, size_t n)
-{
-    size_t cap = CELL_MOST, n_shown = n;
-    while (cap >= CELL_CUT && line_width(widths, n, cap) > p->width) cap--;
-    if (cap < CELL_CUT) cap = CELL_KEPT;
-    for (size_t i = 0; i < n; i++) widths[i] = widths[i] < cap ? widths[i] : cap;
-    while (n_shown > 1 && line_width(widths, n_shown, cap) > p->width) n_shown--;
-    return n_shown;
-}
-
-static finch_status add_hidden_names(pen *p, const data_names *names, size_t n_shown, finch_error *err)
-{
-    if (n_shown == names->n) return FINCH_OK;
-    FINCH_TRY(str_add_text(&p->out, "  not shown for want of room:", err));
-    for (size_t i = n_shown; i < names->n; i++) {
-        FINCH_TRY(str_add_text(&p->out, i > n_shown ? ", " : " ", err));
-        FINCH_TRY(pen_add_sane(p, names->at[i], CELL_MOST, NULL, err));
-    }
-    return str_add_text(&p->out, "\n", err);
-}
-
-/* The grid below the names of its columns; those that do not fit the line are named at the end. */
-static finch_status add_grid(pen *p, const data_grid *grid, const data_names *names, finch_error *err)
-{
-    size_t *widths, n_shown = 0;
-    FINCH_TRY(MEM_NEW(&widths, grid->n_columns, err));
-    finch_status st = FINCH_OK;
-    for (size_t i = 0; st == FINCH_OK && i < grid->n_columns; i++)
-        st = column_width(p, grid, i, names->at[i], &widths[i], err);
-    if (st == FINCH_OK) n_shown = fit_columns(p, widths, grid->n_columns);
-    if (st == FINCH_OK) st = pen_colour(p, "1", err);
-    for (size_t i = 0; st == FINCH_OK && i < n_shown; i++) st = add_cell(p, names->at[i], widths[i], err);
-    if (st == FINCH_OK) st = pen_colour(p, "", err);
-    if (st == FINCH_OK) st = str_add_text(&p->out, "\n", err);
-    for (size_t row = 0; st == FINCH_OK && row < grid->n_rows; row++) st = add_grid_row(p, grid, row, widths, n_shown, err);
-    if (st == FINCH_OK) st = add_hidden_names(p, names, n_shown, err);
-    mem_free(widths);
-    return st;
-}
 
 static finch_status add_size(pen *p, const data_look *look, finch_error *err)
 {
@@ -140,7 +52,7 @@ static finch_status head(const cli_args *args, data_look *look, finch_error *err
         return print_pen(&p, st, err);
     }
     FINCH_TRY(data_look_head(look, cli_size(args, "rows"), &grid, err));
-    finch_status st = add_grid(&p, &grid, data_look_columns(look), err);
+    finch_status st = grid_add(&p, &grid, data_look_columns(look), err);
     if (st == FINCH_OK) st = add_size(&p, look, err);
     data_grid_free(&grid);
     return print_pen(&p, st, err);
@@ -182,16 +94,16 @@ static finch_status schema(const cli_args *args, data_look *look, finch_error *e
 {
     const data_names *columns = data_look_columns(look), *types = data_look_types(look);
     pen p = pen_open(STDOUT_FILENO);
-    size_t widest = CELL_LEAST, used;
+    size_t widest = GRID_CELL_LEAST, used;
     finch_status st = FINCH_OK;
     if (cli_wants_json(args)) return print_columns_json(look, columns_json(look), err);
     for (size_t i = 0; st == FINCH_OK && i < columns->n; i++) {
-        st = pen_add_sane(&p, columns->at[i], CELL_MOST, &used, err);
+        st = pen_add_sane(&p, columns->at[i], GRID_CELL_MOST, &used, err);
         if (st == FINCH_OK && used > widest) widest = used;
     }
     p.out.size = 0; /* it was written to be measured */
     for (size_t i = 0; st == FINCH_OK && i < columns->n; i++) {
-        st = add_cell(&p, columns->at[i], widest, err);
+        st = grid_add_cell(&p, columns->at[i], widest, err);
         if (st == FINCH_OK) st = str_add_text(&p.out, "  ", err);
         if (st == FINCH_OK) st = pen_add_sane(&p, types->at[i], p.width - widest - 4, NULL, err);
         if (st == FINCH_OK) st = str_add_text(&p.out, "\n", err);
@@ -244,7 +156,7 @@ static finch_status stats(const cli_args *args, data_look *look, finch_error *er
         return st;
     }
     finch_status st = widen(look, &grid, &wide, err);
-    if (st == FINCH_OK) st = add_grid(&p, &wide, &names, err);
+    if (st == FINCH_OK) st = grid_add(&p, &wide, &names, err);
     if (st == FINCH_OK)
         st = str_add_text(&p.out, "  distinct is an estimate; the mean of texts is that of their lengths\n", err);
     if (st == FINCH_OK) st = add_size(&p, look, err);

@@ -4,11 +4,13 @@
 
 #include "data/database.h"
 #include "data/files.h"
+#include "data/spool.h"
 
 typedef struct data_output {
     const char *path;   /* borrowed; "-": JSONL on stdout */
     data_kind kind;
     str beside;         /* the file that is written until it is whole; empty for stdout */
+    data_spool spool;   /* stdout that is a file: what goes behind its end when it is committed */
 } data_output;
 
 /* Looks at the ending and makes the file beside, so that a folder that can not be written fails before any work.
@@ -22,6 +24,9 @@ bool data_output_is_tsv(const data_output *o);
 /* Writes what the query gives into it; *n_rows is their number. */
 finch_status data_output_copy(data_database *db, const data_output *o, const char *query, uint64_t *n_rows,
                               finch_error *err);
+
+/* The COPY statement that does so, appended to sql. */
+finch_status data_output_sql(const data_output *o, const char *query, str *sql, finch_error *err);
 
 /* fsync and rename. */
 finch_status data_output_commit(data_output *o, finch_error *err);
