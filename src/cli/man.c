@@ -104,7 +104,7 @@ typedef struct variable {
 
 static const variable variables[] = {
     {"FINCH_MODELS", "folders with models, separated by colons, searched first"},
-    {"FINCH_ISA", "forces a kernel family (scalar, avx2, avx512); for comparisons"},
+    {"FINCH_ISA", "forces a kernel family (scalar, avx2, avx512, amx); for comparisons"},
     {"OMP_NUM_THREADS", "threads where --threads is not given"},
 };
 

@@ -13,8 +13,10 @@ static peak_kernel pick(peak_type type)
 #if defined(__x86_64__)
     if (type == PEAK_F32 && cpu_has(CPU_AVX512)) return peak_f32_avx512;
     if (type == PEAK_F32 && cpu_has(CPU_AVX2)) return peak_f32_avx2;
+    if (type == PEAK_INT8 && cpu_has(CPU_AMX_INT8)) return peak_int8_amx;
     if (type == PEAK_INT8 && cpu_has(CPU_AVX512_VNNI)) return peak_int8_avx512_vnni;
     if (type == PEAK_INT8 && cpu_has(CPU_AVX2)) return peak_int8_avx2;
+    if (type == PEAK_BF16 && cpu_has(CPU_AMX_BF16)) return peak_bf16_amx;
     if (type == PEAK_BF16 && cpu_has(CPU_AVX512_BF16)) return peak_bf16_avx512;
 #endif
     if (type == PEAK_F32) return peak_f32_scalar;

@@ -25,6 +25,7 @@ const train_ops *train_ops_find(const char *name)
 
 const train_ops *train_ops_get(void)
 {
-    const train_ops *ops = train_ops_find(cpu_isa());
+    const train_ops *ops = train_ops_find("avx512");
+    if (ops == NULL) ops = train_ops_find("avx2");
     return ops != NULL ? ops : &train_ops_scalar;
 }

@@ -8,6 +8,7 @@ from finch_cli import SOURCE, finch
 
 FLAGS = {"avx2": ("avx2", "fma", "f16c"), "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl"), "avx512_vnni": ("avx512_vnni",),
          "avx512_bf16": ("avx512_bf16",)}
+TILES = {"amx_int8": ("amx_tile", "amx_int8"), "amx_bf16": ("amx_tile", "amx_bf16")}
 
 
 def report(*words, **more):
@@ -54,6 +55,14 @@ class Doctor(unittest.TestCase):
         for feature, flags in FLAGS.items():
             needed = flags + (FLAGS["avx2"] if feature != "avx2" else ()) + (FLAGS["avx512"] if feature.startswith("avx512_") else ())
             self.assertEqual(feature in named, set(needed) <= have, feature)
+        for feature, flags in TILES.items():  # the system may keep from a process what the CPU has
+            if feature in named:
+                self.assertLessEqual(set(flags), have, feature)
+                self.assertIn("avx512", named)
+
+    def test_tiles_can_be_left_out(self):
+        _, document = report("--model", "absent", env={"FINCH_ISA": "avx512"})
+        self.assertNotIn("amx", check(document, "cpu")["found"] + check(document, "kernels")["found"])
 
     def test_a_lower_instruction_set_can_be_forced(self):
         _, document = report("--model", "absent", env={"FINCH_ISA": "scalar"})

@@ -122,13 +122,13 @@ TEST(how_the_texts_are_cut_into_calls_changes_no_bit)
 
 TEST(the_instruction_set_changes_no_bit_in_f32_and_int8)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    static const char *const isas[] = {"scalar", "avx2", "avx512", "amx"};
     static texts t;
     texts_make(&t);
     for (size_t f = 0; f < 2; f++) {
         for (size_t c = 0; c < 3; c += 2) {
             float first[40 * LABELS_MAX], logits[40 * LABELS_MAX];
-            for (size_t i = 0; i < 3; i++) {
+            for (size_t i = 0; i < sizeof isas / sizeof isas[0]; i++) {
                 finch_error err = {0};
                 model *m;
                 CHECK_EQUAL(0, setenv("FINCH_ISA", isas[i], 1));

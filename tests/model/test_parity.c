@@ -71,7 +71,7 @@ static void check_model(const char *folder, model_compute compute, double tolera
 
 static void check_everywhere(const char *folder)
 {
-    static const char *const isas[] = {"avx512", "avx2", "scalar"};
+    static const char *const isas[] = {"amx", "avx512", "avx2", "scalar"};
     for (size_t i = 0; i < sizeof isas / sizeof isas[0]; i++) {
         CHECK_EQUAL(0, setenv("FINCH_ISA", isas[i], 1));
         check_model(folder, MODEL_F32, 2e-5);   /* the promise to users */

@@ -21,6 +21,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 COPIED = ("src", "include")
 ROOMS = ("base", "text", "tensor", "model", "train", "data", "cli")
 TEST_SECONDS = 120
+# Bugs in files that only some CPUs run: a flag of /proc/cpuinfo by folder.
+NEEDS = {"src/tensor/kernels/amx/": "amx_int8", "src/tensor/kernels/avx512/": "avx512f"}
 
 
 def say(text):
@@ -97,8 +99,17 @@ def try_mutant(build, mutant):
             file.write(before)
 
 
+def runs_here(mutant, flags):
+    missing = [flag for folder, flag in NEEDS.items() if mutant.file.startswith(folder) and flag not in flags]
+    if missing:
+        say(f"left out {mutant.file}: {mutant.what}: this CPU has no {missing[0]}")
+    return not missing
+
+
 def select(rooms):
-    chosen = [mutant for mutant in MUTANTS if not rooms or mutant.room in rooms]
+    with open("/proc/cpuinfo", encoding="utf-8") as cpu:
+        flags = set(next((line for line in cpu if line.startswith("flags")), "").split())
+    chosen = [mutant for mutant in MUTANTS if (not rooms or mutant.room in rooms) and runs_here(mutant, flags)]
     missing = [room for room in (rooms or ROOMS) if room not in {mutant.room for mutant in chosen}]
     if missing:
         sys.exit(f"mutants: no bug is planted in {', '.join(missing)}")

@@ -10,7 +10,7 @@
 
 enum { ROUNDS = 60, GUARD = 40 };
 
-static const cpu_feature features[] = {CPU_AVX2, CPU_AVX512, CPU_AVX512_VNNI, CPU_AVX512_BF16};
+static const cpu_feature features[] = {CPU_AVX2, CPU_AVX512, CPU_AVX512_VNNI, CPU_AVX512_BF16, CPU_AMX_INT8, CPU_AMX_BF16};
 enum { N_FEATURES = sizeof features / sizeof features[0] };
 static const float GUARD_VALUE = 12345.0f;
 
@@ -176,7 +176,7 @@ TEST(bf16_products_agree_to_rounding)
                                  .ldc = n_cols};
         ops_choose_for(CPU_SCALAR).product_bf16(&p);
         p.c = actual;
-        ops_choose().product_bf16(&p);
+        ops_choose_for(round % 2 == 0 ? CPU_AVX512_BF16 : CPU_AMX_BF16).product_bf16(&p);
         for (size_t i = 0; i < n_rows * n_cols; i++) CHECK_NEAR(expected[i], actual[i], 1e-6 * (double)k);
         for (size_t i = n_rows * n_cols; i < n_rows * n_cols + GUARD; i++) CHECK(actual[i] == GUARD_VALUE);
         mem_free(a), mem_free(b), mem_free(bias), mem_free(expected), mem_free(actual);

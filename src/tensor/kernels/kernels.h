@@ -1,5 +1,5 @@
 /* The forward kernels' contracts: what each computes, in which order, on which shapes. kernels/scalar holds the
- * definition of each; avx2 and avx512 give the same bits where it is said. ops.c picks among them.
+ * definition of each; avx2, avx512 and amx give the same bits where it is said. ops.c picks among them.
  *
  * Common rules
  *  1. Rows are row-major with a stride in items; columns of a row are contiguous. Nothing overlaps unless it is said.
@@ -158,6 +158,8 @@ KERNEL_DECLARE(avx2)
 KERNEL_DECLARE(avx512)
 void product_bf16_scalar(const kernel_product_bf16 *p);
 void product_bf16_avx512(const kernel_product_bf16 *p);
+void product_int8_amx(const kernel_product_int8 *p);
+void product_bf16_amx(const kernel_product_bf16 *p);
 #undef KERNEL_DECLARE
 
 #endif

@@ -13,6 +13,8 @@ double peak_int8_avx2(size_t n_rounds);
 double peak_f32_avx512(size_t n_rounds);
 double peak_int8_avx512_vnni(size_t n_rounds);
 double peak_bf16_avx512(size_t n_rounds);
+double peak_int8_amx(size_t n_rounds);
+double peak_bf16_amx(size_t n_rounds);
 
 /* Independent chains: two units of latency five need ten. Each is a variable of its own, sum0 to sum11: gcc keeps an
  * array of them in memory, and then measures that. */

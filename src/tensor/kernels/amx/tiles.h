@@ -1,0 +1,193 @@
+/* Products on AMX tiles: two by two sums of 16 x 16, so that a step of 64 bytes of k is four loads and four products.
+ * The packed panels (kernels.h) are in the order the tiles want: a row of a weights' tile is 64 bytes, 16 columns' group
+ * of 4 bytes of k, and lies 128 bytes below the one before.
+ *
+ * The sums of a block of rows go through a buffer of the stack; they are scaled and stored while the tile unit already
+ * works on the next block (a slice of the rows behind each step of k), which hides most of that work. A row's sums depend
+ * on nothing but that row and the panel: bits do not depend on how many rows run.
+ *
+ * The includer defines the types tile_args and tile_item, TILE_DOT(sums, rows, weights) and
+ *   tile_finish(p, sums, end): rows [sums->n_done, end) of a block scaled, biased and stored. */
+#ifndef FINCH_TENSOR_KERNELS_AMX_TILES_H
+#define FINCH_TENSOR_KERNELS_AMX_TILES_H
+
+#include "tensor/kernels/amx/tile_config.h"
+#include "tensor/kernels/kernels.h"
+#include "tensor/kernels/v16.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+enum {
+    TILE_BLOCK_ROWS = 2 * TILE_ROWS,
+    TILE_PANEL_STRIDE = 2 * TILE_BYTES,  /* from a group of k to the next in a panel */
+    TILE_STEP_BYTES = TILE_ROWS * TILE_PANEL_STRIDE, /* of a panel for TILE_BYTES of k */
+};
+
+/* Tiles 0 to 3 hold sums (upper left, upper right, lower left, lower right), 4 and 5 rows, 6 and 7 weights. */
+
+/* Tiles for a block of n_rows; a tile without rows is given one, of which nothing is used. */
+static void tile_configure(size_t n_rows)
+{
+    tile_config c = {.palette = 1};
+    size_t upper = n_rows < TILE_ROWS ? n_rows : TILE_ROWS, lower = n_rows - upper;
+    static const bool is_lower[TILE_COUNT] = {false, false, true, true, false, true, false, false};
+    for (size_t i = 0; i < TILE_COUNT; i++) {
+        c.row_bytes[i] = TILE_BYTES;
+        c.rows[i] = (uint8_t)(i >= 6 ? TILE_ROWS : !is_lower[i] ? upper : lower > 0 ? lower : 1);
+    }
+    tile_load_config(&c);
+}
+
+/* What is not a whole step of k, padded with zeros. */
+typedef struct tile_rest {
+    _Alignas(64) unsigned char a[TILE_BLOCK_ROWS * TILE_BYTES];
+    _Alignas(64) unsigned char b[TILE_STEP_BYTES];
+} tile_rest;
+
+/* One block's sums, waiting to be stored. */
+typedef struct tile_sums {
+    _Alignas(64) tile_item at[TILE_BLOCK_ROWS * KERNEL_PANEL];
+    size_t row, col;
+    size_t n_rows, n_done;
+} tile_sums;
+
+/* What a block reads, in bytes. */
+typedef struct tile_block {
+    const unsigned char *a;
+    size_t lda;
+    const unsigned char *b;
+    const char *ahead; /* a step's share of the next panel, fetched into the second-level cache */
+    size_t n_rows;
+    size_t k;
+} tile_block;
+
+/* The first n_cols of a row's 32. A masked store of all lanes takes longer than a plain one. */
+KERNEL_INLINE void tile_store(float *c, size_t n_cols, v16 left, v16 right)
+{
+    if (n_cols >= 32) {
+        v16_store(c, left);
+        v16_store(c + 16, right);
+    } else if (n_cols > 16) {
+        v16_store(c, left);
+        v16_store_part(c + 16, n_cols - 16, right);
+    } else if (n_cols == 16) {
+        v16_store(c, left);
+    } else {
+        v16_store_part(c, n_cols, left);
+    }
+}
+
+static void tile_finish(const tile_args *p, const tile_sums *sums, size_t end);
+
+/* The next n rows of what waits. */
+KERNEL_INLINE void tile_drain(const tile_args *p, tile_sums *waiting, size_t n)
+{
+    size_t end = waiting->n_rows - waiting->n_done < n ? waiting->n_rows : waiting->n_done + n;
+    if (end > waiting->n_done) tile_finish(p, waiting, end);
+    waiting->n_done = end;
+}
+
+KERNEL_INLINE void tile_step(const unsigned char *a, size_t lda, const unsigned char *b, const bool both)
+{
+    _tile_loadd(6, b, TILE_PANEL_STRIDE);
+    _tile_loadd(4, a, lda);
+    _tile_loadd(7, b + TILE_BYTES, TILE_PANEL_STRIDE);
+    TILE_DOT(0, 4, 6);
+    if (both) _tile_loadd(5, a + TILE_ROWS * lda, lda);
+    TILE_DOT(1, 4, 7);
+    if (both) {
+        TILE_DOT(2, 5, 6);
+        TILE_DOT(3, 5, 7);
+    }
+}
+
+/* The rest of k, from copies: neither a row nor the panel may be read past its end. */
+static void tile_last_step(const tile_block *t, size_t done, bool both)
+{
+    tile_rest rest;
+    size_t left = t->k - done;
+    memset(&rest, 0, sizeof rest);
+    for (size_t r = 0; r < t->n_rows; r++) memcpy(rest.a + r * TILE_BYTES, t->a + r * t->lda + done, left);
+    memcpy(rest.b, t->b + done / 4 * TILE_PANEL_STRIDE, left / 4 * TILE_PANEL_STRIDE);
+    __asm__ volatile("" ::: "memory"); /* the loads of tiles do not tell the compiler what they read */
+    if (both) tile_step(rest.a, TILE_BYTES, rest.b, true);
+    else tile_step(rest.a, TILE_BYTES, rest.b, false);
+}
+
+/* The sums of a block over all of k, and meanwhile the rows that wait, `slice` behind each step. */
+KERNEL_INLINE void tile_run(const tile_args *p, const tile_block *t, tile_sums *waiting, size_t slice, const bool both)
+{
+    const char *ahead = t->ahead;
+    size_t k = 0;
+    _tile_zero(0);
+    _tile_zero(1);
+    if (both) {
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (; k + TILE_BYTES <= t->k; k += TILE_BYTES) {
+        tile_step(t->a + k, t->lda, t->b + k / 4 * TILE_PANEL_STRIDE, both);
+        if (ahead != NULL) {
+            for (size_t i = 0; i < TILE_STEP_BYTES; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
+            ahead += TILE_STEP_BYTES;
+        }
+        tile_drain(p, waiting, slice);
+    }
+    if (k < t->k) tile_last_step(t, k, both);
+}
+
+static void tile_keep(tile_sums *sums, bool both)
+{
+    enum { STRIDE = KERNEL_PANEL * sizeof(tile_item), LOWER = TILE_ROWS * KERNEL_PANEL };
+    _tile_stored(0, sums->at, STRIDE);
+    _tile_stored(1, sums->at + TILE_ROWS, STRIDE);
+    if (!both) return;
+    _tile_stored(2, sums->at + LOWER, STRIDE);
+    _tile_stored(3, sums->at + LOWER + TILE_ROWS, STRIDE);
+}
+
+/* One block; sums[*turn % 2] takes its sums, the other holds those of the block before. */
+static void tile_block_columns(const tile_args *p, tile_sums sums[2], size_t *turn, tile_block *t, size_t row, size_t col)
+{
+    bool both = t->n_rows > TILE_ROWS;
+    tile_sums *mine = &sums[*turn % 2], *waiting = &sums[(*turn + 1) % 2];
+    size_t steps = t->k / TILE_BYTES, slice = steps == 0 ? TILE_BLOCK_ROWS : (TILE_BLOCK_ROWS + steps - 1) / steps;
+    if (both) tile_run(p, t, waiting, slice, true);
+    else tile_run(p, t, waiting, slice, false);
+    tile_drain(p, waiting, TILE_BLOCK_ROWS);
+    tile_keep(mine, both);
+    mine->row = row, mine->col = col, mine->n_rows = t->n_rows, mine->n_done = 0;
+    (*turn)++;
+}
+
+/* Blocks of rows of one width: all columns, panel by panel. */
+static void tile_walk(const tile_args *p, size_t first_row, size_t end_row, size_t block_rows)
+{
+    tile_sums sums[2];
+    size_t turn = 0, item = sizeof *p->a;
+    sums[1].n_rows = sums[1].n_done = sums[0].n_rows = sums[0].n_done = 0;
+    tile_configure(block_rows);
+    for (size_t col = 0; col < p->n_cols; col += KERNEL_PANEL) {
+        tile_block t = {.lda = p->lda * item, .n_rows = block_rows, .k = p->k * item};
+        t.b = (const unsigned char *)(p->b + col / KERNEL_PANEL * p->panel_stride);
+        for (size_t row = first_row; row < end_row; row += block_rows) {
+            bool fetch = row == 0 && col + KERNEL_PANEL < p->n_cols;
+            t.a = (const unsigned char *)(p->a + row * p->lda);
+            t.ahead = fetch ? (const char *)(p->b + (col / KERNEL_PANEL + 1) * p->panel_stride) : NULL;
+            tile_block_columns(p, sums, &turn, &t, row, col);
+        }
+    }
+    tile_drain(p, &sums[(turn + 1) % 2], TILE_BLOCK_ROWS);
+}
+
+/* The tiles are left released: a thread's state is not kept large, and who comes next configures his own. */
+static void tile_product(const tile_args *p)
+{
+    size_t whole = p->n_rows / TILE_BLOCK_ROWS * TILE_BLOCK_ROWS, left = p->n_rows - whole;
+    if (whole > 0) tile_walk(p, 0, whole, TILE_BLOCK_ROWS);
+    if (left > 0) tile_walk(p, whole, p->n_rows, left);
+    _tile_release();
+}
+
+#endif
