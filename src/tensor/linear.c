@@ -203,7 +203,7 @@ void linear_input_fill(const ops *o, linear_input *in, size_t first, size_t n, c
     } else {
         for (size_t i = 0; i < n; i++) {
             uint16_t *row = in->bf16 + (first + i) * in->stride;
-            tensor_bf16_from_f32(x + i * ldx, row, n_in);
+            o->narrow(x + i * ldx, row, n_in);
             memset(row + n_in, 0, (in->stride - n_in) * sizeof *row);
         }
     }

@@ -33,7 +33,8 @@ enum { OPS_VARIANTS = 4 };
     X(gelu, OPS_VECTOR(gelu, CPU_AVX512))                                                                \
     X(gelu_tanh, OPS_VECTOR(gelu_tanh, CPU_AVX512))                                                      \
     X(relu, OPS_VECTOR(relu, CPU_AVX512))                                                                \
-    X(tanh, OPS_VECTOR(tanh, CPU_AVX512))
+    X(tanh, OPS_VECTOR(tanh, CPU_AVX512))                                                                \
+    X(narrow, OPS_VECTOR(narrow, CPU_AVX512))
 
 typedef struct ops_entry {
     const char *operation;
@@ -66,6 +67,7 @@ ops ops_choose_for(cpu_feature most)
     o.gelu_tanh = (kernel_map)ops_best(OPS_AT_gelu_tanh, most)->fn;
     o.relu = (kernel_map)ops_best(OPS_AT_relu, most)->fn;
     o.tanh = (kernel_map)ops_best(OPS_AT_tanh, most)->fn;
+    o.narrow = (kernel_narrow)ops_best(OPS_AT_narrow, most)->fn;
     return o;
 }
 

@@ -17,6 +17,7 @@ typedef struct ops {
     kernel_map gelu_tanh;
     kernel_map relu;
     kernel_map tanh;
+    kernel_narrow narrow;
 } ops;
 
 /* The choice for this process's environment, by value: callers keep it. */

@@ -135,6 +135,9 @@ size_t kernel_attention_scratch(size_t n_tokens, size_t width);
  * tanh: 1 - 2 / (exp(2x) + 1). */
 typedef void (*kernel_map)(float *x, size_t n);
 
+/* y = x in bf16, rounded to nearest even; a NaN stays one. Same bits in every variant. */
+typedef void (*kernel_narrow)(const float *x, uint16_t *y, size_t n);
+
 typedef void (*kernel_product_f32_fn)(const kernel_product_f32 *p);
 typedef void (*kernel_product_int8_fn)(const kernel_product_int8 *p);
 typedef void (*kernel_product_bf16_fn)(const kernel_product_bf16 *p);
@@ -151,7 +154,8 @@ typedef void (*kernel_attention_fn)(const kernel_attention *p);
     void gelu_##isa(float *x, size_t n);                   \
     void gelu_tanh_##isa(float *x, size_t n);              \
     void relu_##isa(float *x, size_t n);                   \
-    void tanh_##isa(float *x, size_t n);
+    void tanh_##isa(float *x, size_t n);                   \
+    void narrow_##isa(const float *x, uint16_t *y, size_t n);
 
 KERNEL_DECLARE(scalar)
 KERNEL_DECLARE(avx2)

@@ -4,6 +4,7 @@
 
 #include "tensor/kernels/functions.h"
 #include "tensor/kernels/kernels.h"
+#include "tensor/kernels/v16_train.h"
 
 #include <math.h>
 #include <string.h>
@@ -29,6 +30,11 @@ ROWS_MAP(gelu, v16_gelu(gelu_erf, value))
 ROWS_MAP(gelu_tanh, v16_gelu(gelu_tanh, value))
 ROWS_MAP(relu, v16_max(v16_zero(), value))
 ROWS_MAP(tanh, v16_sub(v16_set(1.0f), v16_div(v16_set(2.0f), v16_add(v16_exp(v16_add(value, value)), v16_set(1.0f)))))
+
+void ROWS_NAME(narrow)(const float *x, uint16_t *y, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) v16_store_bf16(y + i, V16_REST(n, i), row_load(x + i, n - i));
+}
 
 /* Sixty-four lanes as four vectors: long sums without waiting for the one before. */
 typedef struct lanes {

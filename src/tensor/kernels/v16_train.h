@@ -1,5 +1,5 @@
 /* What training needs of sixteen lanes beyond v16.h: square roots, dropout's masks, bf16, Philox, and the CPU's switch
- * for subnormals. Included by kernels/train_body.h only. */
+ * for subnormals. Included by kernels/train_body.h and, for bf16, kernels/rows_body.h. */
 #ifndef FINCH_TENSOR_KERNELS_V16_TRAIN_H
 #define FINCH_TENSOR_KERNELS_V16_TRAIN_H
 

@@ -3,6 +3,7 @@
 
 #include "tensor/kernels/constants.h"
 #include "tensor/kernels/gelu_table.h"
+#include "tensor/tensor.h"
 
 #include <math.h>
 #include <string.h>
@@ -92,6 +93,8 @@ void layer_norm_scalar(const kernel_layer_norm *p)
 {
     for (size_t row = 0; row < p->n_rows; row++) layer_norm_row(p, row);
 }
+
+void narrow_scalar(const float *x, uint16_t *y, size_t n) { tensor_bf16_from_f32(x, y, n); }
 
 void quantize_scalar(const kernel_quantize *p)
 {
