@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 typedef kernel_product_bf16 tile_args;
+typedef uint16_t tile_weight;
 typedef float tile_item;
 #define TILE_DOT(sum, rows, weights) _tile_dpbf16ps(sum, rows, weights)
 #include "tensor/kernels/amx/tiles.h"

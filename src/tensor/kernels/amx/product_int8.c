@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 typedef kernel_product_int8 tile_args;
+typedef int8_t tile_weight;
 typedef int32_t tile_item;
 #define TILE_DOT(sum, rows, weights) _tile_dpbusd(sum, rows, weights)
 #include "tensor/kernels/amx/tiles.h"

@@ -6,7 +6,7 @@
  * works on the next block (a slice of the rows behind each step of k), which hides most of that work. A row's sums depend
  * on nothing but that row and the panel: bits do not depend on how many rows run.
  *
- * The includer defines the types tile_args and tile_item, TILE_DOT(sums, rows, weights) and
+ * The includer defines the types tile_args, tile_weight and tile_item (a sum), TILE_DOT(sums, rows, weights) and
  *   tile_finish(p, sums, end): rows [sums->n_done, end) of a block scaled, biased and stored. */
 #ifndef FINCH_TENSOR_KERNELS_AMX_TILES_H
 #define FINCH_TENSOR_KERNELS_AMX_TILES_H
@@ -22,6 +22,7 @@ enum {
     TILE_BLOCK_ROWS = 2 * TILE_ROWS,
     TILE_PANEL_STRIDE = 2 * TILE_BYTES,  /* from a group of k to the next in a panel */
     TILE_STEP_BYTES = TILE_ROWS * TILE_PANEL_STRIDE, /* of a panel for TILE_BYTES of k */
+    TILE_GROUP_BYTES = 640 << 10,        /* of panels that all rows run past before the next ones */
 };
 
 /* Tiles 0 to 3 hold sums (upper left, upper right, lower left, lower right), 4 and 5 rows, 6 and 7 weights. */
@@ -147,46 +148,58 @@ static void tile_keep(tile_sums *sums, bool both)
     _tile_stored(3, sums->at + LOWER + TILE_ROWS, STRIDE);
 }
 
-/* One block; sums[*turn % 2] takes its sums, the other holds those of the block before. */
-static void tile_block_columns(const tile_args *p, tile_sums sums[2], size_t *turn, tile_block *t, size_t row, size_t col)
+/* A walk over blocks: sums[turn % 2] takes a block's sums, the other holds those of the block before. */
+typedef struct tile_walk {
+    tile_sums sums[2];
+    size_t turn;
+} tile_walk;
+
+static void tile_block_run(const tile_args *p, tile_walk *w, const tile_block *t, size_t row, size_t col)
 {
     bool both = t->n_rows > TILE_ROWS;
-    tile_sums *mine = &sums[*turn % 2], *waiting = &sums[(*turn + 1) % 2];
+    tile_sums *mine = &w->sums[w->turn % 2], *waiting = &w->sums[(w->turn + 1) % 2];
     size_t steps = t->k / TILE_BYTES, slice = steps == 0 ? TILE_BLOCK_ROWS : (TILE_BLOCK_ROWS + steps - 1) / steps;
     if (both) tile_run(p, t, waiting, slice, true);
     else tile_run(p, t, waiting, slice, false);
     tile_drain(p, waiting, TILE_BLOCK_ROWS);
     tile_keep(mine, both);
     mine->row = row, mine->col = col, mine->n_rows = t->n_rows, mine->n_done = 0;
-    (*turn)++;
+    w->turn++;
 }
 
-/* Blocks of rows of one width: all columns, panel by panel. */
-static void tile_walk(const tile_args *p, size_t first_row, size_t end_row, size_t block_rows)
+/* Rows [row, row + n_rows), a block as configured, of columns [col, end). The block of rows stays in the first-level
+ * cache and the panels stream past it: they lie in one piece, rows do not. The first block fetches ahead. */
+static void tile_row(const tile_args *p, tile_walk *w, size_t row, size_t n_rows, size_t col, size_t end)
 {
-    tile_sums sums[2];
-    size_t turn = 0, item = sizeof *p->a;
-    sums[1].n_rows = sums[1].n_done = sums[0].n_rows = sums[0].n_done = 0;
-    tile_configure(block_rows);
-    for (size_t col = 0; col < p->n_cols; col += KERNEL_PANEL) {
-        tile_block t = {.lda = p->lda * item, .n_rows = block_rows, .k = p->k * item};
-        t.b = (const unsigned char *)(p->b + col / KERNEL_PANEL * p->panel_stride);
-        for (size_t row = first_row; row < end_row; row += block_rows) {
-            bool fetch = row == 0 && col + KERNEL_PANEL < p->n_cols;
-            t.a = (const unsigned char *)(p->a + row * p->lda);
-            t.ahead = fetch ? (const char *)(p->b + (col / KERNEL_PANEL + 1) * p->panel_stride) : NULL;
-            tile_block_columns(p, sums, &turn, &t, row, col);
-        }
+    size_t item = sizeof *p->a;
+    tile_block t = {.lda = p->lda * item, .n_rows = n_rows, .k = p->k * item};
+    t.a = (const unsigned char *)(p->a + row * p->lda);
+    for (; col < end; col += KERNEL_PANEL) {
+        const tile_weight *b = p->b + col / KERNEL_PANEL * p->panel_stride;
+        t.b = (const unsigned char *)b;
+        t.ahead = row == 0 && col + KERNEL_PANEL < p->n_cols ? (const char *)(b + p->panel_stride) : NULL;
+        tile_block_run(p, w, &t, row, col);
     }
-    tile_drain(p, &sums[(turn + 1) % 2], TILE_BLOCK_ROWS);
 }
 
-/* The tiles are left released: a thread's state is not kept large, and who comes next configures his own. */
+/* Groups of panels that fit the second-level cache beside the rows. The tiles are left released: a thread's state is not
+ * kept large, and who comes next configures his own. */
 static void tile_product(const tile_args *p)
 {
+    size_t panel_bytes = p->panel_stride * sizeof *p->b,
+           n = panel_bytes < TILE_GROUP_BYTES ? TILE_GROUP_BYTES / panel_bytes : 1;
     size_t whole = p->n_rows / TILE_BLOCK_ROWS * TILE_BLOCK_ROWS, left = p->n_rows - whole;
-    if (whole > 0) tile_walk(p, 0, whole, TILE_BLOCK_ROWS);
-    if (left > 0) tile_walk(p, whole, p->n_rows, left);
+    tile_walk w;
+    w.turn = w.sums[0].n_rows = w.sums[0].n_done = w.sums[1].n_rows = w.sums[1].n_done = 0;
+    for (size_t col = 0; col < p->n_cols; col += n * KERNEL_PANEL) {
+        size_t end = p->n_cols - col > n * KERNEL_PANEL ? col + n * KERNEL_PANEL : p->n_cols;
+        if (whole > 0) tile_configure(TILE_BLOCK_ROWS);
+        for (size_t row = 0; row < whole; row += TILE_BLOCK_ROWS) tile_row(p, &w, row, TILE_BLOCK_ROWS, col, end);
+        if (left == 0) continue;
+        tile_configure(left);
+        tile_row(p, &w, whole, left, col, end);
+    }
+    tile_drain(p, &w.sums[(w.turn + 1) % 2], TILE_BLOCK_ROWS);
     _tile_release();
 }
 
