@@ -260,7 +260,7 @@ static const cli_option options[] = {
     {"label-column", "NAME", CLI_TEXT, "label", "train: the column with the label", false, 0, 0},
     {"rows", "N", CLI_SIZE, "4000", "rows from the top of the input (tokenize: all unless written; train: all)", false, 1,
      1e9},
-    {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto", "type of the products (train: f32 or bf16)", false, 0, 0},
+    {"compute", "auto|f32|bf16x3|bf16|int8", CLI_CHOICE, "auto", "type of the products (train: f32 or bf16)", false, 0, 0},
     {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts (default: 128; train: 64)", false, 2, TOKENS_MAX},
     {"runs", "N", CLI_SIZE, "5", "passes after the warm-up one; the median counts", false, 1, RUNS_MAX},
     {"batch", "N", CLI_SIZE, "16", "train: examples a step", false, 1, 4096},

@@ -121,7 +121,8 @@ static finch_status open_all(train_work *w, const cli_args *args, const char *fo
     adamw_options optimiser = ADAMW_OPTIONS_DEFAULT;
     size_t n_ids;
     model_compute compute = bench_compute(args);
-    if (compute == MODEL_INT8) return finch_fail(err, FINCH_E_USAGE, "--compute int8 trains nothing; use f32 or bf16");
+    if (compute == MODEL_INT8 || compute == MODEL_BF16X3)
+        return finch_fail(err, FINCH_E_USAGE, "--compute %s trains nothing; use f32 or bf16", model_compute_name(compute));
     options.bf16 = compute == MODEL_BF16;
     options.n_labels = CLASSES;
     options.labels = class_names;

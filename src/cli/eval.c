@@ -20,7 +20,7 @@ static const cli_option options[] = {
     {"date-column", "NAME", CLI_TEXT, "post_date",
      "column with dates or Unix seconds for results by month, where there is one", false, 0, 0},
     {"collapse", "3", CLI_CHOICE, NULL, "merge the two negative and the two positive classes before judging", false, 0, 0},
-    {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto", "type of the products; auto is int8 where the weights are", false,
+    {"compute", "auto|f32|bf16x3|bf16|int8", CLI_CHOICE, "auto", "type of the products; auto is int8 where the weights are", false,
      0, 0},
     {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is counted", false, 2, 65536},
     {"bootstrap", "N", CLI_SIZE, "1000", "resamples behind the 95 % intervals; 0 for none", false, 0, 1000000},

@@ -150,13 +150,14 @@ static finch_status look_for_seen(const eval_data *d, const char *folder, report
 finch_status eval_answers_make(const cli_args *args, const char *given, const eval_data *d, const eval_classes *classes,
                                eval_answers *out, finch_error *err)
 {
-    static const model_compute computes[] = {MODEL_AUTO, MODEL_F32, MODEL_BF16, MODEL_INT8};
+    model_compute compute = MODEL_AUTO;
     model *m = NULL;
     float *logits = NULL;
     class_map map;
     finch_status st;
+    (void)model_compute_find(cli_text(args, "compute"), &compute); /* the table's words are the engine's */
     FINCH_GO(done, st, cli_model_folder(given, &out->folder, err));
-    FINCH_GO(done, st, model_open(out->folder.at, computes[cli_choice(args, "compute")], &m, err));
+    FINCH_GO(done, st, model_open(out->folder.at, compute, &m, err));
     FINCH_GO(done, st, map_labels(m, out->folder.at, classes, &map, err));
     out->compute = model_get_compute(m);
     out->temperature = (double)model_temperature(m);

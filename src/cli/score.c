@@ -23,7 +23,7 @@ static const cli_option options[] = {
     {"time-column", "NAME", CLI_TEXT, "post_date", "for the summary: the column of the times", false, 0, 0},
     {"logits", NULL, CLI_FLAG, NULL, "add the columns logit_*, the model's values before the softmax", false, 0, 0},
     {"prefix", "TEXT", CLI_TEXT, "", "put before the names of all added columns", false, 0, 0},
-    {"compute", "auto|f32|bf16|int8", CLI_CHOICE, "auto",
+    {"compute", "auto|f32|bf16x3|bf16|int8", CLI_CHOICE, "auto",
      "the arithmetic of the model's products; auto: as its weights are stored", false, 0, 0},
     {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is marked in the column truncated",
      false, 2, 65536},

@@ -14,6 +14,7 @@ static bool compute_of(finch_compute compute, model_compute *out)
     case FINCH_COMPUTE_F32: *out = MODEL_F32; return true;
     case FINCH_COMPUTE_BF16: *out = MODEL_BF16; return true;
     case FINCH_COMPUTE_INT8: *out = MODEL_INT8; return true;
+    case FINCH_COMPUTE_BF16X3: *out = MODEL_BF16X3; return true;
     }
     return false;
 }

@@ -134,7 +134,12 @@ static finch_status load_linear(loader *l, linear *to, linear_type type, const c
 
 static linear_type layer_type(model_compute compute)
 {
-    return compute == MODEL_INT8 ? LINEAR_INT8 : compute == MODEL_BF16 ? LINEAR_BF16 : LINEAR_F32;
+    switch (compute) {
+    case MODEL_INT8: return LINEAR_INT8;
+    case MODEL_BF16: return LINEAR_BF16;
+    case MODEL_BF16X3: return LINEAR_BF16X3;
+    default: return LINEAR_F32;
+    }
 }
 
 /* "encoder.layer.3.attention.self.query" into part. */

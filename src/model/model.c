@@ -11,7 +11,7 @@
 #endif
 
 static const char *const compute_names[] = {
-    [MODEL_AUTO] = "auto", [MODEL_F32] = "f32", [MODEL_BF16] = "bf16", [MODEL_INT8] = "int8"};
+    [MODEL_AUTO] = "auto", [MODEL_F32] = "f32", [MODEL_BF16] = "bf16", [MODEL_INT8] = "int8", [MODEL_BF16X3] = "bf16x3"};
 
 const char *model_compute_name(model_compute compute) { return compute_names[compute]; }
 

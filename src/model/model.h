@@ -14,7 +14,7 @@
 #include "text/text.h"
 
 /* The type of the layers' products. AUTO: int8 where the folder's weights are int8, else f32. */
-typedef enum model_compute { MODEL_AUTO, MODEL_F32, MODEL_BF16, MODEL_INT8 } model_compute;
+typedef enum model_compute { MODEL_AUTO, MODEL_F32, MODEL_BF16, MODEL_INT8, MODEL_BF16X3 } model_compute;
 
 typedef struct model model;
 
@@ -29,7 +29,7 @@ const model_config *model_get_config(const model *m);
 const text_tokenizer *model_tokenizer(const model *m);
 /* Never MODEL_AUTO. */
 model_compute model_get_compute(const model *m);
-/* "f32", "bf16", "int8", "auto"; static. */
+/* "f32", "bf16", "bf16x3", "int8", "auto"; static. */
 const char *model_compute_name(model_compute compute);
 bool model_compute_find(const char *name, model_compute *out);
 

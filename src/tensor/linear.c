@@ -15,11 +15,14 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 static size_t item_bytes(linear_type type)
 {
-    return type == LINEAR_F32 ? sizeof(float) : type == LINEAR_BF16 ? sizeof(uint16_t) : 1;
+    return type == LINEAR_F32 ? sizeof(float) : type == LINEAR_INT8 ? 1 : sizeof(uint16_t);
 }
 
 /* Neighbouring k that lie together in a panel. */
-static size_t k_group(linear_type type) { return type == LINEAR_F32 ? 1 : type == LINEAR_BF16 ? 2 : 4; }
+static size_t k_group(linear_type type) { return type == LINEAR_F32 ? 1 : type == LINEAR_INT8 ? 4 : 2; }
+
+/* How often n_in lies one after the other in a packed row. */
+static size_t k_parts(linear_type type) { return type == LINEAR_BF16X3 ? 3 : 1; }
 
 /* Bytes of a layer's parts, each a multiple of a cache line. */
 typedef struct linear_sizes {
@@ -32,7 +35,8 @@ static finch_status shape_of(linear *l, linear_type type, size_t n_out, size_t n
     size_t items;
     size_t columns = round_up(n_out, KERNEL_PANEL);
     *l = (linear){.type = type, .n_in = n_in, .n_out = n_out};
-    l->k = round_up(n_in, LINEAR_K_MULTIPLE);
+    if (!size_mul(round_up(n_in, LINEAR_K_MULTIPLE), k_parts(type), &l->k))
+        return finch_fail(err, FINCH_E_MEMORY, "a layer of %zu x %zu does not fit memory", n_out, n_in);
     l->panel_stride = l->k * KERNEL_PANEL;
     if (type == LINEAR_INT8 && l->k > LINEAR_INT8_K_MAX)
         return finch_fail(err, FINCH_E_UNSUPPORTED, "an int8 layer has %zu inputs; at most %d are possible", n_in,
@@ -124,6 +128,22 @@ static void pack_bf16(linear *l, size_t row, const float *w, float factor)
     }
 }
 
+/* In the order of the inputs' parts: high, low, high (linear_input_fill). */
+static void pack_bf16x3(linear *l, size_t row, const float *w, float factor)
+{
+    uint16_t *panels = l->panels;
+    size_t depth = l->k / 3;
+    for (size_t k = 0; k < l->n_in; k++) {
+        float scaled = w[k] * factor, rounded;
+        uint16_t high;
+        tensor_bf16_from_f32(&scaled, &high, 1);
+        tensor_f32_from_bf16(&high, &rounded, 1);
+        scaled -= rounded;
+        panels[panel_place(l, row, k)] = panels[panel_place(l, row, depth + k)] = high;
+        tensor_bf16_from_f32(&scaled, &panels[panel_place(l, row, 2 * depth + k)], 1);
+    }
+}
+
 /* One row of int8 weights: from q, or where that is NULL from w times inverse. */
 static void pack_int8(linear *l, size_t row, const int8_t *q, const float *w, float inverse, float scale)
 {
@@ -160,6 +180,7 @@ finch_status linear_pack(linear *l, size_t first, size_t n, const float *w, cons
                                   i + 1);
         if (l->type == LINEAR_F32) pack_f32(l, first + i, row, factor);
         else if (l->type == LINEAR_BF16) pack_bf16(l, first + i, row, factor);
+        else if (l->type == LINEAR_BF16X3) pack_bf16x3(l, first + i, row, factor);
         else pack_int8(l, first + i, NULL, row, largest > 0.0f ? 127.0f / largest : 0.0f, largest / 127.0f * factor);
     }
     pack_bias(l, first, n, bias, factor);
@@ -175,15 +196,25 @@ void linear_pack_int8(linear *l, size_t first, size_t n, const int8_t *w, const 
 
 finch_status linear_input_alloc(arena *a, linear_type type, size_t n_rows, size_t n_in, linear_input *out, finch_error *err)
 {
-    *out = (linear_input){.type = type, .n_rows = n_rows, .stride = round_up(n_in, LINEAR_K_MULTIPLE)};
+    *out = (linear_input){.type = type, .n_rows = n_rows, .stride = round_up(n_in, LINEAR_K_MULTIPLE) * k_parts(type)};
     if (type == LINEAR_F32) return FINCH_OK;
     size_t items;
     if (!size_mul(n_rows, out->stride, &items))
         return finch_fail(err, FINCH_E_MEMORY, "%zu rows of %zu items do not fit memory", n_rows, n_in);
-    if (type == LINEAR_BF16) return ARENA_NEW(a, &out->bf16, items, err);
+    if (type != LINEAR_INT8) return ARENA_NEW(a, &out->bf16, items, err);
     FINCH_TRY(ARENA_NEW(a, &out->u8, items, err));
     FINCH_TRY(ARENA_NEW(a, &out->scale, n_rows, err));
     return ARENA_NEW(a, &out->zero, n_rows, err);
+}
+
+/* High, low, and high again: each depth items, zeros past n_in. */
+static void fill_split(const ops *o, uint16_t *row, size_t depth, const float *x, size_t n_in)
+{
+    uint16_t *low = row + depth;
+    o->split(x, row, low, n_in);
+    memset(row + n_in, 0, (depth - n_in) * sizeof *row);
+    memset(low + n_in, 0, (depth - n_in) * sizeof *row);
+    memcpy(low + depth, row, depth * sizeof *row);
 }
 
 void linear_input_fill(const ops *o, linear_input *in, size_t first, size_t n, const float *x, size_t ldx, size_t n_in)
@@ -200,6 +231,8 @@ void linear_input_fill(const ops *o, linear_input *in, size_t first, size_t n, c
                                        .ldq = in->stride,
                                        .scale = in->scale + first,
                                        .zero = in->zero + first});
+    } else if (in->type == LINEAR_BF16X3) {
+        for (size_t i = 0; i < n; i++) fill_split(o, in->bf16 + (first + i) * in->stride, in->stride / 3, x + i * ldx, n_in);
     } else {
         for (size_t i = 0; i < n; i++) {
             uint16_t *row = in->bf16 + (first + i) * in->stride;
@@ -215,7 +248,7 @@ linear_input linear_input_rows(const linear_input *in, size_t first, size_t n)
     part.n_rows = n;
     if (in->type == LINEAR_F32) {
         part.f32 += first * in->stride;
-    } else if (in->type == LINEAR_BF16) {
+    } else if (in->type != LINEAR_INT8) {
         part.bf16 += first * in->stride;
     } else {
         part.u8 += first * in->stride;
@@ -242,7 +275,7 @@ void linear_run(const ops *o, const linear *l, const linear_input *in, size_t co
                                              .bias = l->bias + col_begin,
                                              .c = y + col_begin,
                                              .ldc = ldy});
-    else if (l->type == LINEAR_BF16)
+    else if (l->type != LINEAR_INT8)
         o->product_bf16(&(kernel_product_bf16){.a = in->bf16,
                                                .lda = in->stride,
                                                .n_rows = in->n_rows,

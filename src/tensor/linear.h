@@ -13,13 +13,15 @@
 #include "base/arena.h"
 #include "tensor/ops.h"
 
-typedef enum linear_type { LINEAR_F32, LINEAR_BF16, LINEAR_INT8 } linear_type;
+/* BF16X3: inputs and weights as two bf16 each (kernel split), and three of the four products: x_high w_high + x_low w_high
+ * + x_high w_low. They are one bf16 product of three times the depth. As near to f32 as 16 bits of mantissa are. */
+typedef enum linear_type { LINEAR_F32, LINEAR_BF16, LINEAR_INT8, LINEAR_BF16X3 } linear_type;
 
 typedef struct linear {
     linear_type type;
     size_t n_in;
     size_t n_out;
-    size_t k;             /* n_in rounded up to 4: the packed depth */
+    size_t k;             /* n_in rounded up to 4 (times three in BF16X3): the packed depth */
     size_t panel_stride;  /* items from panel to panel */
     void *panels;
     float *bias;          /* [n_out rounded up to 32] */

@@ -34,7 +34,8 @@ enum { OPS_VARIANTS = 4 };
     X(gelu_tanh, OPS_VECTOR(gelu_tanh, CPU_AVX512))                                                      \
     X(relu, OPS_VECTOR(relu, CPU_AVX512))                                                                \
     X(tanh, OPS_VECTOR(tanh, CPU_AVX512))                                                                \
-    X(narrow, OPS_VECTOR(narrow, CPU_AVX512))
+    X(narrow, OPS_VECTOR(narrow, CPU_AVX512))                                                            \
+    X(split, OPS_VECTOR(split, CPU_AVX512))
 
 typedef struct ops_entry {
     const char *operation;
@@ -68,6 +69,7 @@ ops ops_choose_for(cpu_feature most)
     o.relu = (kernel_map)ops_best(OPS_AT_relu, most)->fn;
     o.tanh = (kernel_map)ops_best(OPS_AT_tanh, most)->fn;
     o.narrow = (kernel_narrow)ops_best(OPS_AT_narrow, most)->fn;
+    o.split = (kernel_split)ops_best(OPS_AT_split, most)->fn;
     return o;
 }
 

@@ -18,6 +18,7 @@ typedef struct ops {
     kernel_map relu;
     kernel_map tanh;
     kernel_narrow narrow;
+    kernel_split split;
 } ops;
 
 /* The choice for this process's environment, by value: callers keep it. */

@@ -40,6 +40,7 @@ TEST(bulk_scoring_allocates_nothing)
     check_budget(MODEL_INT8, 1);
     check_budget(MODEL_F32, 1);
     check_budget(MODEL_BF16, 1);
+    check_budget(MODEL_BF16X3, 1);
 }
 
 TEST(a_single_text_allocates_nothing)

@@ -9,7 +9,7 @@
 
 enum { N_TEXTS = 150, LABELS_MAX = 8, MAX_TOKENS = 64 };
 
-static const model_compute computes[] = {MODEL_F32, MODEL_BF16, MODEL_INT8};
+static const model_compute computes[] = {MODEL_F32, MODEL_BF16, MODEL_INT8, MODEL_BF16X3};
 static const char *const folders[] = {FIXTURES "/models/tiny-bert", FIXTURES "/models/tiny-mpnet"};
 
 typedef struct texts {
@@ -53,7 +53,7 @@ static void for_every_model(check_fn check)
     static float alone[N_TEXTS * LABELS_MAX];
     texts_make(&t);
     for (size_t f = 0; f < 2; f++) {
-        for (size_t c = 0; c < 3; c++) {
+        for (size_t c = 0; c < sizeof computes / sizeof computes[0]; c++) {
             finch_error err = {0};
             model *m;
             CHECK_OK(model_open(folders[f], computes[c], &m, &err), &err);
@@ -150,7 +150,7 @@ TEST(a_team_and_a_single_thread_give_the_same_bits)
     int32_t ids[40];
     uint32_t offsets[4] = {0, 7, 8, 40};
     for (size_t i = 0; i < 40; i++) ids[i] = (int32_t)(100 + 37 * i % 1500);
-    for (size_t c = 0; c < 3; c++) {
+    for (size_t c = 0; c < sizeof computes / sizeof computes[0]; c++) {
         float team[3 * LABELS_MAX], single[3 * LABELS_MAX];
         finch_status inner = FINCH_E_FAILED;
         arena a;

@@ -76,6 +76,7 @@ static void check_everywhere(const char *folder)
         CHECK_EQUAL(0, setenv("FINCH_ISA", isas[i], 1));
         check_model(folder, MODEL_F32, 2e-5);   /* the promise to users */
         check_model(folder, MODEL_BF16, 0.05);  /* 8 bits of weight and input, summed over two layers of random weights */
+        check_model(folder, MODEL_BF16X3, 5e-4); /* 16 bits */
         check_model(folder, MODEL_INT8, 0.15);  /* the same with a scale a row */
     }
     CHECK_EQUAL(0, unsetenv("FINCH_ISA"));

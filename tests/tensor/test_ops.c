@@ -269,25 +269,32 @@ TEST(quantisation_has_the_same_bits_and_stays_within_half_a_step)
     }
 }
 
-TEST(narrowing_to_bf16_has_the_same_bits_in_every_variant)
+TEST(narrowing_and_splitting_to_bf16_have_the_same_bits_in_every_variant)
 {
     rng r = {.seed = 8};
     for (int round = 0; round < ROUNDS; round++) {
         size_t n = between(&r, 1, 100);
         float *x = random_floats(&r, n, 1.0);
         uint16_t *expected = room(n + GUARD, 2), *actual = room(n + GUARD, 2);
+        uint16_t *low = room(n + GUARD, 2), *actual_low = room(n + GUARD, 2);
         for (size_t i = 0; i < n; i++) { /* any bits: subnormals, infinities, NaNs, ties among them */
             uint32_t bits = (uint32_t)rng_below(&r, 1ull << 32);
             if (i % 3 == 0) bits = (bits & 0xffff0000u) | 0x8000u;
             if (i % 2 == 0) memcpy(&x[i], &bits, sizeof bits);
         }
-        ops_choose_for(CPU_SCALAR).narrow(x, expected, n);
+        ops_choose_for(CPU_SCALAR).split(x, expected, low, n);
+        ops_choose_for(CPU_SCALAR).narrow(x, actual, n);
+        CHECK(memcmp(expected, actual, n * sizeof *actual) == 0);
         for (size_t f = 0; f < N_FEATURES; f++) {
             memset(actual, 0, (n + GUARD) * sizeof *actual);
             ops_choose_for(features[f]).narrow(x, actual, n);
             CHECK(memcmp(expected, actual, (n + GUARD) * sizeof *actual) == 0);
+            memset(actual, 0, (n + GUARD) * sizeof *actual);
+            ops_choose_for(features[f]).split(x, actual, actual_low, n);
+            CHECK(memcmp(expected, actual, (n + GUARD) * sizeof *actual) == 0);
+            CHECK(memcmp(low, actual_low, (n + GUARD) * sizeof *actual) == 0);
         }
-        mem_free(x), mem_free(expected), mem_free(actual);
+        mem_free(x), mem_free(expected), mem_free(actual), mem_free(low), mem_free(actual_low);
     }
 }
 
@@ -409,7 +416,7 @@ TEST(the_table_of_operators_names_a_variant_that_this_cpu_has)
         CHECK(cpu_has(line.needs));
         CHECK(line.operation[0] != '\0' && line.variant[0] != '\0');
     }
-    CHECK_EQUAL(11, n);
+    CHECK_EQUAL(12, n);
 }
 
 TEST(finch_isa_lowers_the_choice)

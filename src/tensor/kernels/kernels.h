@@ -138,6 +138,9 @@ typedef void (*kernel_map)(float *x, size_t n);
 /* y = x in bf16, rounded to nearest even; a NaN stays one. Same bits in every variant. */
 typedef void (*kernel_narrow)(const float *x, uint16_t *y, size_t n);
 
+/* high = x in bf16, low = what is left of it (x - high) in bf16: together 16 bits of x. Same bits in every variant. */
+typedef void (*kernel_split)(const float *x, uint16_t *high, uint16_t *low, size_t n);
+
 typedef void (*kernel_product_f32_fn)(const kernel_product_f32 *p);
 typedef void (*kernel_product_int8_fn)(const kernel_product_int8 *p);
 typedef void (*kernel_product_bf16_fn)(const kernel_product_bf16 *p);
@@ -145,17 +148,18 @@ typedef void (*kernel_layer_norm_fn)(const kernel_layer_norm *p);
 typedef void (*kernel_quantize_fn)(const kernel_quantize *p);
 typedef void (*kernel_attention_fn)(const kernel_attention *p);
 
-#define KERNEL_DECLARE(isa)                                \
-    void product_f32_##isa(const kernel_product_f32 *p);   \
-    void product_int8_##isa(const kernel_product_int8 *p); \
-    void layer_norm_##isa(const kernel_layer_norm *p);     \
-    void quantize_##isa(const kernel_quantize *p);         \
-    void attention_##isa(const kernel_attention *p);       \
-    void gelu_##isa(float *x, size_t n);                   \
-    void gelu_tanh_##isa(float *x, size_t n);              \
-    void relu_##isa(float *x, size_t n);                   \
-    void tanh_##isa(float *x, size_t n);                   \
-    void narrow_##isa(const float *x, uint16_t *y, size_t n);
+#define KERNEL_DECLARE(isa)                                   \
+    void product_f32_##isa(const kernel_product_f32 *p);      \
+    void product_int8_##isa(const kernel_product_int8 *p);    \
+    void layer_norm_##isa(const kernel_layer_norm *p);        \
+    void quantize_##isa(const kernel_quantize *p);            \
+    void attention_##isa(const kernel_attention *p);          \
+    void gelu_##isa(float *x, size_t n);                      \
+    void gelu_tanh_##isa(float *x, size_t n);                 \
+    void relu_##isa(float *x, size_t n);                      \
+    void tanh_##isa(float *x, size_t n);                      \
+    void narrow_##isa(const float *x, uint16_t *y, size_t n); \
+    void split_##isa(const float *x, uint16_t *high, uint16_t *low, size_t n);
 
 KERNEL_DECLARE(scalar)
 KERNEL_DECLARE(avx2)

@@ -36,6 +36,15 @@ void ROWS_NAME(narrow)(const float *x, uint16_t *y, size_t n)
     for (size_t i = 0; i < n; i += 16) v16_store_bf16(y + i, V16_REST(n, i), row_load(x + i, n - i));
 }
 
+void ROWS_NAME(split)(const float *x, uint16_t *high, uint16_t *low, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        v16 value = row_load(x + i, n - i);
+        v16_store_bf16(high + i, V16_REST(n, i), value);
+        v16_store_bf16(low + i, V16_REST(n, i), v16_sub(value, v16_round_bf16(value)));
+    }
+}
+
 /* Sixty-four lanes as four vectors: long sums without waiting for the one before. */
 typedef struct lanes {
     v16 at[4];

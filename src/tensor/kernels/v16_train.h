@@ -41,15 +41,21 @@ KERNEL_INLINE v16 v16_sqrt(v16 x) { return _mm512_sqrt_ps(x); }
 /* Lanes whose bit is 0 become 0. */
 KERNEL_INLINE v16 v16_masked(v16 x, uint16_t bits) { return _mm512_maskz_mov_ps((__mmask16)bits, x); }
 KERNEL_INLINE uint16_t v16_positive(v16 x) { return (uint16_t)_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ); }
-KERNEL_INLINE void v16_store_bf16(uint16_t *p, size_t n, v16 x)
+/* Lanes of 32 bits whose upper half is 0. */
+KERNEL_INLINE __m512i v16_bf16_bits(v16 x)
 {
     __m512i bits = _mm512_castps_si512(x);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
     __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    rounded = _mm512_mask_mov_epi32(rounded, nan, _mm512_or_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x40)));
-    _mm256_mask_storeu_epi16(p, v16_mask(n), _mm512_cvtepi32_epi16(rounded));
+    return _mm512_mask_mov_epi32(rounded, nan, _mm512_or_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x40)));
 }
+KERNEL_INLINE void v16_store_bf16(uint16_t *p, size_t n, v16 x)
+{
+    _mm256_mask_storeu_epi16(p, v16_mask(n), _mm512_cvtepi32_epi16(v16_bf16_bits(x)));
+}
+/* x rounded to bf16, as a float. */
+KERNEL_INLINE v16 v16_round_bf16(v16 x) { return _mm512_castsi512_ps(_mm512_slli_epi32(v16_bf16_bits(x), 16)); }
 KERNEL_INLINE v16_pair v16_multiply_wide(v16i x, uint32_t factor)
 {
     __m512i f = _mm512_set1_epi32((int)factor);
@@ -94,6 +100,11 @@ KERNEL_INLINE __m256i v16_bf16_half(__m256 x)
     __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
     __m256i quiet = _mm256_or_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(0x40));
     return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+}
+KERNEL_INLINE v16 v16_round_bf16(v16 x)
+{
+    return v16_make(_mm256_castsi256_ps(_mm256_slli_epi32(v16_bf16_half(x.lo), 16)),
+                    _mm256_castsi256_ps(_mm256_slli_epi32(v16_bf16_half(x.hi), 16)));
 }
 KERNEL_INLINE void v16_store_bf16(uint16_t *p, size_t n, v16 x)
 {

@@ -96,6 +96,17 @@ void layer_norm_scalar(const kernel_layer_norm *p)
 
 void narrow_scalar(const float *x, uint16_t *y, size_t n) { tensor_bf16_from_f32(x, y, n); }
 
+void split_scalar(const float *x, uint16_t *high, uint16_t *low, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float rounded;
+        tensor_bf16_from_f32(x + i, high + i, 1);
+        tensor_f32_from_bf16(high + i, &rounded, 1);
+        float rest = x[i] - rounded;
+        tensor_bf16_from_f32(&rest, low + i, 1);
+    }
+}
+
 void quantize_scalar(const kernel_quantize *p)
 {
     for (size_t row = 0; row < p->n_rows; row++) {
