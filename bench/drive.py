@@ -33,11 +33,11 @@ def pinned(threads):
     return {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
 
 
-def finch(threads, *arguments):
+def finch(threads, *arguments, environment=None):
     """One finch run with --json; its document. threads None: a command that measures nothing."""
     count = [] if threads is None else ["--threads", str(threads)]
     command = [str(finch_binary()), *map(str, arguments), *count, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ if threads is None else pinned(threads))
+    done = subprocess.run(command, capture_output=True, text=True, env={**(os.environ if threads is None else pinned(threads)), **(environment or {})})
     if done.returncode != 0:
         raise Failed(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
     try:

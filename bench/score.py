@@ -18,8 +18,9 @@ import make_models
 
 BATCHES = (8, 16, 32)
 GOALS = {"minilm-int8": 2.0, "minilm-float/onnxruntime": 1.8, "minilm-float/pytorch": 3.0, "bert-base-int8": 1.6, "one-tweet": 1.5, "memory": 2.0}
-BF16_MAX_ABS = 1e-2
-BF16_LABELS_AGREE = 0.999
+FLOATS = ("f32", "bf16x3", "bf16")  # finch's float modes
+FLOAT_MAX_ABS = 1e-2
+FLOAT_LABELS_AGREE = 0.999
 # What PyTorch gains from settings that no one has by default: big blocks kept by the allocator, and a compiled graph.
 BETTER_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_TOP_PAD_": "268435456"}
 
@@ -88,24 +89,28 @@ def read_logits(path):
         return [[float(row[column]) for column in at] for row in rows]
 
 
-def bf16_fits(args, folder, rows):
-    """Whether bf16 counts as finch's best float mode: its logits beside f32's on the same tweets, through `finch score`."""
+def floats_fit(args, folder, rows):
+    """Which modes may count as finch's best float mode: their logits beside f32's on the same tweets, through `finch score`."""
     import pyarrow.parquet as parquet
     with tempfile.TemporaryDirectory(prefix="finch-bench-") as place:
         texts = pathlib.Path(place) / "texts.parquet"
         parquet.write_table(parquet.read_table(benchlib.STOCKNET, columns=["tweet_id", "body"]).slice(0, rows), texts)
         logits = {}
-        for compute in ("f32", "bf16"):
+        for compute in FLOATS:
             out = pathlib.Path(place) / f"{compute}.csv"
             drive.finch(args.threads, "score", "--model", folder, "--input", texts, "--output", out, "--compute", compute, "--logits")
             logits[compute] = read_logits(out)
-    pairs = list(zip(logits["f32"], logits["bf16"], strict=True))
+    return {compute: fit(logits["f32"], logits[compute], rows) for compute in FLOATS}
+
+
+def fit(wanted, found, rows):
+    pairs = list(zip(wanted, found, strict=True))
     if len(pairs) != rows:
         raise drive.Failed(f"finch score answered {len(pairs)} rows of {rows}")
-    apart = max(abs(a - b) for f32, bf16 in pairs for a, b in zip(f32, bf16, strict=True))
-    agree = sum(f32.index(max(f32)) == bf16.index(max(bf16)) for f32, bf16 in pairs) / len(pairs)
+    apart = max(abs(a - b) for left, right in pairs for a, b in zip(left, right, strict=True))
+    agree = sum(left.index(max(left)) == right.index(max(right)) for left, right in pairs) / len(pairs)
     return {"max_abs_logit": apart, "labels_agree": agree, "rows": rows,
-            "fits": apart <= BF16_MAX_ABS and agree >= BF16_LABELS_AGREE}
+            "fits": apart <= FLOAT_MAX_ABS and agree >= FLOAT_LABELS_AGREE}
 
 
 def better_pytorch(args, folder):
@@ -130,13 +135,14 @@ def minilm_float(args):
         graph, ort, ort_batch, ort_tried = fastest(candidates)
         torch = stack.enter_context(score_peer(args, "torch", folder, folder, args.rows))
         torch_batch, torch_tried = drive.best_batch(torch, BATCHES)
-        sides = {compute: lambda compute=compute: finch_score(args, folder, compute, args.rows) for compute in ("f32", "bf16")}
+        sides = {compute: lambda compute=compute: finch_score(args, folder, compute, args.rows) for compute in FLOATS}
         ours, theirs = in_turns(args, {"onnxruntime": (ort, ort_batch), "pytorch": (torch, torch_batch)}, sides)
     result = {"rows": args.rows, "peer_settings": {"onnxruntime": {"graph": graph, "batch": ort_batch, "tried": ort_tried},
                                                    "pytorch": {"batch": torch_batch, "tried": torch_tried, "settings": "as installed"}}}
     if not args.peers_only:
-        result["bf16"] = bf16_fits(args, folder, args.rows)
-        result["best_mode"] = "bf16" if result["bf16"]["fits"] else "f32"
+        result["fits"] = floats_fit(args, folder, args.rows)
+        speeds = {compute: benchlib.spread([found["texts_per_second"] for found in ours[compute]])["median"] for compute in FLOATS}
+        result["best_mode"] = max((compute for compute in FLOATS if result["fits"][compute]["fits"]), key=speeds.get)
     for peer in ("onnxruntime", "pytorch"):
         result[peer] = {compute: outcome(args, ours[compute], theirs[peer], GOALS[f"minilm-float/{peer}"]) for compute in sides}
     if not args.no_beside:

@@ -26,10 +26,8 @@ typedef struct product_type {
     peak_type peak;
 } product_type;
 
-static const product_type types[] = {{"f32", LINEAR_F32, PEAK_F32},
-                                     {"bf16", LINEAR_BF16, PEAK_BF16},
-                                     {"bf16x3", LINEAR_BF16X3, PEAK_BF16},
-                                     {"int8", LINEAR_INT8, PEAK_INT8}};
+static const product_type types[] = {
+    {"f32", LINEAR_F32, PEAK_F32}, {"bf16", LINEAR_BF16, PEAK_BF16}, {"int8", LINEAR_INT8, PEAK_INT8}};
 
 typedef struct product {
     ops ops;

@@ -280,6 +280,7 @@ void linear_run(const ops *o, const linear *l, const linear_input *in, size_t co
                                                .lda = in->stride,
                                                .n_rows = in->n_rows,
                                                .k = l->k,
+                                               .parts = k_parts(l->type),
                                                .b = (const uint16_t *)l->panels + panel,
                                                .panel_stride = l->panel_stride,
                                                .n_cols = n_cols,

@@ -11,9 +11,10 @@
 
 enum { ROWS_MAX = 100, GUARD = 16 };
 
-static const linear_type types[] = {LINEAR_INT8, LINEAR_BF16};
-static const cpu_feature needs[] = {CPU_AMX_INT8, CPU_AMX_BF16};
-static const cpu_feature without[] = {CPU_AVX512_VNNI, CPU_AVX512_BF16};
+static const linear_type types[] = {LINEAR_INT8, LINEAR_BF16, LINEAR_BF16X3};
+static const cpu_feature needs[] = {CPU_AMX_INT8, CPU_AMX_BF16, CPU_AMX_BF16};
+static const cpu_feature without[] = {CPU_AVX512_VNNI, CPU_AVX512_BF16, CPU_AVX512_BF16};
+enum { N_TYPES = sizeof types / sizeof types[0] };
 
 static void need_tiles(void)
 {
@@ -77,10 +78,11 @@ TEST(tiles_give_what_vectors_give_for_every_number_of_rows)
 {
     rng r = {.seed = 1};
     need_tiles();
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < N_TYPES; t++) {
         for (size_t n_rows = 1; n_rows <= ROWS_MAX; n_rows++) {
             layer l;
-            layer_open(&l, &r, types[t], n_rows, 1 + (size_t)rng_below(&r, 300), 1 + (size_t)rng_below(&r, 200));
+            size_t n_in = n_rows % 4 == 0 ? 64 * (1 + n_rows % 5) : 1 + (size_t)rng_below(&r, 300); /* also whole steps */
+            layer_open(&l, &r, types[t], n_rows, n_in, 1 + (size_t)rng_below(&r, 200));
             run(&l, without[t], &l.in, l.expected);
             run(&l, needs[t], &l.in, l.y);
             check_layer(&l, types[t]);
@@ -93,7 +95,7 @@ TEST(a_row_on_tiles_does_not_depend_on_how_many_run_beside_it)
 {
     rng r = {.seed = 2};
     need_tiles();
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < N_TYPES; t++) {
         layer l;
         layer_open(&l, &r, types[t], 77, 390, 96);
         run(&l, needs[t], &l.in, l.expected);

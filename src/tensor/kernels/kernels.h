@@ -63,12 +63,15 @@ typedef struct kernel_product_int8 {
 
 /* c[r, j] = bias[j] + sum over k of a[r, k] * b[k, j], bf16 inputs, f32 sums over k rising in pairs.
  * b     panels: b[k, j] is at b[(j / 32) * panel_stride + (k / 2) * 64 + (j % 32) * 2 + k % 2]; k even.
+ * parts 3: k is three parts of equal depth, of a: x, x', x again, of b: w, w again, w'; a variant may read the copies from
+ *       the first ones and add up in another order. Else parts is 1.
  * The CPU's instruction rounds and flushes its own way: variants agree to rounding, each is the same for any n_rows. */
 typedef struct kernel_product_bf16 {
     const uint16_t *a;
     size_t lda;
     size_t n_rows;
     size_t k;
+    size_t parts;
     const uint16_t *b;
     size_t panel_stride;
     size_t n_cols;

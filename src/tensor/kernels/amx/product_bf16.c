@@ -6,6 +6,7 @@
 typedef kernel_product_bf16 tile_args;
 typedef uint16_t tile_weight;
 typedef float tile_item;
+#define TILE_PARTS(p) ((p)->parts)
 #define TILE_DOT(sum, rows, weights) _tile_dpbf16ps(sum, rows, weights)
 #include "tensor/kernels/amx/tiles.h"
 

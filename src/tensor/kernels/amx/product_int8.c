@@ -6,6 +6,7 @@
 typedef kernel_product_int8 tile_args;
 typedef int8_t tile_weight;
 typedef int32_t tile_item;
+#define TILE_PARTS(p) 1
 #define TILE_DOT(sum, rows, weights) _tile_dpbusd(sum, rows, weights)
 #include "tensor/kernels/amx/tiles.h"
 

@@ -6,7 +6,8 @@
  * works on the next block (a slice of the rows behind each step of k), which hides most of that work. A row's sums depend
  * on nothing but that row and the panel: bits do not depend on how many rows run.
  *
- * The includer defines the types tile_args, tile_weight and tile_item (a sum), TILE_DOT(sums, rows, weights) and
+ * The includer defines the types tile_args, tile_weight and tile_item (a sum), TILE_DOT(sums, rows, weights),
+ * TILE_PARTS(p) (kernels.h, parts) and
  *   tile_finish(p, sums, end): rows [sums->n_done, end) of a block scaled, biased and stored. */
 #ifndef FINCH_TENSOR_KERNELS_AMX_TILES_H
 #define FINCH_TENSOR_KERNELS_AMX_TILES_H
@@ -61,6 +62,7 @@ typedef struct tile_block {
     const char *ahead; /* a step's share of the next panel, fetched into the second-level cache */
     size_t n_rows;
     size_t k;
+    size_t depth; /* of a part, where k is three (kernels.h) and whole steps deep; else 0 */
 } tile_block;
 
 /* The first n_cols of a row's 32. A masked store of all lanes takes longer than a plain one. */
@@ -89,6 +91,14 @@ KERNEL_INLINE void tile_drain(const tile_args *p, tile_sums *waiting, size_t n)
     waiting->n_done = end;
 }
 
+#define TILE_DOTS(both)    \
+    TILE_DOT(0, 4, 6);     \
+    TILE_DOT(1, 4, 7);     \
+    if (both) {            \
+        TILE_DOT(2, 5, 6); \
+        TILE_DOT(3, 5, 7); \
+    }
+
 KERNEL_INLINE void tile_step(const unsigned char *a, size_t lda, const unsigned char *b, const bool both)
 {
     _tile_loadd(6, b, TILE_PANEL_STRIDE);
@@ -101,6 +111,20 @@ KERNEL_INLINE void tile_step(const unsigned char *a, size_t lda, const unsigned 
         TILE_DOT(2, 5, 6);
         TILE_DOT(3, 5, 7);
     }
+}
+
+/* Three parts at once: each tile is loaded once for the products it is in. */
+KERNEL_INLINE void tile_step_parts(const tile_block *t, size_t k, const bool both)
+{
+    const unsigned char *a = t->a + k, *b = t->b + k / 4 * TILE_PANEL_STRIDE;
+    const unsigned char *b_low = b + 2 * t->depth / 4 * TILE_PANEL_STRIDE;
+    tile_step(a, t->lda, b_low, both);
+    _tile_loadd(6, b, TILE_PANEL_STRIDE);
+    _tile_loadd(7, b + TILE_BYTES, TILE_PANEL_STRIDE);
+    TILE_DOTS(both)
+    _tile_loadd(4, a + t->depth, t->lda);
+    if (both) _tile_loadd(5, a + t->depth + TILE_ROWS * t->lda, t->lda);
+    TILE_DOTS(both)
 }
 
 /* The rest of k, from copies: neither a row nor the panel may be read past its end. */
@@ -116,26 +140,29 @@ static void tile_last_step(const tile_block *t, size_t done, bool both)
     else tile_step(rest.a, TILE_BYTES, rest.b, false);
 }
 
+KERNEL_INLINE void tile_fetch(const char *from)
+{
+    for (size_t i = 0; i < TILE_STEP_BYTES; i += 64) _mm_prefetch(from + i, _MM_HINT_T1);
+}
+
 /* The sums of a block over all of k, and meanwhile the rows that wait, `slice` behind each step. */
 KERNEL_INLINE void tile_run(const tile_args *p, const tile_block *t, tile_sums *waiting, size_t slice, const bool both)
 {
-    const char *ahead = t->ahead;
-    size_t k = 0;
+    size_t k = 0, end = t->depth > 0 ? t->depth : t->k;
     _tile_zero(0);
     _tile_zero(1);
     if (both) {
         _tile_zero(2);
         _tile_zero(3);
     }
-    for (; k + TILE_BYTES <= t->k; k += TILE_BYTES) {
-        tile_step(t->a + k, t->lda, t->b + k / 4 * TILE_PANEL_STRIDE, both);
-        if (ahead != NULL) {
-            for (size_t i = 0; i < TILE_STEP_BYTES; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
-            ahead += TILE_STEP_BYTES;
-        }
+    for (; k + TILE_BYTES <= end; k += TILE_BYTES) {
+        if (t->depth > 0) tile_step_parts(t, k, both);
+        else tile_step(t->a + k, t->lda, t->b + k / 4 * TILE_PANEL_STRIDE, both);
+        if (t->ahead != NULL) tile_fetch(t->ahead + k / 4 * TILE_PANEL_STRIDE);
+        if (t->ahead != NULL && t->depth > 0) tile_fetch(t->ahead + (2 * t->depth + k) / 4 * TILE_PANEL_STRIDE);
         tile_drain(p, waiting, slice);
     }
-    if (k < t->k) tile_last_step(t, k, both);
+    if (k < end) tile_last_step(t, k, both);
 }
 
 static void tile_keep(tile_sums *sums, bool both)
@@ -158,7 +185,8 @@ static void tile_block_run(const tile_args *p, tile_walk *w, const tile_block *t
 {
     bool both = t->n_rows > TILE_ROWS;
     tile_sums *mine = &w->sums[w->turn % 2], *waiting = &w->sums[(w->turn + 1) % 2];
-    size_t steps = t->k / TILE_BYTES, slice = steps == 0 ? TILE_BLOCK_ROWS : (TILE_BLOCK_ROWS + steps - 1) / steps;
+    size_t steps = (t->depth > 0 ? t->depth : t->k) / TILE_BYTES,
+           slice = steps == 0 ? TILE_BLOCK_ROWS : (TILE_BLOCK_ROWS + steps - 1) / steps;
     if (both) tile_run(p, t, waiting, slice, true);
     else tile_run(p, t, waiting, slice, false);
     tile_drain(p, waiting, TILE_BLOCK_ROWS);
@@ -173,6 +201,8 @@ static void tile_row(const tile_args *p, tile_walk *w, size_t row, size_t n_rows
 {
     size_t item = sizeof *p->a;
     tile_block t = {.lda = p->lda * item, .n_rows = n_rows, .k = p->k * item};
+    size_t depth = t.k / 3;
+    if (TILE_PARTS(p) == 3 && depth % TILE_BYTES == 0) t.depth = depth;
     t.a = (const unsigned char *)(p->a + row * p->lda);
     for (; col < end; col += KERNEL_PANEL) {
         const tile_weight *b = p->b + col / KERNEL_PANEL * p->panel_stride;
