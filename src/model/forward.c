@@ -16,7 +16,6 @@
 #endif
 
 enum {
-    PASS_BLOCK_ROWS = 56,    /* bulk: 4 register tiles; the wide half then stays in the second-level cache */
     PASS_TEAM_ROWS_MAX = 1024,
     PASS_SPINS = 1000 /* some 40 microseconds: longer than a step's parts differ on an idle machine */
 };
@@ -70,7 +69,8 @@ finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch 
         longest = n > longest ? n : longest;
     }
     *p = (engine_pass){.m = m, .batch = b, .team = team};
-    p->block_rows = least(team > 1 ? PASS_TEAM_ROWS_MAX : PASS_BLOCK_ROWS, b->n_tokens);
+    /* In bulk few rows, so that the wide half stays in the second-level cache. */
+    p->block_rows = least(team > 1 ? PASS_TEAM_ROWS_MAX : m->kernels.block_rows, b->n_tokens);
     p->qkv_width = 3 * engine_part_width(c);
     p->attention_floats = kernel_attention_scratch(longest, c->hidden_size / c->n_heads);
     FINCH_TRY(ARENA_NEW(a, &p->x, b->n_tokens * c->hidden_size, err));

@@ -9,7 +9,7 @@ typedef struct ops_variant {
     ops_any fn;
 } ops_variant;
 
-enum { OPS_VARIANTS = 4 };
+enum { OPS_VARIANTS = 4, OPS_VECTOR_ROWS = 56, OPS_TILE_ROWS = 64 }; /* rows: four register tiles of 14, two blocks of 32 */
 
 #if defined(__x86_64__)
 #define OPS_VECTOR(operation, avx512_needs) \
@@ -70,6 +70,7 @@ ops ops_choose_for(cpu_feature most)
     o.tanh = (kernel_map)ops_best(OPS_AT_tanh, most)->fn;
     o.narrow = (kernel_narrow)ops_best(OPS_AT_narrow, most)->fn;
     o.split = (kernel_split)ops_best(OPS_AT_split, most)->fn;
+    o.block_rows = most >= CPU_AMX_INT8 && cpu_has(CPU_AMX_INT8) ? OPS_TILE_ROWS : OPS_VECTOR_ROWS;
     return o;
 }
 

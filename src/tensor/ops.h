@@ -19,6 +19,7 @@ typedef struct ops {
     kernel_map tanh;
     kernel_narrow narrow;
     kernel_split split;
+    size_t block_rows; /* rows that the products like to run at a time: whole tiles of theirs */
 } ops;
 
 /* The choice for this process's environment, by value: callers keep it. */
