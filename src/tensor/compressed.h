@@ -79,7 +79,7 @@ typedef struct compressed_report {
 /* Writes the folder `to` as `from` with int8 weights: model.safetensors, config.json, and every other plain file
  * (tokenizer, finch.json) as it is, the weights' own files left out. Tensor by tensor: memory is that of the largest.
  * The folder is made beside and renamed, so it appears whole or not at all; it must not exist yet or be empty. progress
- * counts bytes.
+ * counts bytes; report may be NULL.
  * Errors: those of weights_open; FINCH_E_USAGE (`to` exists, or `from` is int8 already), FINCH_E_DATA, FINCH_E_IO,
  * FINCH_E_CANCELLED, FINCH_E_MEMORY. */
 finch_status compressed_quantize_folder(const char *from, const char *to, const progress *p, compressed_report *report,

@@ -287,14 +287,14 @@ finch_status compressed_quantize_folder(const char *from, const char *to, const 
     weights *w = NULL;
     job j = {.listener = p};
     finch_status st;
-    *report = (compressed_report){0};
+    if (report != NULL) *report = (compressed_report){0};
     if (!file_is_directory(from))
         return finch_fail(err, FINCH_E_NOT_FOUND, "%s is not a folder; a model folder with config.json is needed", from);
     FINCH_GO(done, st, read_config(from, &config, err));
     FINCH_GO(done, st, weights_open(from, &w, err));
     j.w = w;
     FINCH_GO(done, st, quantize_opened(from, to, config, &j, err));
-    *report = j.report;
+    if (report != NULL) *report = j.report;
 done:
     weights_close(w);
     json_decref(config);

@@ -9,7 +9,11 @@ typedef struct ops_variant {
     ops_any fn;
 } ops_variant;
 
-enum { OPS_VARIANTS = 4, OPS_VECTOR_ROWS = 56, OPS_TILE_ROWS = 64 }; /* rows: four register tiles of 14, two blocks of 32 */
+enum {
+    OPS_VARIANTS = 4,
+    OPS_VECTOR_ROWS = 56,
+    OPS_TILE_ROWS = 128
+}; /* rows: four register tiles of 14, four blocks of 32 */
 
 #if defined(__x86_64__)
 #define OPS_VECTOR(operation, avx512_needs) \

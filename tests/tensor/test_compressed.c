@@ -325,6 +325,7 @@ TEST(what_can_not_be_quantised_is_told)
     CHECK_STATUS(FINCH_E_NOT_FOUND, compressed_quantize_folder(harness_folder(), other.at, NULL, &report, &err), &err);
     CHECK_STATUS(FINCH_E_USAGE, compressed_quantize_folder(MODEL, "", NULL, &report, &err), &err);
     CHECK(!file_exists(other.at) && report.n_tensors == 0);
+    CHECK_OK(compressed_quantize_folder(MODEL, inside(&other, "unreported"), NULL, NULL, &err), &err);
     str_free(&path);
     str_free(&other);
 }
