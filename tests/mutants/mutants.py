@@ -89,6 +89,13 @@ TEXT = [
 ]
 
 TENSOR = [
+    ("src/tensor/gguf.c", "GGUF tensors may overlap", "g->tensors[i].data < g->tensors[i - 1].data + g->tensors[i - 1].size_bytes",
+     "g->tensors[i].data < g->tensors[i - 1].data", "tensor_test_gguf"),
+    ("src/tensor/gguf.c", "a GGUF tensor may reach past the file", "t->size_bytes > data.size - offsets[i])", "false)", "tensor_test_gguf"),
+    ("src/tensor/gguf.c", "GGUF shapes keep the file's order", "for (size_t i = n_dims; i-- > 0;) {", "for (size_t i = 0; i < n_dims; i++) {",
+     "tensor_test_gguf"),
+    ("src/tensor/gguf_blocks.c", "the fifth bits are those of other items", "high >> item & 1u", "high >> (item ^ 1u) & 1u", "tensor_test_gguf"),
+    ("src/tensor/gguf_blocks.c", "late groups forget the high bits of their scales", "(unsigned)(packed[j - 4] >> 6) << 4", "0u", "tensor_test_gguf"),
     ("src/tensor/safetensors.c", "tensors may overlap", "if (at != reached)", "if (at > reached)", "tensor_test_safetensors"),
     ("src/tensor/safetensors.c", "bytes behind the last tensor pass", "if (used == data.size) return FINCH_OK;", "return FINCH_OK;",
      "tensor_test_safetensors"),
