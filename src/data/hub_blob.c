@@ -169,6 +169,7 @@ finch_status hub_blob_open(const hub_cache *cache, const hub_file *file, int loc
 /* Nobody is told where it fails: then a little more comes twice. */
 static void save_parts(hub_blob *blob)
 {
+    if (blob->parts == NULL) return;
     for (size_t i = 0; blob->unsaved && i < blob->n_parts; i++)
         if (blob->parts[i].done > 0) blob->unsaved = put(blob, &blob->parts[i].done, 8, state_at(blob, i), NULL) == FINCH_OK;
 }

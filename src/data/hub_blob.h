@@ -47,8 +47,8 @@ void hub_blob_close(hub_blob *blob);
 uint64_t hub_blob_done(const hub_blob *blob);
 bool hub_blob_complete(const hub_blob *blob);
 
-/* The next bytes of a part. More than the part has room for is a bug of the caller (assert). */
-finch_status hub_blob_write(hub_blob *blob, size_t part, const void *data, size_t size, finch_error *err);
+/* The next bytes of parts[index]. More than it has room for is a bug of the caller (assert). */
+finch_status hub_blob_write(hub_blob *blob, size_t index, const void *data, size_t size, finch_error *err);
 
 /* Forgets everything; afterwards the content is one part where whole, else parts as before. */
 finch_status hub_blob_restart(hub_blob *blob, bool whole, finch_error *err);

@@ -31,6 +31,10 @@ typedef struct item {
 
 typedef struct loop loop;
 
+typedef struct wanted_file {
+    const hub_file *file;
+} wanted_file;
+
 typedef struct slot {
     loop *of;
     hub_call call;
@@ -47,7 +51,7 @@ typedef struct slot {
 
 struct loop {
     const hub_download *job;
-    const hub_file **files; /* [job->n_files], those of one content side by side */
+    wanted_file *files; /* [job->n_files], those of one content side by side */
     item *items;
     size_t n_items, n_done, n_files_done;
     size_t next;   /* the first item that was never opened */
@@ -64,13 +68,13 @@ struct loop {
     finch_error *err;
 };
 
-static const hub_file *file_of(const loop *l, const item *it) { return l->files[it->first]; }
+static const hub_file *file_of(const loop *l, const item *it) { return l->files[it->first].file; }
 
 /* ---- the list of contents ---- */
 
 static int compare_ids(const void *a, const void *b)
 {
-    return strcmp(hub_file_id(*(const hub_file *const *)a), hub_file_id(*(const hub_file *const *)b));
+    return strcmp(hub_file_id(((const wanted_file *)a)->file), hub_file_id(((const wanted_file *)b)->file));
 }
 
 /* The largest first: they are what the end waits for. */
@@ -89,20 +93,20 @@ static finch_status make_items(loop *l, finch_error *err)
     FINCH_TRY(MEM_NEW(&l->held, n, err));
     l->most_open = l->job->n_connections * OPEN_PER_CONNECTION;
     FINCH_TRY(MEM_NEW(&l->open, l->most_open, err));
-    if (n > 0) memcpy(l->files, l->job->files, n * sizeof *l->files);
+    for (size_t i = 0; i < n; i++) l->files[i].file = l->job->files[i];
     if (n > 0) qsort(l->files, n, sizeof *l->files, compare_ids);
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && compare_ids(&l->files[i - 1], &l->files[i]) == 0) {
-            if (l->files[i - 1]->size != l->files[i]->size) {
+            if (l->files[i - 1].file->size != l->files[i].file->size) {
                 char shown[128];
                 return finch_fail(err, FINCH_E_REMOTE,
                                   "the list of files gives %s and another file one content but two sizes",
-                                  hub_name_shown(l->files[i]->path, shown));
+                                  hub_name_shown(l->files[i].file->path, shown));
             }
             l->items[l->n_items - 1].n++;
         } else {
             l->items[l->n_items++] = (item){
-                .first = i, .n = 1, .size = l->files[i]->size, .blob = {.descriptor = -1, .lock = -1}};
+                .first = i, .n = 1, .size = l->files[i].file->size, .blob = {.descriptor = -1, .lock = -1}};
         }
     }
     qsort(l->items, l->n_items, sizeof *l->items, compare_items);
@@ -121,7 +125,7 @@ static finch_status fail_for(const loop *l, const item *it, finch_status st)
 static finch_status link_files(loop *l, item *it)
 {
     for (size_t i = 0; i < it->n; i++)
-        FINCH_TRY(hub_cache_link(l->job->cache, l->job->commit, l->files[it->first + i], l->err));
+        FINCH_TRY(hub_cache_link(l->job->cache, l->job->commit, l->files[it->first + i].file, l->err));
     it->state = ITEM_DONE;
     l->n_done++;
     l->n_files_done += it->n;

@@ -143,7 +143,7 @@ class Tokenize(unittest.TestCase):
         self.assertTrue(os.path.exists("/dev/null"))
         done = finch("tokenize", "--model", os.path.join(self.place.name, "absent"), "--input", path, "--output", self.output)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("config.json or a model's name", done.stderr)
+        self.assertIn("config.json, a model's name", done.stderr)
 
     def test_an_interrupt_leaves_no_output(self):
         with subprocess.Popen([PROGRAM, "tokenize", "--model", self.model, "--input", "-", "--output", self.output], stdin=subprocess.PIPE,
