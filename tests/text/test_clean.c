@@ -143,6 +143,15 @@ TEST(what_no_text_needs_is_removed)
     CHECK_EXAMPLES(NULL, examples);
 }
 
+TEST(a_letter_has_so_many_combining_marks_and_no_more)
+{
+    char text[1 + 2 * (CLEAN_MARKS_MAX + 5) + 1] = "x", want[1 + 2 * CLEAN_MARKS_MAX + 1] = "x";
+    for (size_t i = 0; i < CLEAN_MARKS_MAX + 5; i++) memcpy(text + 1 + 2 * i, "\314\226", 2);
+    for (size_t i = 0; i < CLEAN_MARKS_MAX; i++) memcpy(want + 1 + 2 * i, "\314\226", 2);
+    check_example(NULL, text, sizeof text - 1, want);
+    CHECK_EQUAL(TEXT_CLEAN_REPAIR, last.changed);
+}
+
 TEST(ill_formed_utf8_is_replaced_and_counted)
 {
     check_example(NULL,
