@@ -26,6 +26,7 @@ run() { # result script arguments...
 [ $# -gt 0 ] || run gemm gemm --threads "$threads"
 [ $# -gt 0 ] || run fetch fetch --threads "$threads"
 run wordpiece wordpiece "$@"
+[ $# -gt 0 ] || run clean clean
 # A case a file, so that one can be measured again alone.
 for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do
     run "score-$case" score --threads "$threads" --cases "$case" "$@"

@@ -72,6 +72,7 @@ def speed():
     text += row("fetching 400 small files, loopback", "huggingface_hub", dig(fetch, ["small"]), "files/s", 1)
     text += row("fetching one of 256 MiB, loopback", "huggingface_hub", dig(fetch, ["big"]), "MB/s", 1)
     text += row("WordPiece, one thread", "HF tokenizers `encode_batch`", dig(wordpiece, ["tokenizers"]), "tweets/s", 10)
+    text += row("cleaning tweets, one thread", "html, ftfy and re in Python", dig(load("clean"), ["html, ftfy and re"]), "tweets/s", 10)
     return text
 
 
@@ -90,6 +91,9 @@ def beside():
         lines.append(f"- PyTorch with better settings ({name}): {said}.")
     for name, found in (dig(train, ["beside"]) or {}).items():
         lines.append(f"- {name}: {found['examples_per_second']:,.1f} examples/s of fine-tuning.")
+    for name, ways in (dig(load("clean"), ["finch-mini-5"]) or {}).items():
+        said = ", ".join(f"{way} {scores['accuracy']:.4f} / {scores['macro_f1']:.4f}" for way, scores in ways.items())
+        lines.append(f"- finch-mini-5 on {name}/valid.csv, accuracy / macro F1, links and names: {said}.")
     fast = dig(wordpiece, ["beside", "encode_batch_fast"])
     if fast:
         lines.append(f"- HF tokenizers `encode_batch_fast` (no offsets): {fast['median']:,.0f} tweets/s.")
@@ -125,7 +129,7 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "fetch", "gemm", "baseline_trainer"):
+    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "clean", "fetch", "gemm", "baseline_trainer"):
         found = load(name)
         if found is None:
             text += f"| {name} | | {NOT_MEASURED} | | | |\n"
