@@ -118,10 +118,17 @@ typedef struct reader {
     bool tagged;           /* the next word is a hashtag's or a cashtag's */
 } reader;
 
+/* "http": what text_clean leaves of a link. */
+static bool is_link_token(const reader *r)
+{
+    const uint32_t *w = r->padded + 1;
+    return r->n_all == 4 && w[0] == 'h' && w[1] == 't' && w[2] == 't' && w[3] == 'p';
+}
+
 static void end_word(reader *r)
 {
     bool capitals = r->n_all > 1 && r->n_all <= CAPITALS_MAX && r->n_upper == r->n_all;
-    if (r->n_all > 0 && !r->skipped && !capitals && r->e->n_letters < TEXT_LANGUAGE_BYTES) {
+    if (r->n_all > 0 && !r->skipped && !capitals && !is_link_token(r) && r->e->n_letters < TEXT_LANGUAGE_BYTES) {
         r->e->n_letters += r->size;
         if (r->e->model->n_languages > 0) add_word(r->e, r->padded, r->size);
     }
