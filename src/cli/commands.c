@@ -8,6 +8,7 @@
 #define COMMAND_LIST(X) \
     X(score)            \
     X(fetch)            \
+    X(label)            \
     X(split)            \
     X(train)            \
     X(pretrain)         \

@@ -1,0 +1,231 @@
+/* The transaction of a turn. It may be run twice (a lost connection, two writers), so it begins each time from what the turn
+ * has in memory and counts nothing; what it came to is taken over after the commit. */
+#include "label/engine_internal.h"
+
+#include "base/clock.h"
+#include "label/values.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LEASE_PAUSE_SECONDS 0.5 /* between two looks at an empty row */
+#define EXPIRED_PAUSE_SECONDS 1.0
+
+/* ---- what becomes of answered items ---- */
+
+static void settle(outcome *o, size_t i, int label, double confidence, const char *reason)
+{
+    const labels_item *item = &o->of->items[i];
+    o->verdicts[i] = (labels_verdict){item->seq,   LABELS_SETTLED, item->stage, label,
+                                      item->grain, item->tries,    confidence,  reason};
+}
+
+static void go_on(outcome *o, size_t i, int stage)
+{
+    const labels_item *item = &o->of->items[i];
+    o->verdicts[i] = (labels_verdict){item->seq, LABELS_WAITING, stage, LABELS_NO_CLASS, INT32_MAX, 0, -1, NULL};
+}
+
+typedef struct tally {
+    size_t of[LABELS_CLASSES], n, most;
+    int best;
+    bool tied;
+} tally;
+
+static tally count_votes(const int *labels, size_t n)
+{
+    tally t = {.best = LABELS_NO_CLASS};
+    for (size_t i = 0; i < n; i++)
+        if (labels[i] != LABELS_NO_CLASS) {
+            t.of[labels[i]]++;
+            t.n++;
+        }
+    for (int c = 0; c < LABELS_CLASSES; c++) {
+        if (t.of[c] == 0 || t.of[c] < t.most) continue;
+        t.tied = t.of[c] == t.most;
+        t.most = t.of[c];
+        t.best = c;
+    }
+    return t;
+}
+
+/* All votes are in: the majority, or the judge where they differ, or no label where neither says. */
+static finch_status decide(engine *e, outcome *o, size_t i, finch_error *err)
+{
+    const labels_item *item = &o->of->items[i];
+    size_t n = e->job->votes;
+    int labels[64], judge[1];
+    FINCH_TRY(labels_votes(e->s, e->job->asker, item->hash, labels, n, err));
+    tally t = count_votes(labels, n);
+    if ((size_t)item->stage >= n) {
+        FINCH_TRY(labels_votes(e->s, e->job->judge, item->hash, judge, 1, err));
+        if (judge[0] == LABELS_NO_CLASS) return finch_fail(err, FINCH_E_FAILED, "the judge's answer is not in the store");
+        settle(o, i, judge[0], t.n > 0 ? (double)t.of[judge[0]] / (double)t.n : -1, NULL);
+    } else if (t.most < t.n && e->job->judge != 0) go_on(o, i, (int)n);
+    else if (t.tied || t.n == 0) {
+        snprintf(o->reasons[i], sizeof o->reasons[i], "the votes are tied: SN %zu, N %zu, NEUTRAL %zu, P %zu, SP %zu",
+                 t.of[0], t.of[1], t.of[2], t.of[3], t.of[4]);
+        settle(o, i, LABELS_NO_CLASS, -1, o->reasons[i]);
+    } else settle(o, i, t.best, (double)t.most / (double)t.n, NULL);
+    return FINCH_OK;
+}
+
+static finch_status advance(engine *e, outcome *o, size_t i, size_t answer_at, finch_error *err)
+{
+    const labels_item *item = &o->of->items[i];
+    if (e->job->votes > 1) {
+        if ((size_t)item->stage + 1 < e->job->votes) {
+            go_on(o, i, item->stage + 1);
+            return FINCH_OK;
+        }
+        return decide(e, o, i, err);
+    }
+    settle(o, i, o->answers[answer_at].label, o->answers[answer_at].confidence, NULL);
+    return FINCH_OK;
+}
+
+/* ---- the transaction ---- */
+
+static finch_status keep_answers(engine *e, outcome *o, finch_error *err)
+{
+    batch *b = o->of;
+    bool judge = (size_t)b->stage >= e->job->votes;
+    size_t n = 0;
+    for (size_t i = 0; i < b->n && o->has_request; i++)
+        if (!o->failed[i])
+            o->answers[n++] = (labels_answer){&b->items[i], judge ? e->job->judge : e->job->asker, o->rows[i].label,
+                                              o->rows[i].confidence, b->request_id};
+    FINCH_TRY(labels_answers(e->s, o->answers, n, judge ? 0 : b->stage, err));
+    n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (!o->failed[i]) FINCH_TRY(advance(e, o, i, n++, err));
+    return FINCH_OK;
+}
+
+static finch_status keep_outcome(engine *e, outcome *o, finch_error *err)
+{
+    if (o->has_request) FINCH_TRY(labels_end_request(e->s, &o->told, err));
+    if (o->keep) return FINCH_OK;
+    if (o->answered) FINCH_TRY(keep_answers(e, o, err));
+    bool any = o->answered;
+    for (size_t i = 0; i < o->of->n; i++) any = any || o->failed[i];
+    return any ? labels_verdicts(e->s, e->job, o->verdicts, o->of->n, err) : FINCH_OK;
+}
+
+static finch_status journal_batch(engine *e, batch *b, finch_error *err)
+{
+    const labels_item **items = NULL;
+    bool judge = (size_t)b->stage >= e->job->votes;
+    if (b->interval_us > 0) FINCH_TRY(labels_pace(e->s, b->by->print, b->interval_us, &b->wait_us, err));
+    FINCH_TRY(mem_alloc(b->n, sizeof *items, (void **)&items, err));
+    for (size_t i = 0; i < b->n; i++) items[i] = &b->items[i];
+    labels_request request = {
+        .asker = judge ? e->job->judge : e->job->asker, .key = b->by->name, .items = items, .n_items = b->n};
+    memcpy(request.id, b->request_id, sizeof request.id);
+    finch_status st = labels_journal(e->s, e->job, &request, err);
+    mem_free(items);
+    return st;
+}
+
+static finch_status lease(engine *e, finch_error *err)
+{
+    size_t wanted = (e->options->in_flight + 8) * e->options->batch;
+    labels_items_free(&e->leased);
+    e->leasing = (labels_lease_result){0};
+    if (!e->lease_more) return FINCH_OK;
+    return labels_lease(e->s, e->job, wanted, (int64_t)(e->options->lease_seconds * 1e3), e->lease_expired, &e->leased,
+                        &e->leasing, err);
+}
+
+static finch_status write_turn(store *s, void *context, finch_error *err)
+{
+    engine *e = context;
+    (void)s;
+    for (outcome *o = e->outcomes; o != NULL; o = o->next) FINCH_TRY(keep_outcome(e, o, err));
+    for (batch *b = e->planned.first; b != NULL; b = b->next) FINCH_TRY(journal_batch(e, b, err));
+    if (e->schema_news) FINCH_TRY(labels_model_set_schema(e->s, e->options->provider, e->job->model.at, e->schema, err));
+    if (e->renew) FINCH_TRY(labels_renew(e->s, e->job, (int64_t)(e->options->lease_seconds * 1e3), err));
+    return lease(e, err);
+}
+
+/* ---- after the commit ---- */
+
+static void count_verdicts(engine *e, const outcome *o)
+{
+    engine_progress *p = &e->result->progress;
+    for (size_t i = 0; i < o->of->n; i++) {
+        const labels_verdict *v = &o->verdicts[i];
+        if (v->state != LABELS_SETTLED) continue;
+        if (o->of->items[i].gold != LABELS_NO_CLASS) e->n_gold_seen++;
+        if (v->label == LABELS_NO_CLASS) p->aside++;
+        else {
+            p->labelled++;
+            p->classes[v->label]++;
+        }
+    }
+}
+
+static void take_outcomes(engine *e)
+{
+    for (outcome *o = e->outcomes, *next; o != NULL; o = next) {
+        next = o->next;
+        if (o->keep) {
+            e->ready_items += o->of->n;
+            batch_list_add(&e->ready, o->of);
+        } else {
+            bool any = o->answered;
+            for (size_t i = 0; i < o->of->n; i++) any = any || o->failed[i];
+            if (any) count_verdicts(e, o);
+            batch_free(o->of);
+        }
+        outcome_free(o);
+    }
+    e->outcomes = NULL;
+    e->outcomes_tail = &e->outcomes;
+}
+
+static void take_planned(engine *e, double now)
+{
+    for (batch *b; (b = batch_list_take(&e->planned)) != NULL;) {
+        b->due = now + (double)b->wait_us * 1e-6;
+        batch_list_add(&e->paced, b);
+    }
+}
+
+static void take_lease(engine *e, double now)
+{
+    engine_progress *p = &e->result->progress;
+    if (!e->lease_more) return;
+    e->last_lease = now;
+    p->reused += e->leasing.n_reused;
+    for (int c = 0; c < LABELS_CLASSES; c++) {
+        p->labelled += (int64_t)e->leasing.reused_classes[c];
+        p->classes[c] += (int64_t)e->leasing.reused_classes[c];
+    }
+    if (e->leasing.n_leased + e->leasing.n_reused > 0) e->last_lease = -1e18; /* there is more: no pause */
+}
+
+/* More is leased while there is less in hand than what goes out at once; an empty row is looked at now and then. */
+static void want_lease(engine *e, double now)
+{
+    size_t low = pace_window_size(&e->window) * e->options->batch;
+    bool low_now = e->ready_items < low && e->ready.n < e->options->in_flight * 2;
+    e->lease_more = !e->ending && low_now && now - e->last_lease >= LEASE_PAUSE_SECONDS;
+    e->lease_expired = e->lease_more && now - e->last_expired >= EXPIRED_PAUSE_SECONDS;
+    e->renew = now - e->last_renew >= e->options->lease_seconds / 3;
+}
+
+finch_status engine_flush(engine *e, double now, finch_error *err)
+{
+    want_lease(e, now);
+    if (e->outcomes == NULL && e->planned.n == 0 && !e->lease_more && !e->renew && !e->schema_news) return FINCH_OK;
+    FINCH_TRY(store_transaction(e->s, write_turn, e, err));
+    now = clock_seconds();
+    if (e->lease_expired) e->last_expired = now;
+    if (e->renew) e->last_renew = now;
+    e->schema_news = false;
+    take_outcomes(e);
+    take_planned(e, now);
+    take_lease(e, now);
+    return engine_make_batches(e, err);
+}

@@ -1,0 +1,34 @@
+/* The output table: the input's columns, and what the store knows of each row's text. */
+#ifndef FINCH_LABEL_EXPORT_H
+#define FINCH_LABEL_EXPORT_H
+
+#include "base/progress.h"
+#include "data/names.h"
+#include "data/table.h"
+#include "store/labels.h"
+
+typedef struct export_options {
+    data_source source;
+    const char *text_column;
+    const char *output;     /* its ending says the format; "-": JSONL on stdout */
+    const char *prefix;     /* of the added columns */
+    bool
+        provenance; /* also label_confidence, label_votes, label_agreeing, label_model, label_prompt, label_request, label_time */
+    const progress *watch;
+} export_options;
+
+typedef struct export_result {
+    uint64_t n_rows, n_labelled, n_unlabelled;
+    uint64_t classes[LABELS_CLASSES];
+} export_result;
+
+/* Whether the output's path and ending will do, before the work that fills it. Errors: FINCH_E_USAGE, FINCH_E_IO. */
+finch_status export_check(const char *output, finch_error *err);
+
+/* Whether the added columns' names are free. Errors: FINCH_E_USAGE; the remedy is a prefix. */
+finch_status export_check_names(const export_options *options, const data_names *columns, finch_error *err);
+
+finch_status export_table(store *s, const labels_job *job, const export_options *options, export_result *out,
+                          finch_error *err);
+
+#endif

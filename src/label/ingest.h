@@ -1,0 +1,23 @@
+/* A table's texts into the store: one item for each distinct text, in the rows' order. */
+#ifndef FINCH_LABEL_INGEST_H
+#define FINCH_LABEL_INGEST_H
+
+#include "base/progress.h"
+#include "data/table.h"
+#include "label/export.h"
+#include "store/labels.h"
+
+typedef struct ingest_result {
+    uint64_t n_rows, n_empty, n_too_long, n_rejected;
+} ingest_result;
+
+/* Streams: memory does not grow with the table. May be run again at any time.
+ * output  what will be written at the end, so that names that are taken are told before anything is paid for; may be NULL. */
+finch_status ingest_table(store *s, labels_job *job, const data_source *source, const char *text_column,
+                          const export_options *output, const progress *watch, ingest_result *out, finch_error *err);
+
+/* Texts with people's classes (--gold), asked before all others: a small table with text_column and label_column. */
+finch_status ingest_gold(store *s, const labels_job *job, const char *path, const char *text_column,
+                         const char *label_column, size_t *n, finch_error *err);
+
+#endif

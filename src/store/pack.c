@@ -1,0 +1,61 @@
+/* Bytes made small, hashed and named. */
+#include "store/store.h"
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <zstd.h>
+
+enum { PACK_LEVEL = 3, SHA256_BYTES = 32, NAME_BYTES = 16 };
+
+finch_status store_pack(const void *at, size_t size, str *out, finch_error *err)
+{
+    size_t bound = ZSTD_compressBound(size);
+    str_clear(out);
+    FINCH_TRY(str_reserve(out, bound, err));
+    size_t packed = ZSTD_compress(out->at, bound, at, size, PACK_LEVEL);
+    if (ZSTD_isError(packed)) return finch_fail(err, FINCH_E_FAILED, "packing failed: %s", ZSTD_getErrorName(packed));
+    out->size = packed;
+    out->at[packed] = '\0';
+    return FINCH_OK;
+}
+
+finch_status store_unpack(const void *at, size_t size, size_t limit_bytes, str *out, finch_error *err)
+{
+    unsigned long long whole = ZSTD_getFrameContentSize(at, size);
+    str_clear(out);
+    if (whole == ZSTD_CONTENTSIZE_ERROR || whole == ZSTD_CONTENTSIZE_UNKNOWN || whole > limit_bytes)
+        return finch_fail(err, FINCH_E_DATA, "what the store holds is no packed text of at most %zu bytes", limit_bytes);
+    FINCH_TRY(str_reserve(out, (size_t)whole, err));
+    size_t got = ZSTD_decompress(out->at, (size_t)whole, at, size);
+    if (ZSTD_isError(got) || got != whole) return finch_fail(err, FINCH_E_DATA, "what the store holds packed is damaged");
+    out->size = got;
+    out->at[got] = '\0';
+    return FINCH_OK;
+}
+
+static void write_hex(const unsigned char *at, size_t size, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < size; i++) {
+        out[2 * i] = digits[at[i] >> 4];
+        out[2 * i + 1] = digits[at[i] & 15];
+    }
+    out[2 * size] = '\0';
+}
+
+finch_status store_hash(const void *at, size_t size, char out[STORE_HASH_BYTES], finch_error *err)
+{
+    unsigned char digest[SHA256_BYTES];
+    if (EVP_Digest(at, size, digest, NULL, EVP_sha256(), NULL) != 1)
+        return finch_fail(err, FINCH_E_FAILED, "SHA-256 is not at hand");
+    write_hex(digest, NAME_BYTES, out);
+    return FINCH_OK;
+}
+
+finch_status store_random_name(char out[STORE_HASH_BYTES], finch_error *err)
+{
+    unsigned char bytes[NAME_BYTES];
+    if (RAND_bytes(bytes, sizeof bytes) != 1) return finch_fail(err, FINCH_E_FAILED, "the system gives no random bytes");
+    write_hex(bytes, sizeof bytes, out);
+    return FINCH_OK;
+}

@@ -1,0 +1,176 @@
+/* PostgreSQL through libpq: texts as text, parameters apart from the statement, results as text. A lost connection is
+ * FINCH_E_BUSY, and reopen waits for the server to come back. The URL's password is in no message: libpq leaves it out of
+ * its own, and ours never name the URL. */
+#include "store/sql.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25, OID_FLOAT8 = 701, NUMBER_BYTES = 40 };
+
+typedef struct connection {
+    PGconn *link;
+} connection;
+
+/* libpq's message without its line ends. */
+static finch_status fail_text(const char *reason, finch_status st, finch_error *err)
+{
+    char line[600];
+    size_t n = 0;
+    for (; reason[n] != '\0' && n + 1 < sizeof line; n++) line[n] = reason[n] == '\n' ? ' ' : reason[n];
+    while (n > 0 && line[n - 1] == ' ') n--;
+    line[n] = '\0';
+    return finch_fail(err, st, "PostgreSQL: %s", line);
+}
+
+static bool begins(const char *state, const char *class) { return strncmp(state, class, strlen(class)) == 0; }
+
+/* By the code's class: 08 and 57P the connection or the server goes, 40 and 55P03 another transaction was in the way. */
+static finch_status fail(const connection *c, const PGresult *result, finch_error *err)
+{
+    const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+    const char *reason = result != NULL ? PQresultErrorMessage(result) : PQerrorMessage(c->link);
+    bool lost = PQstatus(c->link) != CONNECTION_OK;
+    bool again = state != NULL && (begins(state, "08") || begins(state, "57P") || begins(state, "40") ||
+                                   begins(state, "55P03") || begins(state, "53300"));
+    if (lost || again) return fail_text(reason, FINCH_E_BUSY, err);
+    if (state != NULL && begins(state, "53")) return fail_text(reason, FINCH_E_IO, err);
+    return fail_text(reason, FINCH_E_FAILED, err);
+}
+
+static void close_connection(void *context)
+{
+    connection *c = context;
+    if (c == NULL) return;
+    PQfinish(c->link);
+    mem_free(c);
+}
+
+static void drop_notice(void *context, const char *message)
+{
+    (void)context;
+    (void)message;
+}
+
+static finch_status configure(connection *c, finch_error *err)
+{
+    PQsetNoticeProcessor(c->link, drop_notice, NULL);
+    /* What is written is on the disk before it counts, also where the server's default is looser. */
+    PGresult *result = PQexec(c->link, "SET synchronous_commit = on; SET client_encoding = 'UTF8'; "
+                                       "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'");
+    finch_status st = PQresultStatus(result) == PGRES_COMMAND_OK ? FINCH_OK : fail(c, result, err);
+    PQclear(result);
+    return st;
+}
+
+static finch_status open_connection(const char *url, void **out, finch_error *err)
+{
+    static const char *const words[] = {"dbname", "connect_timeout", "application_name", NULL};
+    connection *c = NULL;
+    *out = NULL;
+    FINCH_TRY(MEM_NEW(&c, 1, err));
+    /* The URL comes first and so may say otherwise. */
+    c->link = PQconnectdbParams(words, (const char *const[]){url, "10", "finch", NULL}, 1);
+    finch_status st = FINCH_OK;
+    if (c->link == NULL) st = finch_fail(err, FINCH_E_MEMORY, "out of memory for the connection to PostgreSQL");
+    else if (PQstatus(c->link) != CONNECTION_OK) st = fail_text(PQerrorMessage(c->link), FINCH_E_IO, err);
+    else st = configure(c, err);
+    if (st == FINCH_OK) *out = c;
+    else close_connection(c);
+    return st;
+}
+
+static finch_status reopen_connection(void *context, finch_error *err)
+{
+    connection *c = context;
+    if (PQstatus(c->link) == CONNECTION_OK) return FINCH_OK;
+    PQreset(c->link);
+    if (PQstatus(c->link) != CONNECTION_OK) return fail_text(PQerrorMessage(c->link), FINCH_E_BUSY, err);
+    return configure(c, err);
+}
+
+/* What PQexecParams wants of the values. */
+typedef struct wire {
+    Oid types[SQL_VALUES_MAX];
+    const char *at[SQL_VALUES_MAX];
+    int sizes[SQL_VALUES_MAX];
+    int formats[SQL_VALUES_MAX];
+    char numbers[SQL_VALUES_MAX][NUMBER_BYTES];
+} wire;
+
+static void wire_add(wire *w, size_t i, const sql_value *value)
+{
+    w->at[i] = w->numbers[i];
+    w->sizes[i] = 0;
+    w->formats[i] = 0;
+    switch (value->type) {
+    case SQL_INTEGER:
+        w->types[i] = OID_INT8;
+        snprintf(w->numbers[i], NUMBER_BYTES, "%lld", (long long)value->integer);
+        return;
+    case SQL_REAL:
+        w->types[i] = OID_FLOAT8;
+        snprintf(w->numbers[i], NUMBER_BYTES, "%.17g", value->real);
+        return;
+    case SQL_TEXT:
+    case SQL_BLOB:
+        w->types[i] = value->type == SQL_TEXT ? OID_TEXT : OID_BYTEA;
+        w->at[i] = value->at;
+        w->sizes[i] = (int)value->size;
+        w->formats[i] = 1;
+        return;
+    default: w->types[i] = 0; w->at[i] = NULL;
+    }
+}
+
+static finch_status run(void *context, const char *sql, const sql_value *values, size_t n_values, sql_row_fn each,
+                        void *each_context, uint64_t *n_changed, finch_error *err)
+{
+    connection *c = context;
+    wire w;
+    for (size_t i = 0; i < n_values; i++) {
+        if (values[i].size > INT32_MAX / 2)
+            return finch_fail(err, FINCH_E_DATA, "a value of over 1 GiB does not go into the store");
+        wire_add(&w, i, &values[i]);
+    }
+    PGresult *result = PQexecParams(c->link, sql, (int)n_values, w.types, w.at, w.sizes, w.formats, 0);
+    ExecStatusType status = PQresultStatus(result);
+    finch_status st = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? FINCH_OK : fail(c, result, err);
+    size_t n_rows = st == FINCH_OK ? (size_t)PQntuples(result) : 0;
+    for (size_t i = 0; st == FINCH_OK && each != NULL && i < n_rows; i++) {
+        sql_row row = {&sql_backend_postgres, result, i};
+        st = each(each_context, &row, err);
+    }
+    if (st == FINCH_OK && n_changed != NULL) *n_changed = strtoull(PQcmdTuples(result), NULL, 10);
+    PQclear(result);
+    return st;
+}
+
+static bool row_null(const sql_row *row, size_t column) { return PQgetisnull(row->result, (int)row->row, (int)column) == 1; }
+
+static const char *value_of(const sql_row *row, size_t column)
+{
+    return PQgetvalue(row->result, (int)row->row, (int)column);
+}
+
+static int64_t row_integer(const sql_row *row, size_t column) { return strtoll(value_of(row, column), NULL, 10); }
+
+static double row_real(const sql_row *row, size_t column) { return strtod(value_of(row, column), NULL); }
+
+static finch_text row_text(const sql_row *row, size_t column)
+{
+    return (finch_text){value_of(row, column), (size_t)PQgetlength(row->result, (int)row->row, (int)column)};
+}
+
+const sql_backend sql_backend_postgres = {
+    .open = open_connection,
+    .close = close_connection,
+    .reopen = reopen_connection,
+    .run = run,
+    .null = row_null,
+    .integer = row_integer,
+    .real = row_real,
+    .text = row_text,
+};

@@ -1,0 +1,226 @@
+#include "store/store.h"
+
+#include "base/clock.h"
+#include "store/schema.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATIENCE_SECONDS 60.0
+
+struct store {
+    sql_db db;
+    str place;  /* for messages */
+    str owner;
+    str machine; /* the owner's beginning: what all processes of this machine's boot share */
+    int64_t clock_ahead_ms; /* of the server's clock before ours */
+    double patience_seconds;
+    uint64_t n_retries;
+};
+
+static int64_t local_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- who we are ---- */
+
+/* The start of a process in the kernel's ticks, the 22nd field of its stat; 0 where there is no such process. */
+static unsigned long long process_start(long process)
+{
+    char path[64], text[1024];
+    unsigned long long start = 0;
+    snprintf(path, sizeof path, "/proc/%ld/stat", process);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return 0;
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[size] = '\0';
+    const char *at = strrchr(text, ')'); /* the name in parentheses may hold anything */
+    for (int field = 2; at != NULL && field < 22; field++) {
+        at = strchr(at + 1, ' ');
+        if (at != NULL && field == 21) start = strtoull(at + 1, NULL, 10);
+    }
+    return start;
+}
+
+static void read_boot(char *out, size_t size)
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    out[0] = '\0';
+    if (file == NULL) return;
+    if (fgets(out, (int)size, file) == NULL) out[0] = '\0';
+    fclose(file);
+    out[strcspn(out, "\n")] = '\0';
+}
+
+static finch_status name_owner(store *s, finch_error *err)
+{
+    char host[256] = "", boot[48];
+    if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+    read_boot(boot, sizeof boot);
+    FINCH_TRY(str_add_format(&s->machine, err, "%s/%.8s/", host[0] != '\0' ? host : "machine", boot));
+    long process = (long)getpid();
+    return str_add_format(&s->owner, err, "%s%ld/%llu", s->machine.at, process, process_start(process));
+}
+
+bool store_owner_lives(const store *s, const char *owner)
+{
+    if (strncmp(owner, s->machine.at, s->machine.size) != 0) return true;
+    char *end = NULL;
+    long process = strtol(owner + s->machine.size, &end, 10);
+    if (*end != '/' || process <= 0) return true;
+    unsigned long long start = strtoull(end + 1, NULL, 10);
+    return process_start(process) == start && start != 0;
+}
+
+const char *store_owner(const store *s) { return s->owner.at; }
+
+/* ---- opening ---- */
+
+static bool is_postgres(const char *place)
+{
+    return strncmp(place, "postgres://", 11) == 0 || strncmp(place, "postgresql://", 13) == 0;
+}
+
+static finch_status default_place(str *out, finch_error *err)
+{
+    const char *state = getenv("FINCH_STATE"), *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    if (state != NULL && state[0] != '\0') return str_add_text(out, state, err);
+    if (data != NULL && data[0] == '/') return str_add_format(out, err, "%s/finch/finch.sqlite", data);
+    if (home != NULL && home[0] == '/') return str_add_format(out, err, "%s/.local/share/finch/finch.sqlite", home);
+    return finch_fail(err, FINCH_E_USAGE, "there is no home folder to keep the store in; name a file with --state");
+}
+
+/* "postgres://host:port/name": what lies before @ and behind ? may hold a password. */
+static finch_status show_place(const char *place, str *out, finch_error *err)
+{
+    if (!is_postgres(place)) return str_add_text(out, place, err);
+    const char *rest = strstr(place, "://") + 3;
+    for (const char *at = rest + strcspn(rest, "/?"); at > rest; at--)
+        if (at[-1] == '@') {
+            rest = at;
+            break;
+        }
+    return str_add_format(out, err, "postgres://%.*s", (int)strcspn(rest, "?"), rest);
+}
+
+static finch_status take_integer(void *context, const sql_row *row, finch_error *err)
+{
+    (void)err;
+    *(int64_t *)context = sql_row_integer(row, 0);
+    return FINCH_OK;
+}
+
+static finch_status set_clock(store *s, finch_error *err)
+{
+    static const sql_statement now = {"SELECT 0", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"};
+    int64_t theirs = 0, before = local_ms();
+    if (!store_is_shared(s)) return FINCH_OK;
+    FINCH_TRY(sql_run(&s->db, &now, NULL, 0, take_integer, &theirs, NULL, err));
+    s->clock_ahead_ms = theirs - before - (local_ms() - before) / 2;
+    return FINCH_OK;
+}
+
+static finch_status bring_up(store *s, void *context, finch_error *err)
+{
+    (void)context;
+    return schema_bring_up(&s->db, err);
+}
+
+static finch_status open_at(store *s, const char *place, finch_error *err)
+{
+    s->patience_seconds = PATIENCE_SECONDS;
+    s->db.backend = is_postgres(place) ? &sql_backend_postgres : &sql_backend_sqlite;
+    if (strncmp(place, "sqlite:", 7) == 0) place += 7;
+    FINCH_TRY(show_place(place, &s->place, err));
+    FINCH_TRY(name_owner(s, err));
+    FINCH_TRY(s->db.backend->open(place, &s->db.connection, err));
+    FINCH_TRY(set_clock(s, err));
+    return store_transaction(s, bring_up, NULL, err);
+}
+
+finch_status store_open(const char *place, store **out, finch_error *err)
+{
+    store *s = NULL;
+    str preset = {0};
+    *out = NULL;
+    finch_status st = MEM_NEW(&s, 1, err);
+    if (st == FINCH_OK && place == NULL) st = default_place(&preset, err);
+    if (st == FINCH_OK) st = open_at(s, place != NULL ? place : preset.at, err);
+    str_free(&preset);
+    if (st == FINCH_OK) *out = s;
+    else store_close(s);
+    return st;
+}
+
+void store_close(store *s)
+{
+    if (s == NULL) return;
+    if (s->db.connection != NULL) s->db.backend->close(s->db.connection);
+    str_free(&s->place);
+    str_free(&s->owner);
+    str_free(&s->machine);
+    mem_free(s);
+}
+
+const char *store_place(const store *s) { return s->place.at; }
+
+bool store_is_shared(const store *s) { return s->db.backend == &sql_backend_postgres; }
+
+int64_t store_now_ms(const store *s) { return local_ms() + s->clock_ahead_ms; }
+
+void store_set_patience(store *s, double seconds) { s->patience_seconds = seconds; }
+
+uint64_t store_retries(const store *s) { return s->n_retries; }
+
+/* ---- statements ---- */
+
+finch_status store_run(store *s, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
+                       void *context, uint64_t *n_changed, finch_error *err)
+{
+    return sql_run(&s->db, statement, values, n_values, each, context, n_changed, err);
+}
+
+static finch_status run_plain(store *s, const sql_statement *statement, finch_error *err)
+{
+    return sql_run(&s->db, statement, NULL, 0, NULL, NULL, NULL, err);
+}
+
+static finch_status try_transaction(store *s, store_work_fn work, void *context, finch_error *err)
+{
+    static const sql_statement begin = {"BEGIN IMMEDIATE", "BEGIN"}, commit = {"COMMIT", NULL},
+                               rollback = {"ROLLBACK", NULL};
+    FINCH_TRY(run_plain(s, &begin, err));
+    finch_status st = work(s, context, err);
+    if (st == FINCH_OK) st = run_plain(s, &commit, err);
+    if (st != FINCH_OK) run_plain(s, &rollback, NULL); /* a lost connection rolls back by itself */
+    return st;
+}
+
+static void wait_seconds(double seconds)
+{
+    struct timespec span = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&span, NULL);
+}
+
+finch_status store_transaction(store *s, store_work_fn work, void *context, finch_error *err)
+{
+    double begin = clock_seconds(), pause = 0.02;
+    finch_status st;
+    while ((st = try_transaction(s, work, context, err)) == FINCH_E_BUSY) {
+        do { /* the server may take a while to come back */
+            if (clock_seconds() - begin > s->patience_seconds)
+                return finch_fail_prefix(err, "gave up after %.0f s", s->patience_seconds);
+            wait_seconds(pause);
+            pause = pause < 1 ? pause * 2 : pause;
+        } while (s->db.backend->reopen(s->db.connection, err) == FINCH_E_BUSY);
+        s->n_retries++;
+    }
+    return st;
+}

@@ -1,0 +1,55 @@
+/* Where finch keeps what must survive: labelling jobs and answers today, predictions, models and keys as they come.
+ *
+ * place   a file (SQLite; made where it is not there, readable by its owner alone), or postgres://... / postgresql://...
+ *         (PostgreSQL, for several machines). NULL: $FINCH_STATE, else finch/finch.sqlite in $XDG_DATA_HOME or
+ *         ~/.local/share.
+ * The tables are made and brought up to date at opening (store/schema.c).
+ * Threads: one store, one thread; open one a thread. */
+#ifndef FINCH_STORE_STORE_H
+#define FINCH_STORE_STORE_H
+
+#include "store/sql.h"
+
+typedef struct store store;
+
+/* *out is NULL on failure. Errors: FINCH_E_IO, FINCH_E_DATA (no finch store), FINCH_E_UNSUPPORTED (made by a newer finch). */
+finch_status store_open(const char *place, store **out, finch_error *err);
+void store_close(store *s);
+
+/* For messages: the file, or the URL without user, password and query. */
+const char *store_place(const store *s);
+bool store_is_shared(const store *s); /* PostgreSQL: other machines may be at work */
+
+/* Unix milliseconds of the clock that all who share the store share: PostgreSQL's, or the machine's. */
+int64_t store_now_ms(const store *s);
+
+/* Who holds what in the store: machine, its boot, process and the process's start, so that the lease of a process that died
+ * here is known to be free at once. Borrowed. */
+const char *store_owner(const store *s);
+/* False where the owner was a process of this machine and is no more; true also where nothing is known of it. */
+bool store_owner_lives(const store *s, const char *owner);
+
+/* One statement outside a transaction, or inside a work. */
+finch_status store_run(store *s, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
+                       void *context, uint64_t *n_changed, finch_error *err);
+
+/* Runs work between BEGIN and COMMIT. Where the connection is lost, or another transaction was in the way, it opens again
+ * and runs the whole work once more, for up to store_set_patience seconds: so work must give the same when run twice, also
+ * after a commit whose answer was lost. */
+typedef finch_status (*store_work_fn)(store *s, void *context, finch_error *err);
+finch_status store_transaction(store *s, store_work_fn work, void *context, finch_error *err);
+void store_set_patience(store *s, double seconds); /* preset: 60 */
+/* How often a transaction had to be run again. */
+uint64_t store_retries(const store *s);
+
+/* Bytes packed (zstd) for the store, and back. out is cleared first. unpack refuses more than limit_bytes. */
+finch_status store_pack(const void *at, size_t size, str *out, finch_error *err);
+finch_status store_unpack(const void *at, size_t size, size_t limit_bytes, str *out, finch_error *err);
+
+/* 32 lower-case hex digits: the first half of the bytes' SHA-256; out holds STORE_HASH_BYTES. */
+enum { STORE_HASH_BYTES = 33 };
+finch_status store_hash(const void *at, size_t size, char out[STORE_HASH_BYTES], finch_error *err);
+/* 32 random hex digits, for names that nobody else has. */
+finch_status store_random_name(char out[STORE_HASH_BYTES], finch_error *err);
+
+#endif
