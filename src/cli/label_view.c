@@ -47,7 +47,7 @@ static bool on_asking(void *context, const engine_progress *p)
 
 void label_view_open(label_view *view, const cli_args *args, label_options *options)
 {
-    *view = (label_view){.args = args, .options = options, .began = clock_seconds()};
+    *view = (label_view){.args = args, .options = options};
     cli_bar_begin(&view->tables, args, "reading", "rows");
     view->watch_tables = cli_bar_progress(&view->tables);
     options->watch = &view->watch_tables;
@@ -68,6 +68,7 @@ void label_view_begin(void *context, const label_report *report)
     const label_estimate *e = &report->estimate;
     char texts[PEN_NUMBER_BYTES], requests[PEN_NUMBER_BYTES];
     cli_bar_end(&view->tables);
+    cli_bar_begin(&view->tables, view->args, "writing", "rows");
     cli_say(view->args, "job %s in %s: %s texts to ask, about %s requests, %.0f tokens in and %.0f out", report->job.name.at,
             report->place.at, pen_grouped(e->texts, texts), pen_grouped(e->requests, requests), e->input_tokens,
             e->output_tokens);

@@ -10,8 +10,6 @@ typedef struct label_view {
     const label_options *options;
     cli_bar tables, asking;
     progress watch_tables, watch_asking;
-    bool begun;
-    double began;
     str note;
 } label_view;
 

@@ -203,12 +203,21 @@ static void refused(engine *e, outcome *o, int status, const char *reason)
     shrink(e, o, reason);
 }
 
+/* Some servers say that they know no schema with the status of a fault of their own. */
+static bool about_schema(const engine *e, const outcome *o, const char *message)
+{
+    return o->of->schema && !e->options->schema_fixed && !e->schema_known &&
+           (mentions(message, "response_format") || mentions(message, "json_schema") ||
+            mentions(message, "structured output") || mentions(message, "grammar"));
+}
+
 static void failed_status(engine *e, outcome *o, const client_response *r, int status, const char *message)
 {
     char reason[ANSWER_REASON_BYTES];
     snprintf(reason, sizeof reason, "HTTP %d: %.180s", status, message[0] != '\0' ? message : "no reason given");
     o->told.outcome = status == 429 ? "rate limited" : status >= 500 ? "provider failed" : "refused";
     if (status == 429) rate_limited(e, o, r, reason);
+    else if (status >= 400 && status != 401 && status != 402 && about_schema(e, o, message)) refused(e, o, status, reason);
     else if (status == 403 && (mentions(message, "moderation") || mentions(message, "flagged"))) shrink(e, o, reason);
     else if (status == 401 || status == 403) key_out(e, o, KEY_REFUSED, reason);
     else if (status == 402) key_out(e, o, KEY_EMPTY, reason);

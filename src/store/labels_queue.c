@@ -168,7 +168,7 @@ static finch_status reuse(store *s, const labels_job *job, const labels_item *it
         "UPDATE label_item SET state = 2, owner = NULL, until = NULL, label = a.label, confidence = a.confidence FROM "
         "label_answer a "
         "WHERE label_item.job = $1 AND label_item.seq = $2 AND a.asker = $3 AND a.vote = 0 AND a.hash = label_item.hash "
-        "RETURNING a.label",
+        "RETURNING label_item.label",
         NULL};
     int64_t label = -1;
     sql_value values[] = {sql_integer(job->id), sql_integer(item->seq), sql_integer(job->asker)};
