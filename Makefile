@@ -8,7 +8,7 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz bench model mutants lint clean
+.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama bench model mutants lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ test-fuzz: setup-test deps
 	@cmake --preset fuzz -DFINCH_FUZZ_SECONDS=$(FUZZ_SECONDS) >build/configure-fuzz.log || { cat build/configure-fuzz.log; exit 1; }
 	@ninja -C build-fuzz -j $(JOBS) fuzzers
 	@cd build-fuzz && $(CTEST) -j $(JOBS) -L fuzz
+
+test-llama: build setup-test ## finch label against a real llama.cpp server (builds it from source: about ten minutes)
+	@tests/llama/run.sh
 
 bench: build setup-test ## the benchmarks of bench/ against their peers (long; prints JSON)
 	@bench/run_all.sh

@@ -13,6 +13,7 @@
     X(train)            \
     X(pretrain)         \
     X(eval)             \
+    X(review)           \
     X(quantize)         \
     X(data)             \
     X(sql)              \

@@ -44,6 +44,15 @@ static const sql_statement version_1[] = {
     {"CREATE TABLE label_pace (key TEXT PRIMARY KEY, next_us BIGINT NOT NULL)", NULL},
 };
 
+/* The review desk: people's labels, one a person and text. */
+static const sql_statement version_2[] = {
+    {"CREATE TABLE label_review (hash TEXT NOT NULL, reviewer TEXT NOT NULL, label BIGINT NOT NULL, created BIGINT NOT "
+     "NULL, "
+     "PRIMARY KEY (hash, reviewer))",
+     NULL},
+    {"CREATE INDEX label_review_reviewer ON label_review (reviewer, hash)", NULL},
+};
+
 typedef struct version {
     const sql_statement *statements;
     size_t n_statements;
@@ -51,6 +60,7 @@ typedef struct version {
 
 static const version versions[] = {
     {version_1, sizeof version_1 / sizeof version_1[0]},
+    {version_2, sizeof version_2 / sizeof version_2[0]},
 };
 
 enum { VERSION_NOW = sizeof versions / sizeof versions[0] };

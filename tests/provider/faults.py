@@ -39,8 +39,9 @@ WIRE = ("reset", "close", "stall", "drip")
 INSTEAD = ("status", "hang", "revoked", "credits", "redirect", "slow")
 ALL = CONTENT + BODY + WIRE + INSTEAD
 # Every tweet of these answers has its right class in it, however it is wrapped.
-WHOLE = {"slow", "drip", "padding", "fenced", "prose", "string_numbers", "foreign", "extra"}
-# A tweet of these answers is spoilt, the others are answered.
+WHOLE = {"slow", "drip", "padding", "fenced", "prose", "string_numbers"}
+# A tweet of these answers is spoilt, the others are answered. Not so where a number comes that was not asked, or the last
+# one is missing: the model counted otherwise than we do, and every row may be another tweet's.
 PARTLY = {"missing", "duplicate", "unknown_class"}
 
 
@@ -82,10 +83,10 @@ def spoil_content(fault, labels, chance):
     if fault == "bad_content":
         return text[:-2].replace('"label"', "label"), [], "stop", None
     if fault == "missing":
-        return json.dumps({"labels": [labels[at] for at in rest]}), rest, "stop", None
+        return json.dumps({"labels": [labels[at] for at in rest]}), rest if spoilt < len(labels) - 1 else [], "stop", None
     if fault in ("extra", "foreign"):
         n = max(label["n"] for label in labels) + (1 if fault == "extra" else 1000)
-        return json.dumps({"labels": labels + [{"n": n, "label": "NEUTRAL"}]}), good, "stop", None
+        return json.dumps({"labels": labels + [{"n": n, "label": "NEUTRAL"}]}), [], "stop", None
     if fault == "duplicate":
         other = CLASSES[(CLASSES.index(labels[spoilt]["label"]) + 2) % len(CLASSES)]
         return json.dumps({"labels": labels + [{"n": labels[spoilt]["n"], "label": other}]}), rest, "stop", None

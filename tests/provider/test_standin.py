@@ -17,6 +17,7 @@ from provider import Provider
 from truth import CLASSES, class_of
 
 ROWS = [{"n": n, "text": f"$T{n} moves [\"{n}\"] \u20ac \U0001f600"} for n in range(1, 6)]
+NUMBERS = [row["n"] for row in ROWS]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "labels", "strict": True, "schema": {
     "type": "object", "additionalProperties": False, "required": ["labels"], "properties": {"labels": {"type": "array", "items": {
         "type": "object", "additionalProperties": False, "required": ["n", "label"],
@@ -321,9 +322,11 @@ class Faults(StandInCase):
         for fault in CONTENT:
             found = read_carefully(self.content_after(fault)[0])
             right = [row["text"] for row in ROWS if found.get(row["n"]) == {class_of(row["text"])}]
+            if found and (set(found) - set(NUMBERS) or max(NUMBERS) not in found):
+                right = []  # it counted otherwise: no row can be trusted
             self.assertEqual(right, self.out()["answered"], fault)
             self.assertEqual(fault, self.out()["fault"])
-            self.assertEqual(len(ROWS) if fault in WHOLE else len(ROWS) - 1 if fault in PARTLY else 0, len(right), fault)
+            self.assertIn(len(right), {len(ROWS)} if fault in WHOLE else {len(ROWS) - 1, 0} if fault in PARTLY else {0}, fault)
 
     def test_whom_a_rule_strikes(self):
         def struck(rule, n=12, rows=None):

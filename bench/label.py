@@ -1,0 +1,156 @@
+"""Labelling through a provider with 300 ms latency, finch beside the script that people write.
+
+    python bench/label.py [--rounds 5] [--tweets 10000] [--cases speed memory]
+
+The provider is the tests' stand-in (tests/provider), over TLS, on this machine, with no faults; both sides keep to the
+same number of requests in flight. Two peers, both requests in a ThreadPoolExecutor (bench/peers/label_threads.py): `rows`
+asks for one tweet a prompt, as refuel-ai's autolabel and most scripts do; `batched` for 20, as finch does. The one-row peer
+labels a tenth of the tweets: its speed is that of the latency and does not depend on how many there are. All labels on all
+sides are held against the stand-in's own.
+
+ideal   rounds of requests x latency: ceil(ceil(tweets / batch) / in flight) x 0.3 s; finch's time is the whole command, with
+        start, reading, the journal on disk (every request is written and flushed before it is sent) and the output.
+memory  1.7 million tweets in the store, finch stopped after --max-requests 200: the most the process used.
+"""
+import csv
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import benchlib
+
+sys.path[:0] = [str(benchlib.ROOT / "tests" / folder) for folder in ("provider", "label", "cli")]
+import fleet  # noqa: E402
+from provider import Provider  # noqa: E402
+
+BATCH, IN_FLIGHT, LATENCY = 20, 32, 0.3
+GOALS = {"ideal": 0.95, "cpu_ms_a_tweet": 1.0, "peak_mib": 64, "rows": 3.0, "batched": 3.0}
+QUEUED = 1_700_000
+
+
+def measure(words, env, folder):
+    """Seconds, CPU seconds and most bytes of a process, and what it said on stdout."""
+    begin = time.monotonic()
+    with open(os.path.join(folder, "said"), "w+b") as said, open(os.path.join(folder, "errors"), "w+b") as errors:
+        process = subprocess.Popen([str(word) for word in words], env=env, stdout=said, stderr=errors)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - begin
+        said.seek(0)
+        errors.seek(0)
+        return {"status": process.returncode, "seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime,
+                "peak_rss_bytes": used.ru_maxrss * 1024, "said": said.read().decode(), "errors": errors.read().decode("utf-8", "replace")}
+
+
+def must(done):
+    if done["status"] != 0:
+        raise SystemExit(f"a side ended with {done['status']}: {done['errors'][-2000:]}")
+    return done
+
+
+def check(path, texts):
+    """Every tweet has the stand-in's own class: a side that loses answers is not measured."""
+    with open(path, encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    wrong = sum(row["label"] != fleet.class_of(text) for row, text in zip(rows, texts))
+    if len(rows) != len(texts) or wrong:
+        raise SystemExit(f"{path}: {len(rows)} of {len(texts)} rows, {wrong} without their class")
+
+
+def run_finch(provider, folder, texts, turn):
+    source, output, state = fleet.write_input(folder, texts), f"{folder}/finch.csv", f"{folder}/state-{turn}.sqlite"
+    words = fleet.command(provider, source, output, state, "--batch", BATCH, "--in-flight", IN_FLIGHT, "--quiet")
+    done = must(measure(words, fleet.environment(provider), folder))
+    check(output, texts)
+    return done
+
+
+def run_threads(provider, folder, texts, batch):
+    source, output = fleet.write_input(folder, texts), f"{folder}/threads.csv"
+    words = [sys.executable, benchlib.ROOT / "bench" / "peers" / "label_threads.py", "--url", provider.url, "--ca", provider.ca_file, "--input", source,
+             "--output", output, "--batch", batch, "--in-flight", IN_FLIGHT]
+    done = must(measure(words, fleet.environment(provider), folder))
+    check(output, texts)
+    return done
+
+
+def speeds(done, n):
+    return {"tweets_per_second": n / done["seconds"], "seconds": done["seconds"], "cpu_ms_a_tweet": 1e3 * done["cpu_seconds"] / n,
+            "peak_mib": done["peak_rss_bytes"] / 2 ** 20}
+
+
+def each(runs, key):
+    return benchlib.spread([run[key] for run in runs])
+
+
+def speed(args):
+    texts = fleet.tweets(args.tweets)
+    few = texts[:args.tweets // 10]
+    ideal = math.ceil(math.ceil(args.tweets / BATCH) / IN_FLIGHT) * LATENCY
+    sides = {"finch": [], "rows": [], "batched": []}
+    folder = tempfile.mkdtemp(prefix="finch-bench-label-")
+    try:
+        for turn in range(args.rounds):
+            with Provider(tls=True, config={"latency_ms": LATENCY * 1e3}) as provider:
+                sides["finch"].append(speeds(run_finch(provider, folder, texts, turn), args.tweets))
+                if provider.most_at_once() > IN_FLIGHT:
+                    raise SystemExit("finch had more requests in flight than it was allowed")
+                sides["batched"].append(speeds(run_threads(provider, folder, texts, BATCH), args.tweets))
+                sides["rows"].append(speeds(run_threads(provider, folder, few, 1), len(few)))
+            benchlib.note(f"  round {turn + 1}: " + ", ".join(f"{name} {runs[-1]['tweets_per_second']:.0f} tweets/s" for name, runs in sides.items()))
+    finally:
+        shutil.rmtree(folder, True)
+    result = {"tweets": args.tweets, "batch": BATCH, "in_flight": IN_FLIGHT, "latency_seconds": LATENCY, "ideal_seconds": ideal,
+              "sides": {name: {key: each(runs, key) for key in runs[0]} for name, runs in sides.items()}}
+    shares = [ideal / run["seconds"] for run in sides["finch"]]
+    result["of_ideal"] = {**benchlib.spread(shares), "at_least": GOALS["ideal"], "reached": statistics.median(shares) >= GOALS["ideal"]}
+    cpu = result["sides"]["finch"]["cpu_ms_a_tweet"]["median"]
+    result["cpu_ms_a_tweet"] = {"finch": cpu, "at_most": GOALS["cpu_ms_a_tweet"], "reached": cpu < GOALS["cpu_ms_a_tweet"]}
+    for peer in ("rows", "batched"):
+        ratios = [ours["tweets_per_second"] / theirs["tweets_per_second"] for ours, theirs in zip(sides["finch"], sides[peer])]
+        result[peer] = {"finch": each(sides["finch"], "tweets_per_second"), "peer": each(sides[peer], "tweets_per_second"), "ratio": benchlib.spread(ratios),
+                        "reached": statistics.median(ratios) >= GOALS[peer]}
+    return result
+
+
+def memory(args):
+    folder = tempfile.mkdtemp(prefix="finch-bench-label-")
+    try:
+        texts = (f"${'AAPL' if at % 2 else 'TSLA'} tweet number {at} about earnings, guidance and what the market makes of them" for at in range(args.queued))
+        source = fleet.write_input(folder, texts)
+        with Provider(tls=True) as provider:
+            # It stops at its bound of requests with exit code 1; all texts are in the store by then.
+            words = fleet.command(provider, source, f"{folder}/out.csv", f"{folder}/state.sqlite", "--max-requests", 200, "--quiet")
+            done = measure(words, fleet.environment(provider), folder)
+            requests = len(provider.requests())
+        if done["status"] != 1 or requests != 200:
+            raise SystemExit(f"finch ended with {done['status']} after {requests} requests: {done['errors'][-2000:]}")
+        peak = done["peak_rss_bytes"] / 2 ** 20
+        return {"queued": args.queued, "peak_mib": peak, "at_most": GOALS["peak_mib"], "reached": peak < GOALS["peak_mib"], "seconds": done["seconds"],
+                "store_mib": os.path.getsize(f"{folder}/state.sqlite") / 2 ** 20}
+    finally:
+        shutil.rmtree(folder, True)
+
+
+def main():
+    options = benchlib.parser(__doc__)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--tweets", type=int, default=10000)
+    options.add_argument("--queued", type=int, default=QUEUED)
+    options.add_argument("--cases", nargs="+", choices=("speed", "memory"), default=["speed", "memory"])
+    args = options.parse_args()
+    result = {"environment": benchlib.environment(args.threads)}
+    if "speed" in args.cases:
+        result["speed"] = speed(args)
+    if "memory" in args.cases:
+        result["memory"] = memory(args)
+    benchlib.emit(result, args.save)
+
+
+if __name__ == "__main__":
+    main()
