@@ -20,7 +20,8 @@ typedef struct transfer {
     void *tag;
     str request, response;
     double began;
-    bool first_byte, too_big, timed_out;
+    bool first_byte, too_big;
+    bool over; /* in the list of those that have ended, or taken from it */
     CURLcode code;
     double retry_after;
     int64_t server_now;
@@ -271,7 +272,7 @@ finch_status client_send(client *c, void *tag, const char *secret, const char *b
     else FINCH_TRY(new_transfer(c, &t, err));
     t->next = NULL;
     t->tag = tag;
-    t->first_byte = t->too_big = t->timed_out = false;
+    t->first_byte = t->too_big = t->over = false;
     t->server_now = -1;
     t->retry_text[0] = t->error[0] = '\0';
     t->began = clock_seconds();
@@ -296,6 +297,7 @@ static void end_transfer(client *c, transfer *t, CURLcode code)
 {
     curl_multi_remove_handle(c->multi, t->easy);
     c->n_in_flight--;
+    t->over = true;
     t->code = code;
     t->next = NULL;
     *c->ended_tail = t;
@@ -308,8 +310,7 @@ static void end_silent(client *c)
     double now = clock_seconds();
     for (size_t i = 0; i < c->n_all; i++) {
         transfer *t = c->all[i];
-        if (t->tag == NULL || t->first_byte || t->timed_out || now - t->began < c->options.first_byte_seconds) continue;
-        t->timed_out = true;
+        if (t->tag == NULL || t->over || t->first_byte || now - t->began < c->options.first_byte_seconds) continue;
         snprintf(t->error, sizeof t->error, "no answer began within %.3g s", c->options.first_byte_seconds);
         end_transfer(c, t, CURLE_OPERATION_TIMEDOUT);
     }
@@ -326,7 +327,7 @@ static finch_status collect(client *c, finch_error *err)
         CURLcode result = message->data.result; /* gone once the handle is removed */
         if (message->msg != CURLMSG_DONE) continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        if (t != NULL && t->tag != NULL) end_transfer(c, t, result);
+        if (t != NULL && t->tag != NULL && !t->over) end_transfer(c, t, result);
     }
     end_silent(c);
     return FINCH_OK;

@@ -118,6 +118,22 @@ static void watch(engine *e, double now)
     if (!o->watch(o->watch_context, p)) engine_stop(e, ENGINE_CANCELLED, "interrupted; what was answered is kept");
 }
 
+static finch_status give_back(store *s, void *context, finch_error *err)
+{
+    engine *e = context;
+    return labels_release(s, e->job, err);
+}
+
+/* A transaction that was run twice because its COMMIT stayed without answer may have leased texts the first time too, which
+ * are in nobody's hand and would be renewed for ever. Nothing is in hand now, so all that the store says we have are these. */
+static finch_status give_back_orphans(engine *e, finch_error *err)
+{
+    if (store_retries(e->s) == e->retries_seen) return FINCH_OK;
+    e->retries_seen = store_retries(e->s);
+    e->last_lease = -1e18;
+    return store_transaction(e->s, give_back, e, err);
+}
+
 /* Nothing is in hand and the row is empty: is the job done, or do others hold the rest? */
 static finch_status check_done(engine *e, bool *done, finch_error *err)
 {
@@ -132,7 +148,7 @@ static finch_status check_done(engine *e, bool *done, finch_error *err)
     p->labelled = counts.labelled;
     p->aside = counts.aside;
     memcpy(p->classes, counts.classes, sizeof p->classes);
-    return FINCH_OK;
+    return *done ? FINCH_OK : give_back_orphans(e, err);
 }
 
 /* ---- the loop ---- */
@@ -178,12 +194,6 @@ static void drop_everything(engine *e)
     labels_items_free(&e->leased);
     str_free(&e->body);
     str_free(&e->state);
-}
-
-static finch_status give_back(store *s, void *context, finch_error *err)
-{
-    engine *e = context;
-    return labels_release(s, e->job, err);
 }
 
 finch_status engine_run(store *s, const labels_job *job, client *provider, key_ring *keys, const engine_options *options,

@@ -88,6 +88,7 @@ typedef struct engine {
     str body;              /* a request being written */
     str state;
     size_t n_gold_seen;
+    uint64_t retries_seen; /* store_retries at the last look for orphans */
     char last_failure[ANSWER_REASON_BYTES];
 } engine;
 

@@ -19,6 +19,7 @@ struct store {
     int64_t clock_ahead_ms; /* of the server's clock before ours */
     double patience_seconds;
     uint64_t n_retries;
+    bool working; /* between BEGIN and COMMIT */
 };
 
 static int64_t local_ms(void)
@@ -181,12 +182,6 @@ uint64_t store_retries(const store *s) { return s->n_retries; }
 
 /* ---- statements ---- */
 
-finch_status store_run(store *s, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
-                       void *context, uint64_t *n_changed, finch_error *err)
-{
-    return sql_run(&s->db, statement, values, n_values, each, context, n_changed, err);
-}
-
 static finch_status run_plain(store *s, const sql_statement *statement, finch_error *err)
 {
     return sql_run(&s->db, statement, NULL, 0, NULL, NULL, NULL, err);
@@ -197,7 +192,9 @@ static finch_status try_transaction(store *s, store_work_fn work, void *context,
     static const sql_statement begin = {"BEGIN IMMEDIATE", "BEGIN"}, commit = {"COMMIT", NULL},
                                rollback = {"ROLLBACK", NULL};
     FINCH_TRY(run_plain(s, &begin, err));
+    s->working = true;
     finch_status st = work(s, context, err);
+    s->working = false;
     if (st == FINCH_OK) st = run_plain(s, &commit, err);
     if (st != FINCH_OK) run_plain(s, &rollback, NULL); /* a lost connection rolls back by itself */
     return st;
@@ -209,18 +206,35 @@ static void wait_seconds(double seconds)
     nanosleep(&span, NULL);
 }
 
+/* Until the connection is there again; the server may take a while to come back. */
+static finch_status come_back(store *s, double begin, double *pause, finch_error *err)
+{
+    do {
+        if (clock_seconds() - begin > s->patience_seconds)
+            return finch_fail_prefix(err, "gave up after %.0f s", s->patience_seconds);
+        wait_seconds(*pause);
+        *pause = *pause < 1 ? *pause * 2 : *pause;
+    } while (s->db.backend->reopen(s->db.connection, err) == FINCH_E_BUSY);
+    s->n_retries++;
+    return FINCH_OK;
+}
+
 finch_status store_transaction(store *s, store_work_fn work, void *context, finch_error *err)
 {
     double begin = clock_seconds(), pause = 0.02;
     finch_status st;
-    while ((st = try_transaction(s, work, context, err)) == FINCH_E_BUSY) {
-        do { /* the server may take a while to come back */
-            if (clock_seconds() - begin > s->patience_seconds)
-                return finch_fail_prefix(err, "gave up after %.0f s", s->patience_seconds);
-            wait_seconds(pause);
-            pause = pause < 1 ? pause * 2 : pause;
-        } while (s->db.backend->reopen(s->db.connection, err) == FINCH_E_BUSY);
-        s->n_retries++;
-    }
+    while ((st = try_transaction(s, work, context, err)) == FINCH_E_BUSY) FINCH_TRY(come_back(s, begin, &pause, err));
     return st;
+}
+
+/* PostgreSQL gives the rows once all of them are there, so a statement that failed has given none and may be run again. */
+finch_status store_run(store *s, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
+                       void *context, uint64_t *n_changed, finch_error *err)
+{
+    double begin = clock_seconds(), pause = 0.02;
+    for (;;) {
+        finch_status st = sql_run(&s->db, statement, values, n_values, each, context, n_changed, err);
+        if (st != FINCH_E_BUSY || s->working || !store_is_shared(s)) return st;
+        FINCH_TRY(come_back(s, begin, &pause, err));
+    }
 }

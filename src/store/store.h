@@ -29,7 +29,8 @@ const char *store_owner(const store *s);
 /* False where the owner was a process of this machine and is no more; true also where nothing is known of it. */
 bool store_owner_lives(const store *s, const char *owner);
 
-/* One statement outside a transaction, or inside a work. */
+/* One statement outside a transaction, or inside a work. Outside of one it is run again as a transaction is where
+ * PostgreSQL's connection was lost. */
 finch_status store_run(store *s, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
                        void *context, uint64_t *n_changed, finch_error *err);
 

@@ -195,6 +195,15 @@ class Desk(unittest.TestCase):
         desk.wait("saved: STRONGLY_NEGATIVE")
         self.assertEqual(1, len(store.marks()))
 
+    def test_keys_typed_before_a_tweet_is_shown_do_not_label_it(self):
+        store = self.store()
+        desk = self.desk(store)
+        desk.wait("was refused")
+        desk.key("2345")
+        desk.wait("models differ")
+        desk.pump(0.3)
+        self.assertEqual({hash_of("was refused"): 1}, store.marks())
+
     def test_the_terminal_is_as_it_was_before(self):
         for end, status in (("q", 0), ("\x04", 0), ("\x03", 130)):
             desk = self.desk(self.store())

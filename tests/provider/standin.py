@@ -68,7 +68,15 @@ class StandIn:
     def __init__(self, config, ledger):
         self.ledger, self.limits, self.n_requests = ledger, Limits(), 0
         self.counts = collections.Counter()
+        self.lag_ms = 0.0
         self.configure(config)
+
+    async def feel_lag(self):
+        """How late the busy machine wakes this process: so much later than they came can requests be written down."""
+        while True:
+            begin = time.monotonic()
+            await asyncio.sleep(0.002)
+            self.lag_ms = max(self.lag_ms, (time.monotonic() - begin - 0.002) * 1000)
 
     def configure(self, changes):
         config = {**getattr(self, "config", CONFIG), **changes}
@@ -112,7 +120,7 @@ class StandIn:
                 self.configure(json.loads(request.body))
             elif what != "counts":
                 return await self.send(answer, 404, {"error": "no such control"})
-            await self.send(answer, 200, {"requests": self.n_requests, "counts": self.counts})
+            await self.send(answer, 200, {"requests": self.n_requests, "counts": self.counts, "lag_ms": self.lag_ms})
         except ValueError as problem:
             await self.send(answer, 400, {"error": str(problem)})
 
@@ -275,8 +283,10 @@ async def main(options):
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None if isinstance(context.get("exception"), OSError)
                                                      else loop.default_exception_handler(context))
     print(json.dumps({"port": server.sockets[0].getsockname()[1], "pid": os.getpid()}), flush=True)
+    lag = asyncio.ensure_future(standin.feel_lag())
     async with server:
         await server.serve_forever()
+    lag.cancel()
 
 
 if __name__ == "__main__":
