@@ -104,7 +104,7 @@ class Provider:
     def most_in_a_second(self, key=None):
         """The most requests in any window of one second. Where the stand-in itself was woken late (a busy machine) requests
         that came apart are written down together; the window is shorter by so much then, and never by more."""
-        return self.most_in(1.0 - self.counts()["lag_ms"] / 1000, key)
+        return self.most_in(max(0.1, 1.0 - self.counts()["lag_ms"] / 1000), key)
 
     def most_at_once(self):
         running, most = 0, 0
