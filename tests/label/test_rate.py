@@ -9,7 +9,7 @@ import fleet
 from provider import Provider
 
 
-class Pace(unittest.TestCase):
+class Rate(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="finch-pace-")
         self.addCleanup(shutil.rmtree, self.folder, True)
