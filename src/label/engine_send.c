@@ -150,14 +150,14 @@ static void expect(engine *e, batch *b)
 static bool affordable(engine *e, const batch *b)
 {
     const engine_options *o = e->options;
-    uint64_t begun = e->result->progress.requests + e->planned.n + e->paced.n;
-    if (o->max_requests > 0 && begun >= o->max_requests) {
-        engine_stop(e, ENGINE_BUDGET, "stopped at --max-requests %llu", (unsigned long long)o->max_requests);
+    size_t underway = e->flying.n + e->paced.n + e->planned.n;
+    if (o->max_requests > 0 && e->result->progress.requests + e->planned.n + e->paced.n >= o->max_requests) {
+        if (underway == 0)
+            engine_stop(e, ENGINE_BUDGET, "stopped at --max-requests %llu", (unsigned long long)o->max_requests);
         return false;
     }
     if (o->max_cost < 0) return true;
     int64_t pending = e->flying_cost_nano, most = (int64_t)(o->max_cost * 1e9);
-    size_t underway = e->flying.n + e->paced.n + e->planned.n;
     bool priced = o->price_in >= 0 && o->price_out >= 0;
     if (!priced && e->worst_item_nano <= 0) return underway == 0; /* the first one tells what they cost */
     if (e->result->progress.job_cost_nano + pending + b->cost_nano <= most) return true;
