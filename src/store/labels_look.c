@@ -110,9 +110,9 @@ finch_status labels_lookup(store *s, const labels_job *job, const char *hashes, 
     "FROM label_item i LEFT JOIN label_answer a ON a.hash = i.hash AND a.label = i.label "                                \
     "AND a.asker = CASE WHEN i.stage >= $4 AND $3 <> 0 THEN $3 ELSE $2 END AND a.vote = "                                 \
     "(SELECT min(v.vote) FROM label_answer v WHERE v.asker = a.asker AND v.hash = i.hash AND v.label = i.label) "         \
-    "LEFT JOIN label_asker k ON k.id = a.asker WHERE i.job = $1 AND i.hash IN "
-    static const sql_statement lookup = {LOOKUP_BEGIN "(SELECT value FROM json_each($5))",
-                                         LOOKUP_BEGIN "(SELECT value FROM json_array_elements_text($5::json))"};
+    "LEFT JOIN label_asker k ON k.id = a.asker WHERE i.job = $1 AND i.hash "
+    static const sql_statement lookup = {LOOKUP_BEGIN "IN (SELECT value FROM json_each($5))",
+                                         LOOKUP_BEGIN "= ANY(ARRAY(SELECT json_array_elements_text($5::json)))"};
     looking l = {visit, context};
     sql_value values[] = {sql_integer(job->id), sql_integer(job->asker), sql_integer(job->judge),
                           sql_integer((int64_t)job->votes), sql_text(hashes)};

@@ -47,18 +47,19 @@ static finch_status read_item(void *context, const sql_row *row, finch_error *er
 }
 
 #define LEASE_RETURNING " RETURNING seq, hash, text, stage, grain, tries, gold"
-#define LEASE_SET \
-    "UPDATE label_item SET state = 1, owner = $2, until = $3 WHERE job = $1 AND seq IN (SELECT seq FROM label_item "
+/* In PostgreSQL the list is an array, made once: a subquery could be run again for another row and lock others, and what
+ * it expects of a list of unknown length may keep it from the index. */
+#define LEASE_SET "UPDATE label_item SET state = 1, owner = $2, until = $3 WHERE job = $1 AND seq "
+#define LEASE_WAITING "SELECT seq FROM label_item WHERE job = $1 AND state = 0 ORDER BY seq LIMIT $4"
+#define LEASE_OVER "SELECT seq FROM label_item WHERE job = $1 AND state = 1 AND until < $5 ORDER BY seq LIMIT $4"
 
 static finch_status take_items(store *s, const labels_job *job, size_t n_wanted, int64_t until, bool expired,
                                labels_items *out, finch_error *err)
 {
-    static const sql_statement waiting = {
-        LEASE_SET "WHERE job = $1 AND state = 0 ORDER BY seq LIMIT $4)" LEASE_RETURNING,
-        LEASE_SET "WHERE job = $1 AND state = 0 ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED)" LEASE_RETURNING};
-    static const sql_statement over = {
-        LEASE_SET "WHERE job = $1 AND state = 1 AND until < $5 ORDER BY seq LIMIT $4)" LEASE_RETURNING, LEASE_SET
-        "WHERE job = $1 AND state = 1 AND until < $5 ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED)" LEASE_RETURNING};
+    static const sql_statement waiting = {LEASE_SET "IN (" LEASE_WAITING ")" LEASE_RETURNING, LEASE_SET
+                                          "= ANY(ARRAY(" LEASE_WAITING " FOR UPDATE SKIP LOCKED))" LEASE_RETURNING};
+    static const sql_statement over = {LEASE_SET "IN (" LEASE_OVER ")" LEASE_RETURNING,
+                                       LEASE_SET "= ANY(ARRAY(" LEASE_OVER " FOR UPDATE SKIP LOCKED))" LEASE_RETURNING};
     sql_value values[] = {sql_integer(job->id), sql_text(store_owner(s)), sql_integer(until), sql_integer((int64_t)n_wanted),
                           sql_integer(store_now_ms(s))};
     return store_run(s, expired ? &over : &waiting, values, expired ? 5 : 4, read_item, out, NULL, err);
@@ -135,8 +136,8 @@ static finch_status claim_stage(store *s, const labels_job *job, claiming *c, in
     static const sql_statement answered = {
         "SELECT hash FROM label_answer WHERE asker = $1 AND vote = $2 AND label IS NOT NULL AND hash IN (SELECT value FROM "
         "json_each($5))",
-        "SELECT hash FROM label_answer WHERE asker = $1 AND vote = $2 AND label IS NOT NULL AND hash IN (SELECT value FROM "
-        "json_array_elements_text($5::json))"};
+        "SELECT hash FROM label_answer WHERE asker = $1 AND vote = $2 AND label IS NOT NULL AND hash = ANY(ARRAY("
+        "SELECT json_array_elements_text($5::json)))"};
     bool judge = (size_t)c->stage >= job->votes;
     char *hashes = hashes_of(c);
     if (hashes == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for claims");
