@@ -207,14 +207,14 @@ finch_status linear_input_alloc(arena *a, linear_type type, size_t n_rows, size_
     return ARENA_NEW(a, &out->zero, n_rows, err);
 }
 
-/* High, low, and high again: each depth items, zeros past n_in. */
+/* High, low, and high again: each depth items, zeros past n_in. The copy is left out where no one reads it. */
 static void fill_split(const ops *o, uint16_t *row, size_t depth, const float *x, size_t n_in)
 {
     uint16_t *low = row + depth;
     o->split(x, row, low, n_in);
     memset(row + n_in, 0, (depth - n_in) * sizeof *row);
     memset(low + n_in, 0, (depth - n_in) * sizeof *row);
-    memcpy(low + depth, row, depth * sizeof *row);
+    if (!o->product_bf16_skips_copies || depth % KERNEL_SKIP_DEPTH != 0) memcpy(low + depth, row, depth * sizeof *row);
 }
 
 void linear_input_fill(const ops *o, linear_input *in, size_t first, size_t n, const float *x, size_t ldx, size_t n_in)

@@ -61,7 +61,8 @@ typedef struct linear_input {
 
 /* Room for rows of n_in items in the layer's type; in f32 nothing is needed, rows are read where they lie. */
 finch_status linear_input_alloc(arena *a, linear_type type, size_t n_rows, size_t n_in, linear_input *out, finch_error *err);
-/* Converts rows [first, first + n) of x (row 0 of x is row `first`), stride ldx, into in; in f32 in only points to x. */
+/* Converts rows [first, first + n) of x (row 0 of x is row `first`), stride ldx, into in; in f32 in only points to x. For
+ * linear_run with the same ops: what its product does not read may be left out. */
 void linear_input_fill(const ops *o, linear_input *in, size_t first, size_t n, const float *x, size_t ldx, size_t n_in);
 /* Rows [first, first + n) of in. */
 linear_input linear_input_rows(const linear_input *in, size_t first, size_t n);

@@ -20,10 +20,12 @@ enum {
     {"avx512", avx512_needs, (ops_any)operation##_avx512}, {"avx2", CPU_AVX2, (ops_any)operation##_avx2},
 #define OPS_VECTOR_512(operation, avx512_needs) {"avx512", avx512_needs, (ops_any)operation##_avx512},
 #define OPS_TILES(operation, amx_needs) {"amx", amx_needs, (ops_any)operation##_amx},
+#define OPS_BF16_TILES product_bf16_amx
 #else
 #define OPS_VECTOR(operation, avx512_needs)
 #define OPS_VECTOR_512(operation, avx512_needs)
 #define OPS_TILES(operation, amx_needs)
+#define OPS_BF16_TILES NULL
 #endif
 
 /*       operation      its variants, best first */
@@ -74,6 +76,7 @@ ops ops_choose_for(cpu_feature most)
     o.tanh = (kernel_map)ops_best(OPS_AT_tanh, most)->fn;
     o.narrow = (kernel_narrow)ops_best(OPS_AT_narrow, most)->fn;
     o.split = (kernel_split)ops_best(OPS_AT_split, most)->fn;
+    o.product_bf16_skips_copies = o.product_bf16 == OPS_BF16_TILES;
     o.block_rows = most >= CPU_AMX_INT8 && cpu_has(CPU_AMX_INT8) ? OPS_TILE_ROWS : OPS_VECTOR_ROWS;
     return o;
 }

@@ -19,6 +19,7 @@ typedef struct ops {
     kernel_map tanh;
     kernel_narrow narrow;
     kernel_split split;
+    bool product_bf16_skips_copies; /* the choice reads no part twice where depth is a multiple of KERNEL_SKIP_DEPTH */
     size_t block_rows; /* rows that the products like to run at a time: whole tiles of theirs */
 } ops;
 

@@ -15,7 +15,8 @@
 
 enum {
     KERNEL_PANEL = 32,       /* columns of a packed panel */
-    KERNEL_HEAD_MAX = 256    /* widest attention head */
+    KERNEL_HEAD_MAX = 256,   /* widest attention head */
+    KERNEL_SKIP_DEPTH = 32   /* parts of a bf16 product of whole multiples of this deep may be read once (see there) */
 };
 
 /* c[r, j] = bias[j] + sum over k of a[r, k] * b[k, j], by fused multiply-adds from 0 with rising k, the bias last.
@@ -63,8 +64,9 @@ typedef struct kernel_product_int8 {
 
 /* c[r, j] = bias[j] + sum over k of a[r, k] * b[k, j], bf16 inputs, f32 sums over k rising in pairs.
  * b     panels: b[k, j] is at b[(j / 32) * panel_stride + (k / 2) * 64 + (j % 32) * 2 + k % 2]; k even.
- * parts 3: k is three parts of equal depth, of a: x, x', x again, of b: w, w again, w'; a variant may read the copies from
- *       the first ones and add up in another order. Else parts is 1.
+ * parts 3: k is three parts of equal depth, of a: x, x', x again, of b: w, w again, w'. Where the depth is a multiple of
+ *       KERNEL_SKIP_DEPTH a variant may leave the copies unread (it must say so: ops.h) and add up in another order.
+ *       Else parts is 1.
  * The CPU's instruction rounds and flushes its own way: variants agree to rounding, each is the same for any n_rows. */
 typedef struct kernel_product_bf16 {
     const uint16_t *a;

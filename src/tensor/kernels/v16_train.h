@@ -52,7 +52,9 @@ KERNEL_INLINE __m512i v16_bf16_bits(v16 x)
 }
 KERNEL_INLINE void v16_store_bf16(uint16_t *p, size_t n, v16 x)
 {
-    _mm256_mask_storeu_epi16(p, v16_mask(n), _mm512_cvtepi32_epi16(v16_bf16_bits(x)));
+    __m256i items = _mm512_cvtepi32_epi16(v16_bf16_bits(x));
+    if (n >= 16) _mm256_storeu_si256((__m256i *)(void *)p, items); /* a masked store takes longer, even of all lanes */
+    else _mm256_mask_storeu_epi16(p, v16_mask(n), items);
 }
 /* x rounded to bf16, as a float. */
 KERNEL_INLINE v16 v16_round_bf16(v16 x) { return _mm512_castsi512_ps(_mm512_slli_epi32(v16_bf16_bits(x), 16)); }
