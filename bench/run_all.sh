@@ -31,6 +31,11 @@ run wordpiece wordpiece "$@"
 for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do
     run "score-$case" score --threads "$threads" --cases "$case" "$@"
 done
+if [ $# -eq 0 ]; then
+    for engine in polars duckdb duckdb-distinct; do run "prepare-$engine" prepare --threads "$threads" --engines "$engine"; done
+    run near near --threads "$threads"
+    run score-files score_files --threads "$threads" --rows 20000
+fi
 run train train --threads "$threads" "$@"
 if [ $# -eq 0 ]; then
     "$python" bench/table.py

@@ -43,6 +43,8 @@ def dig(document, path):
 def scaled(value, unit):
     if unit == "MiB":
         return f"{value / 2**20:,.0f} MiB"
+    if unit == "us":
+        return f"{value * 1e6:.1f} us"
     return f"{value:.2f} ms" if unit == "ms" else f"{value:,.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
 
 
@@ -73,6 +75,12 @@ def speed():
     text += row("fetching one of 256 MiB, loopback", "huggingface_hub", dig(fetch, ["big"]), "MB/s", 1)
     text += row("WordPiece, one thread", "HF tokenizers `encode_batch`", dig(wordpiece, ["tokenizers"]), "tweets/s", 10)
     text += row("cleaning tweets, one thread", "html, ftfy and re in Python", dig(load("clean"), ["html, ftfy and re"]), "tweets/s", 10)
+    for engine, name in (("polars", "Polars lazy, streaming"), ("duckdb", "DuckDB SQL, order kept"), ("duckdb-distinct", "DuckDB SQL, `DISTINCT ON`, no order")):
+        found = load(f"prepare-{engine}")
+        text += row("1.7M raw tweets, CSV to clean Parquet", name, dig(found, [engine, "seconds"]), "s", 1)
+        text += row("its peak memory", name, dig(found, [engine, "peak_rss_bytes"]), "MiB", 2)
+    text += row("near-duplicate clusters, a row", "datasketch MinHashLSH", dig(load("near"), ["datasketch"]), "us", 20)
+    text += row("scoring Parquet to Parquet", "finch from memory", dig(load("score-files"), ["memory"]), "tweets/s", 0.95)
     return text
 
 
@@ -129,7 +137,8 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "clean", "fetch", "gemm", "baseline_trainer"):
+    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
+                 "near", "score-files", "baseline_trainer"):
         found = load(name)
         if found is None:
             text += f"| {name} | | {NOT_MEASURED} | | | |\n"

@@ -67,6 +67,12 @@ void file_map_close(file_map *map)
     *map = (file_map){{NULL, 0}};
 }
 
+void file_map_forget(const file_map *map, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (size < map->content.size ? size : map->content.size) / page * page;
+    if (whole > 0) madvise((void *)(uintptr_t)map->content.at, whole, MADV_DONTNEED);
+}
+
 static finch_status read_all(int fd, const char *path, char *into, size_t size, finch_error *err)
 {
     for (size_t done = 0; done < size;) {

@@ -13,6 +13,8 @@ typedef struct file_map {
 
 finch_status file_map_open(const char *path, file_map *out, finch_error *err);
 void file_map_close(file_map *map);
+/* The first size bytes are not needed soon: they leave memory, and come back from the file where they are read again. */
+void file_map_forget(const file_map *map, size_t size);
 
 /* The whole file, NUL-terminated behind *size; refuses files over limit_bytes. Free with mem_free. */
 finch_status file_read(const char *path, size_t limit_bytes, char **out, size_t *size, finch_error *err);

@@ -7,6 +7,7 @@
 /* In the order of the overview. A new command: its name here, `const cli_command cli_command_NAME` in src/cli/NAME.c. */
 #define COMMAND_LIST(X) \
     X(score)            \
+    X(prepare)          \
     X(fetch)            \
     X(label)            \
     X(split)            \

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 const char *data_library_version(void) { return duckdb_library_version(); }
 
@@ -71,14 +72,40 @@ static finch_status status_of(duckdb_error_type type)
 }
 
 /* DuckDB's message is a page; its first line says what and where. */
-static finch_status fail_result(duckdb_result *result, finch_error *err)
+static finch_status fail_text(const char *text, finch_status st, finch_error *err)
 {
-    const char *text = duckdb_result_error(result);
-    finch_status st = status_of(duckdb_result_error_type(result));
     if (text == NULL) text = "DuckDB gave no reason";
     const char *colon = strstr(text, "Error: ");
     if (colon != NULL && colon - text < 40) text = colon + 7;
     return finch_fail(err, st, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+static finch_status fail_result(duckdb_result *result, finch_error *err)
+{
+    return fail_text(duckdb_result_error(result), status_of(duckdb_result_error_type(result)), err);
+}
+
+/* A pending query tells its error's kind by the words it begins with only. */
+static finch_status fail_pending(duckdb_pending_result pending, finch_error *err)
+{
+    static const struct {
+        const char *words;
+        finch_status status;
+    } kinds[] = {{"IO Error", FINCH_E_IO},
+                 {"Permission Error", FINCH_E_IO},
+                 {"Out of Memory Error", FINCH_E_MEMORY},
+                 {"INTERRUPT", FINCH_E_CANCELLED},
+                 {"Interrupt", FINCH_E_CANCELLED},
+                 {"Conversion Error", FINCH_E_DATA},
+                 {"Out of Range", FINCH_E_DATA},
+                 {"Mismatch Type", FINCH_E_DATA},
+                 {"Invalid Input", FINCH_E_DATA},
+                 {"Serialization Error", FINCH_E_DATA}};
+    const char *text = duckdb_pending_error(pending);
+    finch_status st = FINCH_E_FAILED;
+    for (size_t i = 0; text != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strncmp(text, kinds[i].words, strlen(kinds[i].words)) == 0) st = kinds[i].status;
+    return fail_text(text, st, err);
 }
 
 finch_status data_query(data_database *db, const char *sql, duckdb_result *out, finch_error *err)
@@ -91,16 +118,62 @@ finch_status data_query(data_database *db, const char *sql, duckdb_result *out, 
     return st;
 }
 
+static finch_status prepare_statement(data_database *db, const char *sql, duckdb_prepared_statement *out, finch_error *err)
+{
+    if (duckdb_prepare(db->connection, sql, out) == DuckDBSuccess) return FINCH_OK;
+    const char *text = duckdb_prepare_error(*out);
+    if (text == NULL) text = "DuckDB gave no reason";
+    finch_status st = finch_fail(err, FINCH_E_FAILED, "%.*s", (int)strcspn(text, "\n"), text);
+    duckdb_destroy_prepare(out);
+    return st;
+}
+
+/* Runs tasks of the query on this thread, too, between reports. False where the query failed. */
+static bool run_tasks(data_database *db, duckdb_pending_result pending, const data_query_watch *w)
+{
+    const struct timespec wait = {.tv_nsec = 1000000};
+    bool stopped = false;
+    for (;;) {
+        duckdb_pending_state state = duckdb_pending_execute_task(pending);
+        if (state == DUCKDB_PENDING_ERROR) return false;
+        if (duckdb_pending_execution_is_finished(state)) return true;
+        if (state == DUCKDB_PENDING_NO_TASKS_AVAILABLE) nanosleep(&wait, NULL);
+        uint64_t done = w != NULL && w->done != NULL ? __atomic_load_n(w->done, __ATOMIC_RELAXED) : 0;
+        if (w != NULL && !stopped && !progress_report(w->watch, done, w->total, NULL)) {
+            duckdb_interrupt(db->connection);
+            stopped = true;
+        }
+    }
+}
+
+finch_status data_query_watched(data_database *db, const char *sql, const data_query_watch *w, duckdb_result *out,
+                                finch_error *err)
+{
+    duckdb_prepared_statement statement;
+    duckdb_pending_result pending = NULL;
+    duckdb_result result = {0};
+    FINCH_TRY(prepare_statement(db, sql, &statement, err));
+    finch_status st = FINCH_OK;
+    bool done = duckdb_pending_prepared(statement, &pending) == DuckDBSuccess && run_tasks(db, pending, w);
+    if (!done) st = fail_pending(pending, err);
+    else if (duckdb_execute_pending(pending, &result) != DuckDBSuccess) st = fail_result(&result, err);
+    if (st == FINCH_OK && out != NULL) *out = result;
+    else duckdb_destroy_result(&result);
+    duckdb_destroy_pending(&pending);
+    duckdb_destroy_prepare(&statement);
+    return st;
+}
+
 finch_status data_query_stream(data_database *db, const char *sql, duckdb_result *out, finch_error *err)
 {
-    duckdb_prepared_statement statement = NULL;
+    duckdb_prepared_statement statement;
     duckdb_pending_result pending = NULL;
+    FINCH_TRY(prepare_statement(db, sql, &statement, err));
     finch_status st = FINCH_OK;
-    if (duckdb_prepare(db->connection, sql, &statement) != DuckDBSuccess)
-        st = finch_fail(err, FINCH_E_FAILED, "%s", duckdb_prepare_error(statement));
-    else if (duckdb_pending_prepared_streaming(statement, &pending) != DuckDBSuccess)
-        st = finch_fail(err, FINCH_E_FAILED, "%s", duckdb_pending_error(pending));
-    else if (duckdb_execute_pending(pending, out) != DuckDBSuccess) {
+    *out = (duckdb_result){0};
+    if (duckdb_pending_prepared_streaming(statement, &pending) != DuckDBSuccess) {
+        st = fail_pending(pending, err);
+    } else if (duckdb_execute_pending(pending, out) != DuckDBSuccess) {
         st = fail_result(out, err);
         duckdb_destroy_result(out);
     }
@@ -114,15 +187,32 @@ finch_status data_stream_check(duckdb_result *result, finch_error *err)
     return duckdb_result_error(result) == NULL ? FINCH_OK : fail_result(result, err);
 }
 
+static uint64_t first_count(duckdb_result *result)
+{
+    data_cursor cursor = {.result = result};
+    int64_t value = 0;
+    bool any = data_cursor_step(&cursor) && data_cursor_integer(&cursor, 0, &value) && value > 0;
+    data_cursor_close(&cursor);
+    return any ? (uint64_t)value : 0;
+}
+
 finch_status data_query_count(data_database *db, const char *sql, uint64_t *out, finch_error *err)
 {
     duckdb_result result;
     *out = 0;
     FINCH_TRY(data_query(db, sql, &result, err));
-    data_cursor cursor = {.result = &result};
-    int64_t value = 0;
-    if (data_cursor_step(&cursor) && data_cursor_integer(&cursor, 0, &value) && value > 0) *out = (uint64_t)value;
-    data_cursor_close(&cursor);
+    *out = first_count(&result);
+    duckdb_destroy_result(&result);
+    return FINCH_OK;
+}
+
+finch_status data_query_count_watched(data_database *db, const char *sql, const data_query_watch *w, uint64_t *out,
+                                      finch_error *err)
+{
+    duckdb_result result;
+    *out = 0;
+    FINCH_TRY(data_query_watched(db, sql, w, &result, err));
+    *out = first_count(&result);
     duckdb_destroy_result(&result);
     return FINCH_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef FINCH_DATA_DATABASE_H
 #define FINCH_DATA_DATABASE_H
 
+#include "base/progress.h"
 #include "base/str.h"
 #include "data/names.h"
 
@@ -32,8 +33,21 @@ finch_status data_query(data_database *db, const char *sql, duckdb_result *out, 
 finch_status data_query_stream(data_database *db, const char *sql, duckdb_result *out, finch_error *err);
 finch_status data_stream_check(duckdb_result *result, finch_error *err);
 
+/* Whom a long query tells how far it is, and who may stop it. done: atomic, counted by a function inside; may be NULL. */
+typedef struct data_query_watch {
+    const progress *watch;
+    const uint64_t *done;
+    uint64_t total;
+} data_query_watch;
+
+/* The same for a long query on several threads; w may be NULL. Errors: also FINCH_E_CANCELLED. */
+finch_status data_query_watched(data_database *db, const char *sql, const data_query_watch *w, duckdb_result *out,
+                                finch_error *err);
+
 /* The same, for a query with one row and one column of an unsigned number (null is 0). */
 finch_status data_query_count(data_database *db, const char *sql, uint64_t *out, finch_error *err);
+finch_status data_query_count_watched(data_database *db, const char *sql, const data_query_watch *w, uint64_t *out,
+                                      finch_error *err);
 
 /* Row by row over a result, chunk by chunk: cursor = {0} with result set, then step until it returns false. */
 typedef struct data_cursor {

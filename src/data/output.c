@@ -123,14 +123,28 @@ finch_status data_output_sql(const data_output *o, const char *query, str *sql, 
     return add_format(o, sql, err);
 }
 
+static finch_status fail_unwritten(const data_output *o, finch_status st, finch_error *err)
+{
+    return st != FINCH_E_IO ? st : finch_fail_prefix(err, "%s could not be written whole, so nothing was", o->path);
+}
+
 finch_status data_output_copy(data_database *db, const data_output *o, const char *query, uint64_t *n_rows, finch_error *err)
 {
     str sql = {0};
     finch_status st = data_output_sql(o, query, &sql, err);
     if (st == FINCH_OK) st = data_query_count(db, sql.at, n_rows, err);
     str_free(&sql);
-    if (st == FINCH_E_IO) return finch_fail_prefix(err, "%s could not be written whole, so nothing was", o->path);
-    return st;
+    return fail_unwritten(o, st, err);
+}
+
+finch_status data_output_copy_watched(data_database *db, const data_output *o, const char *query, const data_query_watch *w,
+                                      uint64_t *n_rows, finch_error *err)
+{
+    str sql = {0};
+    finch_status st = data_output_sql(o, query, &sql, err);
+    if (st == FINCH_OK) st = data_query_count_watched(db, sql.at, w, n_rows, err);
+    str_free(&sql);
+    return fail_unwritten(o, st, err);
 }
 
 finch_status data_output_commit(data_output *o, finch_error *err)

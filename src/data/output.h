@@ -28,6 +28,10 @@ finch_status data_output_copy(data_database *db, const data_output *o, const cha
 /* The COPY statement that does so, appended to sql. */
 finch_status data_output_sql(const data_output *o, const char *query, str *sql, finch_error *err);
 
+/* The same for a query on several threads; w may be NULL. */
+finch_status data_output_copy_watched(data_database *db, const data_output *o, const char *query, const data_query_watch *w,
+                                      uint64_t *n_rows, finch_error *err);
+
 /* fsync and rename. */
 finch_status data_output_commit(data_output *o, finch_error *err);
 

@@ -1,5 +1,7 @@
 #include "data/reader.h"
 
+#include "data/csv_regular.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -45,11 +47,11 @@ static finch_status csv_sql(const data_reader *readers, size_t n, str *sql, finc
     const data_reader *r = &readers[0];
     FINCH_TRY(str_add_text(sql, "read_csv(", err));
     FINCH_TRY(add_paths(sql, readers, n, err));
-    FINCH_TRY(
-        str_add_format(sql, err,
-                       ", auto_detect=false, header=true, strict_mode=true, null_padding=false,"
-                       " comment='', quote='\"', hive_partitioning=false, max_line_size=%d, encoding='%s', compression='%s'",
-                       DATA_LINE_MAX_BYTES + 2, r->file.encoding, compression_word(r->file.kind.compression)));
+    FINCH_TRY(str_add_format(sql, err,
+                             ", auto_detect=false, header=true, strict_mode=true, null_padding=false,"
+                             " comment='', quote='\"', hive_partitioning=false, max_line_size=%d, buffer_size=4000004, "
+                             "encoding='%s', compression='%s'",
+                             DATA_LINE_MAX_BYTES + 2, r->file.encoding, compression_word(r->file.kind.compression)));
     FINCH_TRY(add_character(sql, "delim", r->dialect.separator, err));
     FINCH_TRY(add_character(sql, "escape", r->dialect.escape, err));
     FINCH_TRY(str_add_text(sql, ", columns={", err));
@@ -108,7 +110,14 @@ finch_status data_reader_sql(const data_reader *readers, size_t n, str *sql, fin
 static finch_status scan_csv(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
 {
     size_t n_before = rejects->n;
-    bool utf16 = strcmp(r->file.encoding, "utf-16") == 0;
+    bool utf16 = strcmp(r->file.encoding, "utf-16") == 0, regular = false;
+    if (!utf16 && r->file.kind.compression == DATA_PLAIN && r->dialect.escape == '"') {
+        FINCH_TRY(MEM_NEW(&r->narrow, r->columns.n, err));
+        FINCH_TRY(data_csv_scan_regular(&r->file, &r->dialect, watch, &r->scan, r->narrow, &regular, err));
+        if (regular) return FINCH_OK;
+        mem_free(r->narrow);
+        r->narrow = NULL;
+    }
     FINCH_TRY(data_csv_scan(&r->file, &r->dialect, watch, rejects, NULL, &r->scan, err));
     if (rejects->n == n_before && !utf16 && !r->scan.irregular) return FINCH_OK;
     FINCH_TRY(data_spool_open(&r->good, err));
@@ -212,6 +221,7 @@ void data_reader_close(data_reader *r)
     data_names_free(&r->columns);
     data_names_free(&r->types);
     mem_free(r->structure);
+    mem_free(r->narrow);
     data_spool_close(&r->good);
     *r = (data_reader){0};
 }

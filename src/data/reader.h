@@ -5,6 +5,7 @@
 #include "data/csv_dialect.h"
 #include "data/database.h"
 #include "data/files.h"
+#include "data/narrow.h"
 #include "data/scan.h"
 
 typedef struct data_reader {
@@ -14,6 +15,7 @@ typedef struct data_reader {
     bool array;            /* JSON: one array, not lines */
     char *structure;       /* JSON: its rows' structure for from_json */
     data_names columns;
+    narrow_set *narrow;    /* [columns] CSV: the types of its values (data/csv_regular.h); NULL where they are not known */
     data_names types;      /* Parquet and JSON */
     data_scan scan;        /* its n_rows for every format */
 } data_reader;

@@ -1,5 +1,6 @@
 #include "data/relation.h"
 
+#include "data/narrow.h"
 #include "data/reader.h"
 
 #include <inttypes.h>
@@ -37,16 +38,6 @@ static finch_status open_readers(data_database *db, const data_source *source, c
 
 /* ---- types of CSV columns ---- */
 
-typedef enum narrow {
-    NARROW_TEXT,
-    NARROW_INTEGER,
-    NARROW_REAL,
-    NARROW_BOOLEAN,
-    NARROW_DATE,
-    NARROW_TIME,
-    NARROW_COUNT
-} narrow;
-
 /* When every value of the column c is of the type: a condition with c as %1$s. Integers must come back as they were
  * written; reals may not have more digits than a double keeps, so that a long id stays what it is. */
 static const char *const narrow_rules[NARROW_COUNT] = {
@@ -76,10 +67,6 @@ static finch_status add_rule(str *sql, narrow type, const char *column, finch_er
     FINCH_TRY(data_sql_name(sql, column, err));
     return str_add_format(sql, err, " IS NOT NULL) THEN %d", (int)type);
 }
-
-/* Sets of types, as bits. */
-typedef unsigned narrow_set;
-enum { NARROW_ALL = (1u << NARROW_COUNT) - 2 }; /* text needs no rule */
 
 /* The first rule of the column's set that every value keeps; 0 where none does; -1 where all values are null. */
 static finch_status add_survey(str *sql, const data_reader *r, const narrow_set *sets, const char *from, finch_error *err)
@@ -152,6 +139,24 @@ done:
     return st;
 }
 
+/* The types of one group as its scans found them; false where one of the files has to be asked about. */
+static bool known_types(const data_reader *readers, size_t n, const char *text_column, narrow *types)
+{
+    for (size_t i = 0; i < readers[0].columns.n; i++) {
+        narrow_set set = NARROW_ALL, seen = 0;
+        for (size_t k = 0; k < n; k++) {
+            if (readers[k].narrow == NULL || (readers[k].narrow[i] & NARROW_UNSURE) != 0) return false;
+            set &= readers[k].narrow[i];
+            seen |= readers[k].narrow[i] & NARROW_SEEN;
+        }
+        types[i] = NARROW_TEXT;
+        bool text = text_column != NULL && strcmp(readers[0].columns.at[i], text_column) == 0;
+        for (int type = NARROW_INTEGER; !text && seen != 0 && type < NARROW_COUNT && types[i] == NARROW_TEXT; type++)
+            if ((set >> type & 1) != 0) types[i] = (narrow)type;
+    }
+    return true;
+}
+
 /* ---- the query ---- */
 
 static finch_status add_cast_columns(str *sql, const data_reader *r, const narrow *types, finch_error *err)
@@ -178,7 +183,9 @@ static finch_status add_group(data_database *db, data_relation *r, size_t begin,
     finch_status st;
     FINCH_GO(done, st, data_reader_sql(first, end - begin, &from, err));
     FINCH_GO(done, st, MEM_NEW(&types, first->columns.n, err));
-    if (csv && options->typed) FINCH_GO(done, st, survey_types(db, first, from.at, options->text_column, types, err));
+    bool known = csv && options->typed && known_types(first, end - begin, options->text_column, types);
+    if (csv && options->typed && !known)
+        FINCH_GO(done, st, survey_types(db, first, from.at, options->text_column, types, err));
     FINCH_GO(done, st, str_add_text(&r->sql, r->sql.size > 0 ? " UNION ALL BY NAME SELECT " : "SELECT ", err));
     if (csv) FINCH_GO(done, st, add_cast_columns(&r->sql, first, types, err));
     else FINCH_GO(done, st, str_add_text(&r->sql, "*", err));

@@ -8,7 +8,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-enum { STEP_BYTES = 1 << 16, DECODED_MAX_BYTES = STEP_BYTES * 2 };
+enum { STEP_BYTES = 1 << 16, DECODED_MAX_BYTES = STEP_BYTES * 2, FORGET_BYTES = 8 << 20 };
 
 struct data_stream {
     const data_file *file;
@@ -118,7 +118,12 @@ static finch_status fail_broken(const data_stream *s, const char *kind, finch_er
 
 static bytes step_of(bytes rest) { return (bytes){rest.at, rest.size < STEP_BYTES ? rest.size : STEP_BYTES}; }
 
-static void advance(data_stream *s, size_t n) { s->rest = (bytes){s->rest.at + n, s->rest.size - n}; }
+static void advance(data_stream *s, size_t n)
+{
+    size_t before = s->map.content.size - s->rest.size;
+    s->rest = (bytes){s->rest.at + n, s->rest.size - n};
+    if (before / FORGET_BYTES != (before + n) / FORGET_BYTES) file_map_forget(&s->map, before); /* the piece at hand stays */
+}
 
 static finch_status next_gzip(data_stream *s, bytes *out, finch_error *err)
 {

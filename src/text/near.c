@@ -53,6 +53,7 @@ struct near_index {
     uint32_t **row_pages; /* [PAGE] numbers each */
     size_t n_row_pages, row_pages_capacity, n_rows;
     block *blocks;
+    size_t n_blocks;
     uint32_t *slots; /* number + 1; 0 is free */
     size_t n_slots;
     char *scratch; /* the folded texts of a piece */
@@ -115,6 +116,14 @@ void near_close(near_index *x)
 
 size_t near_rows(const near_index *x) { return x->n_rows; }
 
+size_t near_bytes(const near_index *x)
+{
+    size_t clustering = x->n * (2 * sizeof(uint64_t) + sizeof(uint32_t)),
+           adding = x->n_slots * sizeof(uint32_t) + x->scratch_bytes;
+    return x->n_pages * sizeof(page) + x->n_row_pages * PAGE * sizeof(uint32_t) + x->n_blocks * sizeof(block) +
+           (clustering > adding ? clustering : adding);
+}
+
 /* ---- adding ---- */
 
 /* Room for one more page in a list of pages. */
@@ -154,6 +163,7 @@ static finch_status keep_text(near_index *x, const folded *f, const char **out, 
         fresh->below = x->blocks;
         fresh->used = 0;
         x->blocks = fresh;
+        x->n_blocks++;
     }
     char *at = x->blocks->at + x->blocks->used;
     memcpy(at, f->at, f->size);

@@ -50,6 +50,8 @@ void near_close(near_index *index);
  * be closed. Errors: FINCH_E_MEMORY; FINCH_E_DATA past NEAR_ROWS_MAX rows. */
 finch_status near_add(near_index *index, const finch_text *texts, size_t n_texts, finch_error *err);
 size_t near_rows(const near_index *index);
+/* The memory it holds and will need for clustering. */
+size_t near_bytes(const near_index *index);
 
 /* cluster [near_rows]: for every row the first row of its cluster (its own number where it is alone). counts, watch may be
  * NULL. May be asked once: the sketches stay, the tables for adding are given up. Errors: FINCH_E_MEMORY, FINCH_E_CANCELLED. */

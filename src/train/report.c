@@ -1,6 +1,6 @@
 #include "train/report.h"
 
-#include "train/html.h"
+#include "base/html.h"
 
 #include <math.h>
 #include <stdio.h>

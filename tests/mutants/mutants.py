@@ -78,6 +78,9 @@ TEXT = [
     ("src/text/ticker.c", "an amount is a cashtag", "if (root == 0 || root > ROOT_MAX || goes_on(t, end)) return false;",
      "if (root > ROOT_MAX || goes_on(t, end)) return false;", "text_test_ticker"),
     ("src/text/language.c", "hashtags count as words", "r->skipped = r->tagged;", "r->skipped = false;", "text_test_language"),
+    ("src/text/near.c", "pairs are joined unjudged", "if (found >= x->threshold) connect", "connect", "text_test_near"),
+    ("src/text/near.c", "one band is looked at", "c->band < MINHASH_BANDS; c->band++", "c->band < 1; c->band++", "text_test_near"),
+    ("src/text/near.c", "a giant bucket is held against itself", "i > NEAR_WINDOW ? i - NEAR_WINDOW : 0", "0", "text_test_near"),
     ("src/text/encode.c", "an unknown word leaves the pieces found so far", "    e->n = n_before;\n", "", "text_test_wordpiece"),
     ("src/text/encode.c", "later pieces are looked up as first ones", "root = t->rest_root)", "root = t->word_root)", "text_test_wordpiece"),
     ("src/text/encode.c", "words of any length are spelt", "if (!word_too_long(t, begin, at)) return at;", "return at;", "text_test_wordpiece"),
@@ -174,7 +177,14 @@ DATA = [
     ("src/data/hub_download.c", "any part is taken for the one asked for", "if (first != part->begin + part->done || last >= part->end)", "if (false)",
      "hub_test_hostile"),
     ("src/data/hub_glob.c", "a negated set holds what it names", "return found != negated;", "return found;", "data_test_hub_glob"),
-    ("src/data/csv_scan.c", "good rows are not counted", "        s->scan->n_rows++;\n", "", "data_test_table"),
+    ("src/data/csv_scan.c", "good rows are not counted", "        s->scan->n_rows++;\n", "", "data_test_csv_regular"),
+    ("src/data/csv_regular.c", "a quote may open anywhere", "bad = opening & ~((ends | m.quote) << 1 | s->may_open)", "bad = 0", "data_test_csv_regular"),
+    ("src/data/csv_regular.c", "text may follow a closing quote", "    bad |= (closing << 1 | s->closed) & ~(ends | returns | m.quote);\n", "", "data_test_csv_regular"),
+    ("src/data/csv_regular.c", "quotes end with their block", "    s->inside = (quoted >> last & 1) != 0 ? ~0ull : 0;\n", "    s->inside = 0;\n", "data_test_csv_regular"),
+    ("src/data/narrow.c", "numbers may have zeros before them", "value[sign] == '0' ? 1 : n", "n", "data_test_csv_regular"),
+    ("src/data/prepare_verdict.c", "a stand-in that was dropped itself stays", "v->kept[row] = v->kept[v->kept[row]];", "", "data_test_prepare"),
+    ("src/data/prepare_verdict.c", "equal texts are not seen", "v->keys[other].low == key.low", "v->keys[other].low != key.low", "data_test_prepare"),
+    ("src/data/prepare_verdict.c", "floods lose their first row", " || f->first == row", "", "data_test_prepare"),
 ]
 
 MUTANTS = [Mutant(room, *rest) 

@@ -1,6 +1,6 @@
 #include "harness.h"
 
-#include "train/html.h"
+#include "base/html.h"
 
 static void check_text(const char *expected, const char *text, size_t size)
 {

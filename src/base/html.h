@@ -1,7 +1,7 @@
 /* The pieces of a self-contained HTML report: escaped text, and charts as inline SVG. No script, no outside request;
  * light and dark by the reader's setting. Errors of all: FINCH_E_MEMORY. */
-#ifndef FINCH_TRAIN_HTML_H
-#define FINCH_TRAIN_HTML_H
+#ifndef FINCH_BASE_HTML_H
+#define FINCH_BASE_HTML_H
 
 #include "base/str.h"
 

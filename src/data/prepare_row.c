@@ -1,0 +1,326 @@
+#include "data/prepare_row.h"
+
+#include "text/language.h"
+#include "text/ticker.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum {
+    TICKERS_MAX = 64,       /* of one text that are listed */
+    TEMPLATE_WORDS = 3,     /* words that do not change which a template must have */
+    FIELD_TEXT = 0,
+    FIELD_TICKERS,
+    FIELD_LANGUAGE,
+    FIELD_REASON,
+    FIELD_LOW,
+    FIELD_HIGH,
+    FIELD_FLOOD,
+    FIELDS
+};
+
+/* One thread's memory. */
+struct prepare_worker {
+    prepare_worker *next;
+    text_clean_scratch scratch;
+    str text, line;
+    text_ticker tickers[TICKERS_MAX];
+    uint64_t changed[PREPARE_CHANGE_BITS], with_ticker;
+};
+
+static void worker_free(prepare_worker *w)
+{
+    text_clean_scratch_free(&w->scratch);
+    str_free(&w->text);
+    str_free(&w->line);
+    mem_free(w);
+}
+
+static finch_status borrow_worker(prepare_row *f, prepare_worker **out, finch_error *err)
+{
+    pthread_mutex_lock(&f->lock);
+    *out = f->idle;
+    if (*out != NULL) f->idle = (*out)->next;
+    pthread_mutex_unlock(&f->lock);
+    return *out != NULL ? FINCH_OK : MEM_NEW(out, 1, err);
+}
+
+static void return_worker(prepare_row *f, prepare_worker *w)
+{
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < PREPARE_CHANGE_BITS; i++) f->changed[i] += w->changed[i];
+    f->with_ticker += w->with_ticker;
+    memset(w->changed, 0, sizeof w->changed);
+    w->with_ticker = 0;
+    w->next = f->idle;
+    f->idle = w;
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- one row ---- */
+
+static bool is_placeholder(finch_text word)
+{
+    return (word.size_bytes == 4 && memcmp(word.at, "http", 4) == 0) || word.at[0] == '@' ||
+           (word.size_bytes > 4 && memcmp(word.at, "http", 4) == 0 && (word.at[4] == ':' || word.at[4] == 's'));
+}
+
+static bool next_word(finch_text text, size_t *at, finch_text *out)
+{
+    while (*at < text.size_bytes && isspace((unsigned char)text.at[*at])) ++*at;
+    size_t begin = *at;
+    while (*at < text.size_bytes && !isspace((unsigned char)text.at[*at])) ++*at;
+    *out = (finch_text){text.at + begin, *at - begin};
+    return *at > begin;
+}
+
+/* A word says something: it has a letter (or what is no ASCII, emoji among them) and is no link, name or cashtag. */
+static bool word_counts(finch_text word)
+{
+    if (word.at[0] == '$' || is_placeholder(word)) return false;
+    for (size_t i = 0; i < word.size_bytes; i++) {
+        unsigned char c = (unsigned char)word.at[i];
+        if (c >= 0x80 || isalpha(c)) return true;
+    }
+    return false;
+}
+
+static bool has_words(finch_text text, size_t least)
+{
+    size_t at = 0, n = 0;
+    finch_text word;
+    while (n < least && next_word(text, &at, &word)) n += word_counts(word);
+    return n >= least;
+}
+
+static bool has_digit(finch_text word)
+{
+    for (size_t i = 0; i < word.size_bytes; i++)
+        if (isdigit((unsigned char)word.at[i])) return true;
+    return false;
+}
+
+/* What floods have in common: the author, then the words in lower case with a mark in place of each cashtag, hashtag and
+ * number, without links and names. False where fewer than TEMPLATE_WORDS words stay. */
+static finch_status write_template(finch_text author, finch_text text, str *out, bool *any, finch_error *err)
+{
+    size_t at = 0, n = 0;
+    finch_text word;
+    str_clear(out);
+    FINCH_TRY(str_add(out, author.at, author.size_bytes, err));
+    while (next_word(text, &at, &word)) {
+        if (is_placeholder(word)) continue;
+        char mark = word.at[0] == '$' || word.at[0] == '#' ? word.at[0] : has_digit(word) ? '0' : '\0';
+        FINCH_TRY(str_add(out, "", 1, err)); /* a NUL between */
+        if (mark != '\0') {
+            FINCH_TRY(str_add(out, &mark, 1, err));
+            continue;
+        }
+        FINCH_TRY(str_add(out, word.at, word.size_bytes, err));
+        for (size_t i = out->size - word.size_bytes; i < out->size; i++)
+            out->at[i] = (char)tolower((unsigned char)out->at[i]);
+        n += word_counts(word);
+    }
+    *any = n >= TEMPLATE_WORDS;
+    return FINCH_OK;
+}
+
+typedef struct row_answer {
+    finch_text text;    /* at NULL: none */
+    const char *language;
+    prepare_reason reason;
+    siphash128 key;
+    uint64_t flood;
+} row_answer;
+
+static bool is_off(const prepare_row *f, prepare_stage stage) { return f->options->off[stage]; }
+
+static finch_status flood_key(const prepare_row *f, prepare_worker *w, finch_text author, row_answer *out, finch_error *err)
+{
+    bool any = false;
+    if (is_off(f, PREPARE_FLOODS) || author.at == NULL || author.size_bytes == 0) return FINCH_OK;
+    FINCH_TRY(write_template(author, out->text, &w->line, &any, err));
+    if (any) out->flood = siphash(f->key, w->line.at, w->line.size).low | 1;
+    return FINCH_OK;
+}
+
+/* The clean text lies in w->text until the worker's next row. */
+static finch_status answer_row(const prepare_row *f, prepare_worker *w, finch_text raw, finch_text author, row_answer *out,
+                               finch_error *err)
+{
+    text_clean_report report = {0};
+    *out = (row_answer){0};
+    if (raw.at != NULL) FINCH_TRY(text_clean(raw, &f->clean, &w->text, &report, &w->scratch, err));
+    for (size_t i = 0; i < PREPARE_CHANGE_BITS; i++) w->changed[i] += report.changed >> i & 1;
+    if (raw.at == NULL || w->text.size == 0) {
+        if (!is_off(f, PREPARE_SHORT)) out->reason = PREPARE_NO_TEXT;
+        return FINCH_OK;
+    }
+    out->text = (finch_text){w->text.at, w->text.size};
+    out->key = siphash(f->key, w->text.at, w->text.size);
+    if (!is_off(f, PREPARE_SHORT) && !has_words(out->text, f->options->least_words)) out->reason = PREPARE_TOO_SHORT;
+    if (!is_off(f, PREPARE_LANGUAGE)) {
+        text_language found = text_language_of(out->text);
+        out->language = found.answer == TEXT_LANGUAGE_TOO_SHORT ? "und" : found.code;
+        if (found.answer == TEXT_LANGUAGE_OTHER && out->reason == PREPARE_KEPT) out->reason = PREPARE_NOT_ENGLISH;
+    }
+    return flood_key(f, w, author, out, err);
+}
+
+/* AAPL|GOOG of the text, each once. */
+static finch_status list_tickers(prepare_worker *w, finch_text text, finch_error *err)
+{
+    str_clear(&w->line);
+    size_t n = text_tickers_find(text, w->tickers, TICKERS_MAX);
+    if (n > TICKERS_MAX) n = TICKERS_MAX;
+    for (size_t i = 0; i < n; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < i && !seen; k++) seen = strcmp(w->tickers[k].symbol, w->tickers[i].symbol) == 0;
+        if (seen) continue;
+        if (w->line.size > 0) FINCH_TRY(str_add(&w->line, "|", 1, err));
+        FINCH_TRY(str_add_text(&w->line, w->tickers[i].symbol, err));
+    }
+    w->with_ticker += n > 0;
+    return FINCH_OK;
+}
+
+/* ---- chunks ---- */
+
+typedef struct column {
+    duckdb_vector vector;
+    void *data;
+    uint64_t *valid;
+} column;
+
+static finch_text argument(const column *c, idx_t row)
+{
+    if (c->valid != NULL && !duckdb_validity_row_is_valid(c->valid, row)) return (finch_text){NULL, 0};
+    return data_vector_text(c->data, row);
+}
+
+static void put_text(const column *c, idx_t row, finch_text text)
+{
+    if (text.at == NULL) duckdb_validity_set_row_invalid(c->valid, row);
+    else duckdb_vector_assign_string_element_len(c->vector, row, text.at, text.size_bytes);
+}
+
+static finch_status run_rows(prepare_row *f, prepare_worker *w, const column *in, column *out, idx_t n, finch_error *err)
+{
+    bool tickers = !is_off(f, PREPARE_TICKERS);
+    for (idx_t row = 0; row < n; row++) {
+        row_answer a;
+        finch_text listed = {NULL, 0};
+        FINCH_TRY(answer_row(f, w, argument(&in[0], row), argument(&in[1], row), &a, err));
+        put_text(&out[FIELD_TEXT], row, a.text);
+        if (tickers && a.text.at != NULL) {
+            FINCH_TRY(list_tickers(w, a.text, err));
+            if (w->line.size > 0) listed = (finch_text){w->line.at, w->line.size};
+        }
+        put_text(&out[FIELD_TICKERS], row, listed);
+        put_text(&out[FIELD_LANGUAGE], row, (finch_text){a.language, a.language != NULL ? strlen(a.language) : 0});
+        ((uint8_t *)out[FIELD_REASON].data)[row] = (uint8_t)a.reason;
+        ((uint64_t *)out[FIELD_LOW].data)[row] = a.key.low;
+        ((uint64_t *)out[FIELD_HIGH].data)[row] = a.key.high;
+        ((uint64_t *)out[FIELD_FLOOD].data)[row] = a.flood;
+    }
+    return FINCH_OK;
+}
+
+static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
+{
+    prepare_row *f = duckdb_scalar_function_get_extra_info(info);
+    idx_t n = duckdb_data_chunk_get_size(chunk);
+    finch_error mine = {0};
+    prepare_worker *w = NULL;
+    column in[2], out[FIELDS];
+    for (idx_t i = 0; i < 2; i++) {
+        in[i].vector = duckdb_data_chunk_get_vector(chunk, i);
+        in[i].data = duckdb_vector_get_data(in[i].vector);
+        in[i].valid = duckdb_vector_get_validity(in[i].vector);
+    }
+    for (idx_t i = 0; i < FIELDS; i++) {
+        out[i].vector = duckdb_struct_vector_get_child(output, i);
+        out[i].data = duckdb_vector_get_data(out[i].vector);
+        duckdb_vector_ensure_validity_writable(out[i].vector);
+        out[i].valid = duckdb_vector_get_validity(out[i].vector);
+    }
+    finch_status st = borrow_worker(f, &w, &mine);
+    if (st == FINCH_OK) st = run_rows(f, w, in, out, n, &mine);
+    if (w != NULL) return_worker(f, w);
+    __atomic_fetch_add(&f->done, n, __ATOMIC_RELAXED);
+    if (st == FINCH_OK) return;
+    pthread_mutex_lock(&f->lock);
+    if (f->error.status == FINCH_OK) f->error = mine;
+    pthread_mutex_unlock(&f->lock);
+    duckdb_scalar_function_set_error(info, mine.message);
+}
+
+/* ---- registration ---- */
+
+static duckdb_logical_type struct_type(void)
+{
+    static const duckdb_type types[FIELDS] = {DUCKDB_TYPE_VARCHAR,  DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR,
+                                              DUCKDB_TYPE_UTINYINT, DUCKDB_TYPE_UBIGINT, DUCKDB_TYPE_UBIGINT,
+                                              DUCKDB_TYPE_UBIGINT};
+    const char *names[FIELDS] = {"text", "tickers", "language", "reason", "low", "high", "flood"};
+    duckdb_logical_type members[FIELDS];
+    for (size_t i = 0; i < FIELDS; i++) members[i] = duckdb_create_logical_type(types[i]);
+    duckdb_logical_type type = duckdb_create_struct_type(members, names, FIELDS);
+    for (size_t i = 0; i < FIELDS; i++) duckdb_destroy_logical_type(&members[i]);
+    return type;
+}
+
+static finch_status register_function(data_database *db, prepare_row *f, finch_error *err)
+{
+    duckdb_scalar_function function = duckdb_create_scalar_function();
+    duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR), result = struct_type();
+    duckdb_scalar_function_set_name(function, PREPARE_ROW_FUNCTION);
+    for (int i = 0; i < 2; i++) duckdb_scalar_function_add_parameter(function, text);
+    duckdb_scalar_function_set_return_type(function, result);
+    duckdb_scalar_function_set_special_handling(function); /* a null author does not make a row null */
+    duckdb_scalar_function_set_volatile(function);         /* every row is counted once */
+    duckdb_scalar_function_set_extra_info(function, f, NULL);
+    duckdb_scalar_function_set_function(function, run);
+    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
+    duckdb_destroy_logical_type(&text);
+    duckdb_destroy_logical_type(&result);
+    duckdb_destroy_scalar_function(&function);
+    if (state == DuckDBSuccess) return FINCH_OK;
+    return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the preparing function", data_library_version());
+}
+
+finch_status prepare_row_register(data_database *db, const prepare_options *options, prepare_row *out, finch_error *err)
+{
+    text_clean_mark replaced = options->remove_placeholders ? TEXT_CLEAN_REMOVE : TEXT_CLEAN_TOKEN;
+    *out = (prepare_row){.options = options, .key = siphash_key_make()};
+    out->clean = (text_clean_options){
+        .entities = !options->off[PREPARE_ENTITIES],
+        .repair = !options->off[PREPARE_REPAIR],
+        .spaces = true,
+        .retweets = options->off[PREPARE_USERS] ? TEXT_CLEAN_KEEP : TEXT_CLEAN_REMOVE,
+        .urls = options->off[PREPARE_URLS] ? TEXT_CLEAN_KEEP : replaced,
+        .users = options->off[PREPARE_USERS] ? TEXT_CLEAN_KEEP : replaced,
+    };
+    if (pthread_mutex_init(&out->lock, NULL) != 0) return finch_fail(err, FINCH_E_MEMORY, "a lock could not be made");
+    out->lock_made = true;
+    return register_function(db, out, err);
+}
+
+void prepare_row_restart(prepare_row *f)
+{
+    memset(f->changed, 0, sizeof f->changed);
+    f->with_ticker = 0;
+    f->error = (finch_error){0};
+    f->done = 0;
+}
+
+void prepare_row_close(prepare_row *f)
+{
+    while (f->idle != NULL) {
+        prepare_worker *next = f->idle->next;
+        worker_free(f->idle);
+        f->idle = next;
+    }
+    if (f->lock_made) pthread_mutex_destroy(&f->lock);
+    f->lock_made = false;
+}

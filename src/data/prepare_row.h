@@ -1,0 +1,44 @@
+/* The row's own work as a function in DuckDB: finch_prepare_row(text, author), both VARCHAR, gives a struct
+ *   text VARCHAR      the clean text; null where there is none
+ *   tickers VARCHAR   AAPL|GOOG in order of their first place, null where there are none or the stage is off
+ *   language VARCHAR  ISO 639-1, null where the stage is off
+ *   reason UTINYINT   a prepare_reason: PREPARE_KEPT, or why the row itself is dropped
+ *   low, high UBIGINT a keyed hash of the text: equal for equal texts
+ *   flood UBIGINT     a keyed hash of author and template; 0 where there is none
+ * Internal to data/prepare.c. Threads: DuckDB calls it from several; each call borrows one of the workers. */
+#ifndef FINCH_DATA_PREPARE_ROW_H
+#define FINCH_DATA_PREPARE_ROW_H
+
+#include "base/siphash.h"
+#include "data/database.h"
+#include "data/prepare.h"
+#include "text/clean.h"
+
+#include <pthread.h>
+
+#define PREPARE_ROW_FUNCTION "finch_prepare_row"
+/* What text_clean_report.changed can have. */
+enum { PREPARE_CHANGE_BITS = 7 };
+
+typedef struct prepare_worker prepare_worker;
+
+typedef struct prepare_row {
+    const prepare_options *options;
+    text_clean_options clean;
+    siphash_key key;
+    pthread_mutex_t lock; /* guards what follows, all but done */
+    bool lock_made;
+    prepare_worker *idle;
+    uint64_t changed[PREPARE_CHANGE_BITS]; /* rows by bit of text_clean_report.changed */
+    uint64_t with_ticker;
+    finch_error error;   /* the first failure in our own words; status FINCH_OK: none */
+    uint64_t done;       /* rows so far, atomic: for the progress */
+} prepare_row;
+
+/* options are borrowed. close takes a zeroed struct, after the database was closed. */
+finch_status prepare_row_register(data_database *db, const prepare_options *options, prepare_row *out, finch_error *err);
+/* Counts from 0 again. */
+void prepare_row_restart(prepare_row *f);
+void prepare_row_close(prepare_row *f);
+
+#endif

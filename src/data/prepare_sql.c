@@ -1,0 +1,71 @@
+/* Verdicts as functions in DuckDB, so that both tables are plain queries over the temporary file. */
+#include "data/prepare_job.h"
+
+static int64_t row_number(duckdb_data_chunk chunk, idx_t at)
+{
+    return ((const int64_t *)duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)))[at];
+}
+
+/* False, with an error set, where the number is none of a row: the file and the verdicts do not belong together. */
+static bool numbers_fit(duckdb_function_info info, duckdb_data_chunk chunk, const prepare_verdicts *v)
+{
+    for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) {
+        int64_t n = row_number(chunk, i);
+        if (n >= 0 && (uint64_t)n < v->n) continue;
+        duckdb_scalar_function_set_error(info, "a row number lies outside of the table");
+        return false;
+    }
+    return true;
+}
+
+static void run_reason(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
+{
+    const prepare_verdicts *v = duckdb_scalar_function_get_extra_info(info);
+    uint8_t *out = duckdb_vector_get_data(output);
+    if (!numbers_fit(info, chunk, v)) return;
+    for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) out[i] = v->reason[row_number(chunk, i)];
+}
+
+static void run_rows(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output, const uint32_t *rows)
+{
+    int64_t *out = duckdb_vector_get_data(output);
+    if (!numbers_fit(info, chunk, duckdb_scalar_function_get_extra_info(info))) return;
+    for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) out[i] = rows[row_number(chunk, i)];
+}
+
+static void run_kept(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
+{
+    const prepare_verdicts *v = duckdb_scalar_function_get_extra_info(info);
+    run_rows(info, chunk, output, v->kept);
+}
+
+static void run_cluster(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
+{
+    const prepare_verdicts *v = duckdb_scalar_function_get_extra_info(info);
+    run_rows(info, chunk, output, v->cluster);
+}
+
+static finch_status register_one(data_database *db, const prepare_verdicts *v, const char *name, duckdb_type result,
+                                 duckdb_scalar_function_t run, finch_error *err)
+{
+    duckdb_scalar_function function = duckdb_create_scalar_function();
+    duckdb_logical_type number = duckdb_create_logical_type(DUCKDB_TYPE_BIGINT), type = duckdb_create_logical_type(result);
+    duckdb_scalar_function_set_name(function, name);
+    duckdb_scalar_function_add_parameter(function, number);
+    duckdb_scalar_function_set_return_type(function, type);
+    duckdb_scalar_function_set_extra_info(function, (void *)(uintptr_t)v, NULL);
+    duckdb_scalar_function_set_function(function, run);
+    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
+    duckdb_destroy_logical_type(&number);
+    duckdb_destroy_logical_type(&type);
+    duckdb_destroy_scalar_function(&function);
+    if (state == DuckDBSuccess) return FINCH_OK;
+    return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the function %s", data_library_version(), name);
+}
+
+finch_status prepare_verdicts_register(data_database *db, const prepare_verdicts *v, finch_error *err)
+{
+    FINCH_TRY(register_one(db, v, "finch_reason", DUCKDB_TYPE_UTINYINT, run_reason, err));
+    FINCH_TRY(register_one(db, v, "finch_kept", DUCKDB_TYPE_BIGINT, run_kept, err));
+    return register_one(db, v, "finch_cluster", DUCKDB_TYPE_BIGINT, run_cluster, err);
+}

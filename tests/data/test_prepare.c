@@ -1,0 +1,155 @@
+#include "base/file.h"
+#include "data/prepare.h"
+#include "data/prepare_verdict.h"
+
+#include "harness.h"
+
+static const char long_text[] = "the central bank raised its rates by half a point today and the markets fall at once";
+static const char near_text[] = "the central bank raised its rates by half a point today and the markets fall at last";
+
+static prepare_keys row_of(const char *text, uint64_t flood)
+{
+    siphash_key key = {{1, 2}};
+    return (prepare_keys){PREPARE_KEPT,
+                          {text, text != NULL ? strlen(text) : 0},
+                          text != NULL ? siphash(key, text, strlen(text)) : (siphash128){0, 0},
+                          flood};
+}
+
+static prepare_options plain_options(void)
+{
+    return (prepare_options){
+        .near_threshold = 0.8, .flood_rows = 2, .memory_limit_bytes = (size_t)1 << 30, .memory_limit_given = true};
+}
+
+/* Rows 0 and 1 are of one flood; 2 nearly equals 1; 3 equals 2: at the end all stand behind row 0. */
+TEST(stand_ins_are_followed_to_the_row_that_is_kept)
+{
+    prepare_options o = plain_options();
+    prepare_verdicts v;
+    finch_error err = {0};
+    prepare_keys rows[] = {row_of("another text of the same bot, which has its own template and words", 9),
+                           row_of(long_text, 9), row_of(near_text, 5), row_of(near_text, 5), row_of(NULL, 0)};
+    rows[4].reason = PREPARE_NO_TEXT;
+    CHECK_OK(prepare_verdicts_open(&o, 5, (size_t)64 << 20, &v, &err), &err);
+    CHECK_OK(prepare_verdicts_add(&v, rows, 2, &err), &err);
+    CHECK_OK(prepare_verdicts_add(&v, rows + 2, 3, &err), &err);
+    CHECK_OK(prepare_verdicts_finish(&v, NULL, &err), &err);
+    static const uint8_t reasons[] = {PREPARE_KEPT, PREPARE_FLOOD, PREPARE_NEAR_DUPLICATE, PREPARE_DUPLICATE,
+                                      PREPARE_NO_TEXT};
+    static const uint32_t kept[] = {0, 0, 0, 0, 4}, cluster[] = {0, 1, 1, 1, 4};
+    for (size_t i = 0; i < 5; i++) {
+        CHECK_EQUAL(reasons[i], v.reason[i]);
+        CHECK_EQUAL(kept[i], v.kept[i]);
+        CHECK_EQUAL(cluster[i], v.cluster[i]);
+    }
+    prepare_verdicts_close(&v);
+}
+
+TEST(stages_that_are_off_drop_nothing)
+{
+    prepare_options o = plain_options();
+    prepare_verdicts v;
+    finch_error err = {0};
+    prepare_keys rows[] = {row_of(long_text, 3), row_of(long_text, 3), row_of(near_text, 3)};
+    o.off[PREPARE_DUPLICATES] = o.off[PREPARE_NEAR_DUPLICATES] = o.off[PREPARE_FLOODS] = true;
+    CHECK_OK(prepare_verdicts_open(&o, 3, (size_t)64 << 20, &v, &err), &err);
+    CHECK_OK(prepare_verdicts_add(&v, rows, 3, &err), &err);
+    CHECK_OK(prepare_verdicts_finish(&v, NULL, &err), &err);
+    for (size_t i = 0; i < 3; i++) CHECK(v.reason[i] == PREPARE_KEPT && v.kept[i] == i && v.cluster[i] == i);
+    prepare_verdicts_close(&v);
+}
+
+TEST(more_rows_than_counted_and_too_little_memory_are_statuses)
+{
+    prepare_options o = plain_options();
+    prepare_verdicts v;
+    finch_error err = {0};
+    prepare_keys rows[] = {row_of(long_text, 0), row_of(near_text, 0)};
+    CHECK_OK(prepare_verdicts_open(&o, 1, (size_t)64 << 20, &v, &err), &err);
+    CHECK_STATUS(FINCH_E_FAILED, prepare_verdicts_add(&v, rows, 2, &err), &err);
+    prepare_verdicts_close(&v);
+    CHECK_OK(prepare_verdicts_open(&o, 2, 1000, &v, &err), &err);
+    CHECK_STATUS(FINCH_E_MEMORY, prepare_verdicts_add(&v, rows, 2, &err), &err);
+    CHECK(strstr(err.message, "--memory-limit") != NULL);
+    prepare_verdicts_close(&v);
+    CHECK_STATUS(FINCH_E_DATA, prepare_verdicts_open(&o, NEAR_ROWS_MAX, 1000, &v, &err), &err);
+}
+
+TEST(stages_and_reasons_have_the_names_of_the_contract)
+{
+    static const char *const names[] = {"repair",     "entities",        "urls",   "users",  "short", "language",
+                                        "duplicates", "near-duplicates", "floods", "tickers"};
+    CHECK_EQUAL(sizeof names / sizeof names[0], PREPARE_STAGES);
+    for (int i = 0; i < PREPARE_STAGES; i++) CHECK_TEXT(names[i], prepare_stage_name((prepare_stage)i));
+    CHECK_EQUAL(PREPARE_FLOODS, prepare_reason_stage(PREPARE_FLOOD));
+    CHECK_TEXT("near_duplicate", prepare_reason_name(PREPARE_NEAR_DUPLICATE));
+}
+
+static finch_status prepare_folder(const char *folder, finch_error *err)
+{
+    static char input[512], output[512], dropped[512], rejects[512], json[512], html[512];
+    snprintf(input, sizeof input, "%s/in.csv", folder);
+    snprintf(output, sizeof output, "%s/out.csv", folder);
+    snprintf(dropped, sizeof dropped, "%s/out.dropped.csv", folder);
+    snprintf(rejects, sizeof rejects, "%s/rejects.csv", folder);
+    snprintf(json, sizeof json, "%s/out.report.json", folder);
+    snprintf(html, sizeof html, "%s/out.report.html", folder);
+    const char *const inputs[] = {input};
+    prepare_options o = plain_options();
+    o.source = (data_source){inputs, 1, false};
+    o.output = output;
+    o.dropped = dropped;
+    o.rejects = rejects;
+    o.report_json = json;
+    o.report_html = html;
+    o.text_column = "body";
+    o.author_column = "writer";
+    o.time_column = "post_date";
+    o.least_words = 1;
+    o.n_threads = 2;
+    prepare_result result;
+    finch_status st = data_prepare(&o, &result, err);
+    prepare_result_free(&result);
+    return st;
+}
+
+static bool output_exists(const char *folder)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/out.csv", folder);
+    return file_exists(path);
+}
+
+/* Allocations, fsyncs and renames of ours fail one after the other: a status each time, nothing leaks, and the table of kept
+ * rows is not there. */
+TEST(a_fault_anywhere_leaves_no_table_of_kept_rows)
+{
+    static const fault_kind kinds[] = {FAULT_ALLOC, FAULT_OPEN, FAULT_WRITE, FAULT_FSYNC, FAULT_RENAME};
+    char path[512];
+    finch_error err = {0};
+    const char *folder = harness_folder();
+    snprintf(path, sizeof path, "%s/in.csv", folder);
+    static const char text[] =
+        "writer,body\na,apple beats and raises its guidance\nb,apple beats and raises its guidance\nc,x,y\n";
+    CHECK_OK(file_write(path, text, sizeof text - 1, &err), &err);
+    size_t n_failed = 0;
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        int step = kinds[k] == FAULT_ALLOC ? 7 : 1; /* a few hundred allocations: every seventh */
+        for (int nth = 1; fault_arm(kinds[k], nth); nth += step) {
+            finch_status st = prepare_folder(folder, &err);
+            if (!fault_disarm()) break;
+            n_failed++;
+            CHECK(st != FINCH_OK);
+            if (!output_exists(folder)) continue;
+            CHECK_EQUAL(FAULT_FSYNC, kinds[k]); /* of the folder, behind the last rename: all is in place */
+            snprintf(path, sizeof path, "%s/out.csv", folder);
+            CHECK_EQUAL(0, remove(path));
+        }
+        snprintf(path, sizeof path, "%s/out.csv", folder);
+        if (output_exists(folder)) CHECK_EQUAL(0, remove(path));
+    }
+    CHECK(n_failed > 20);
+    CHECK_OK(prepare_folder(folder, &err), &err);
+    CHECK(output_exists(folder));
+}
