@@ -241,8 +241,8 @@ class StandIn:
         if fault == "drip":
             step = len(data) // 20 + 1
             for at in range(0, len(data), step):
-                await answer.data(data[at:at + step])
                 await asyncio.sleep(rule.get("seconds", 2.0) / 20)
+                await answer.data(data[at:at + step])
             return await answer.end()
         await answer.data(data[:min(rule.get("bytes", len(data) // 3), len(data) - 1)])
         if fault == "stall":
