@@ -181,9 +181,10 @@ static void say_result(const cli_args *args, const evaluation_run *r)
     say_confusion(args, r);
     cli_say(args, "\n%zu rows judged", r->data.n);
     if (r->data.n_unlabelled > 0) cli_say(args, ", %zu without a label left out", r->data.n_unlabelled);
-    if (data_columns_rejected(r->data.columns) > 0)
-        cli_say(args, ", %zu broken rows set aside", data_columns_rejected(r->data.columns));
     cli_say(args, ".\n");
+    if (data_columns_rejected(r->data.columns) > 0)
+        cli_warn(args, "%zu broken rows were set aside: %s", data_columns_rejected(r->data.columns),
+                 data_columns_reject_note(r->data.columns));
     for (size_t m = 0; m < r->n_answers; m++) {
         const eval_answers *a = &r->answers[m];
         if (a->seen.n_seen + a->seen.n_near > 0)

@@ -96,9 +96,9 @@ static finch_status fail_label(const eval_data *d, size_t row, const eval_classe
         st = str_add_format(&names, err, "%s%s", c == 0 ? "" : ", ", classes->names[c]);
     uint64_t number = data_columns_row_number(d->columns, d->rows[row]);
     if (st == FINCH_OK)
-        st = finch_fail_row(err, FINCH_E_DATA, number, "row %llu: the label \"%.40s\" is none of %s%s",
-                            (unsigned long long)number, d->labels[row].at, names.at,
-                            classes->collapse ? "" : "; --collapse 3 merges the strong classes into three");
+        st = finch_fail_row(err, FINCH_E_DATA, number, "%s, row %llu: the label \"%.40s\" is none of %s%s",
+                            data_columns_file(d->columns, d->rows[row]), (unsigned long long)number, d->labels[row].at,
+                            names.at, classes->collapse ? "" : "; --collapse 3 merges the strong classes into three");
     str_free(&names);
     return st;
 }

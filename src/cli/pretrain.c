@@ -19,24 +19,13 @@ static const cli_option options[] = {
     {0},
 };
 
-static finch_status finish(const cli_args *args, json_t *card, finch_error *err)
+static void say_result(const cli_args *args, const json_t *card)
 {
     const json_t *m = json_object_get(card, "metrics"), *training = json_object_get(card, "training");
     cli_say(args, "%s: held-out loss %.4f, perplexity %.2f, %.1f %% of the masked tokens right; %.0f examples/s\n",
             cli_text(args, "output"), json_number_value(json_object_get(m, "log_loss")),
             json_number_value(json_object_get(m, "perplexity")), 100.0 * json_number_value(json_object_get(m, "accuracy")),
             json_number_value(json_object_get(training, "examples_per_second")));
-    if (!cli_wants_json(args)) {
-        json_decref(card);
-        return FINCH_OK;
-    }
-    int failed = json_object_set_new(card, "output", json_string(cli_text(args, "output")));
-    failed |= json_object_set_new(card, "peak_rss_bytes", json_integer((json_int_t)cli_peak_rss_bytes()));
-    if (failed != 0) {
-        json_decref(card);
-        card = NULL;
-    }
-    return cli_print_json(card, err);
 }
 
 static pretrain_options options_of(const cli_args *args)
@@ -65,8 +54,11 @@ static finch_status read_inputs(const cli_args *args, train_input *input, train_
     size_t n, n_exclude;
     const char *const *patterns = cli_list(args, "input", &n), *const *excluded = cli_list(args, "exclude", &n_exclude);
     FINCH_TRY(train_input_read(input, patterns, n, cli_text(args, "text-column"), NULL, false, 1.0, err));
-    if (n_exclude == 0) return FINCH_OK;
-    return train_input_read(exclude, excluded, n_exclude, cli_text(args, "exclude-column"), NULL, false, 1.0, err);
+    if (n_exclude > 0)
+        FINCH_TRY(train_input_read(exclude, excluded, n_exclude, cli_text(args, "exclude-column"), NULL, false, 1.0, err));
+    train_input_warn(args, input);
+    train_input_warn(args, exclude);
+    return FINCH_OK;
 }
 
 static finch_status pretrain_tables(const cli_args *args, const train_input *input, const train_input *exclude,
@@ -83,7 +75,9 @@ static finch_status pretrain_tables(const cli_args *args, const train_input *inp
     finch_status st = pretrain_run(input->tables, input->n, exclude->tables, exclude->n, &o, &watch, &card, err);
     train_bar_end(&bar);
     json_decref(about);
-    return st == FINCH_OK ? finish(args, card, err) : st;
+    if (st != FINCH_OK) return st;
+    say_result(args, card);
+    return train_print_card(args, card, err);
 }
 
 static finch_status run(const cli_args *args, finch_error *err)
@@ -91,8 +85,7 @@ static finch_status run(const cli_args *args, finch_error *err)
     train_input input = {0}, exclude = {0};
     str folder = {0};
     finch_status st;
-    if (cli_flag(args, "resume") && cli_flag(args, "restart"))
-        return finch_fail(err, FINCH_E_USAGE, "--resume and --restart exclude each other");
+    FINCH_TRY(train_options_check(args, err));
     FINCH_GO(done, st, cli_model_folder(cli_text(args, "model"), &folder, err));
     FINCH_GO(done, st, read_inputs(args, &input, &exclude, err));
     st = pretrain_tables(args, &input, &exclude, folder.at, err);

@@ -62,7 +62,11 @@ static finch_status read_inputs(const cli_args *args, inputs *in, finch_error *e
     FINCH_TRY(read_list(args, "train", true, 1.0, &in->train, err));
     FINCH_TRY(read_list(args, "coarse-train", true, cli_real(args, "coarse-weight"), &in->train, err));
     FINCH_TRY(read_list(args, "valid", true, 1.0, &in->valid, err));
-    return read_list(args, "exclude", false, 1.0, &in->exclude, err);
+    FINCH_TRY(read_list(args, "exclude", false, 1.0, &in->exclude, err));
+    train_input_warn(args, &in->train);
+    train_input_warn(args, &in->valid);
+    train_input_warn(args, &in->exclude);
+    return FINCH_OK;
 }
 
 /* "A,B,C" cut at its commas. copy holds the bytes that names point into. */
@@ -93,22 +97,6 @@ static void say_result(const cli_args *args, const json_t *card)
             json_number_value(json_object_get(training, "examples_per_second")));
 }
 
-static finch_status finish(const cli_args *args, json_t *card, finch_error *err)
-{
-    say_result(args, card);
-    if (!cli_wants_json(args)) {
-        json_decref(card);
-        return FINCH_OK;
-    }
-    int failed = json_object_set_new(card, "output", json_string(cli_text(args, "output")));
-    failed |= json_object_set_new(card, "peak_rss_bytes", json_integer((json_int_t)cli_peak_rss_bytes()));
-    if (failed != 0) {
-        json_decref(card);
-        card = NULL;
-    }
-    return cli_print_json(card, err);
-}
-
 static finch_status train(const cli_args *args, const inputs *in, finetune_options *o, finch_error *err)
 {
     finetune_tables tables = {in->train.tables, in->train.n,        in->valid.tables,
@@ -123,7 +111,9 @@ static finch_status train(const cli_args *args, const inputs *in, finetune_optio
     finch_status st = finetune_run(&tables, o, &watch, &card, err);
     train_bar_end(&bar);
     json_decref(about);
-    return st == FINCH_OK ? finish(args, card, err) : st;
+    if (st != FINCH_OK) return st;
+    say_result(args, card);
+    return train_print_card(args, card, err);
 }
 
 static finetune_options options_of(const cli_args *args)
@@ -162,7 +152,7 @@ static finch_status run(const cli_args *args, finch_error *err)
     const char *names[EXAMPLES_CLASSES_MAX];
     finetune_options o = options_of(args);
     finch_status st;
-    if (o.resume && o.restart) return finch_fail(err, FINCH_E_USAGE, "--resume and --restart exclude each other");
+    FINCH_TRY(train_options_check(args, err));
     FINCH_GO(done, st, split_labels(cli_text(args, "labels"), &labels, names, &o.n_labels, err));
     FINCH_GO(done, st, cli_model_folder(cli_text(args, "model"), &folder, err));
     FINCH_GO(done, st, read_inputs(args, &in, err));

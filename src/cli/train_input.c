@@ -118,6 +118,15 @@ finch_status train_input_read(train_input *input, const char *const *patterns, s
     return st;
 }
 
+void train_input_warn(const cli_args *args, const train_input *input)
+{
+    for (size_t i = 0; i < input->n; i++) {
+        const data_columns *c = input->columns[i];
+        if (data_columns_rejected(c) > 0)
+            cli_warn(args, "%zu broken rows were set aside: %s", data_columns_rejected(c), data_columns_reject_note(c));
+    }
+}
+
 void train_input_free(train_input *input)
 {
     for (size_t i = 0; i < input->n; i++) {

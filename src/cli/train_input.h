@@ -3,6 +3,7 @@
 #define FINCH_CLI_TRAIN_INPUT_H
 
 #include "base/json.h"
+#include "cli/cli.h"
 #include "data/table.h"
 #include "train/examples.h"
 
@@ -20,6 +21,8 @@ typedef struct train_input {
  * examples_table. Errors: those of data_columns_read; FINCH_E_DATA where a file has no rows. */
 finch_status train_input_read(train_input *input, const char *const *patterns, size_t n_patterns, const char *text_column,
                               const char *label_column, bool coarse, double weight, finch_error *err);
+/* Warns of the rows that were set aside, with their places. */
+void train_input_warn(const cli_args *args, const train_input *input);
 void train_input_free(train_input *input);
 
 #endif

@@ -27,6 +27,27 @@ loop_options train_options_loop(const cli_args *args)
 
 double train_options_dropout(const cli_args *args) { return cli_given(args, "dropout") ? cli_real(args, "dropout") : -1.0; }
 
+finch_status train_options_check(const cli_args *args, finch_error *err)
+{
+    if (!cli_flag(args, "resume") || !cli_flag(args, "restart")) return FINCH_OK;
+    return finch_fail(err, FINCH_E_USAGE, "--resume and --restart exclude each other");
+}
+
+finch_status train_print_card(const cli_args *args, json_t *card, finch_error *err)
+{
+    if (!cli_wants_json(args)) {
+        json_decref(card);
+        return FINCH_OK;
+    }
+    int failed = json_object_set_new(card, "output", json_string(cli_text(args, "output")));
+    failed |= json_object_set_new(card, "peak_rss_bytes", json_integer((json_int_t)cli_peak_rss_bytes()));
+    if (failed != 0) {
+        json_decref(card);
+        card = NULL;
+    }
+    return cli_print_json(card, err);
+}
+
 void train_say(void *context, const char *line) { cli_say(context, "%s\n", line); }
 
 static void begin(train_bar *bar) { cli_bar_begin(&bar->bar, bar->args, "training", "texts"); }

@@ -36,6 +36,11 @@ loop_options train_options_loop(const cli_args *args);
 /* --dropout, or -1 for the model's own. */
 double train_options_dropout(const cli_args *args);
 
+/* Options that exclude each other. Errors: FINCH_E_USAGE. */
+finch_status train_options_check(const cli_args *args, finch_error *err);
+/* With --json the model's card, its output and the memory used, as the one document. Takes the reference to card. */
+finch_status train_print_card(const cli_args *args, json_t *card, finch_error *err);
+
 /* Says line on stderr; context is the cli_args. */
 void train_say(void *context, const char *line);
 

@@ -20,6 +20,7 @@ typedef struct scanner {
     size_t n_newlines, n_returns, n_pairs; /* outside quotes: \n and \r of any kind, \r\n */
     bool header_seen;
     bool junk;           /* something stood behind a closing quote */
+    bool field_junk;     /* in the field at hand */
     uint64_t line;       /* of the byte at hand */
     uint64_t record_line, quote_line;
     size_t n_fields;     /* separators of the record + 1 */
@@ -75,7 +76,7 @@ static finch_status end_record(scanner *s, finch_error *err)
     str_clear(&s->record);
     s->record_bytes = 0;
     s->n_fields = 1;
-    s->junk = false;
+    s->junk = s->field_junk = false;
     s->at = FIELD_START;
     s->record_line = s->line;
     return st;
@@ -91,8 +92,8 @@ static state step(scanner *s, char c)
         if (c == '"') return QUOTE_CLOSED;
         return c == escape ? ESCAPED : QUOTED; /* with "" the second quote opens again, below */
     case QUOTE_CLOSED:
-        if (c == '"' && escape == '"' && !s->junk) return QUOTED;
-        if (c != separator) s->junk = true;
+        if (c == '"' && escape == '"' && !s->field_junk) return QUOTED;
+        if (c != separator) s->junk = s->field_junk = true;
         break;
     case FIELD_START:
         if (c != '"') break;
@@ -102,6 +103,7 @@ static state step(scanner *s, char c)
     }
     if (c != separator) return s->at == QUOTE_CLOSED ? QUOTE_CLOSED : UNQUOTED;
     s->n_fields++;
+    s->field_junk = false;
     return FIELD_START;
 }
 

@@ -164,6 +164,7 @@ finch_status data_look_convert(data_look *look, const char *output, const char *
 {
     data_output to;
     *n_written = 0;
+    FINCH_TRY(data_relation_check_output(look->relation, output, err));
     FINCH_TRY(data_output_open(output, &to, err));
     finch_status st = data_output_copy(&look->db, &to, data_relation_sql(look->relation), n_written, err);
     if (st == FINCH_OK) st = data_relation_check_rows(look->relation, *n_written, err);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct data_relation {
     data_names paths;
@@ -243,6 +244,23 @@ const data_names *data_relation_types(const data_relation *r) { return &r->types
 uint64_t data_relation_rows(const data_relation *r) { return r->n_rows; }
 const data_rejects *data_relation_rejects(const data_relation *r) { return &r->rejects; }
 size_t data_relation_files(const data_relation *r) { return r->paths.n; }
+
+const char *data_relation_file(const data_relation *r, size_t i, uint64_t *n_rows)
+{
+    *n_rows = r->readers[i].scan.n_rows;
+    return r->paths.at[i];
+}
+
+finch_status data_relation_check_output(const data_relation *r, const char *output, finch_error *err)
+{
+    struct stat written, read;
+    if (strcmp(output, "-") == 0 || stat(output, &written) != 0 || !S_ISREG(written.st_mode)) return FINCH_OK;
+    for (size_t i = 0; i < r->paths.n; i++) {
+        if (stat(r->paths.at[i], &read) == 0 && read.st_dev == written.st_dev && read.st_ino == written.st_ino)
+            return finch_fail(err, FINCH_E_USAGE, "%s is read and would be written over; name another output", output);
+    }
+    return FINCH_OK;
+}
 
 static finch_status fail_missing(const data_reader *reader, const char *column, const char *option, finch_error *err)
 {

@@ -40,6 +40,12 @@ const data_names *data_relation_types(const data_relation *r);
 uint64_t data_relation_rows(const data_relation *r);
 const data_rejects *data_relation_rejects(const data_relation *r);
 size_t data_relation_files(const data_relation *r);
+/* Of file i, in the order of the rows: its path, borrowed, and its good rows. */
+const char *data_relation_file(const data_relation *r, size_t i, uint64_t *n_rows);
+
+/* Errors: FINCH_E_USAGE where output (a path, "-" for a pipe) is one of the files read, by any name: the rows that were
+ * set aside would be gone with it. */
+finch_status data_relation_check_output(const data_relation *r, const char *output, finch_error *err);
 
 /* Whether every file has the column; the error names the file, its columns and the likeliest. option ("--text-column")
  * is the remedy's option, may be NULL. */

@@ -118,6 +118,7 @@ static finch_status open_job(job *j, data_scoring *s, finch_error *err)
     typed = j->output.kind.format != DATA_CSV; /* CSV to CSV keeps every byte of a value */
     FINCH_TRY(
         data_relation_open(&j->db, &o->source, &(data_relation_options){typed, o->text_column, o->watch}, &j->input, err));
+    FINCH_TRY(data_relation_check_output(j->input, o->output, err));
     FINCH_TRY(check_columns(j, err));
     FINCH_TRY(open_function(j, s, err));
     FINCH_TRY(check_added_columns(j, err));

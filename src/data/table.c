@@ -25,6 +25,9 @@ struct data_columns {
     value *values;                      /* [capacity, n_columns] */
     text_block *blocks;
     size_t n_rejected;
+    data_names files;
+    uint64_t *ends; /* [files.n] rows up to the file's last */
+    str note;       /* of the rejected rows */
 };
 
 static finch_status keep_text(data_columns *c, finch_text text, value *out, finch_error *err)
@@ -103,6 +106,31 @@ static finch_status choose_columns(const data_relation *r, const char *const *co
     return FINCH_OK;
 }
 
+static finch_status note_files(const data_relation *r, data_columns *c, finch_error *err)
+{
+    uint64_t n_rows, end = 0;
+    FINCH_TRY(MEM_NEW(&c->ends, data_relation_files(r), err));
+    for (size_t i = 0; i < data_relation_files(r); i++) {
+        const char *path = data_relation_file(r, i, &n_rows);
+        FINCH_TRY(data_names_add(&c->files, path, strlen(path), err));
+        c->ends[i] = end += n_rows;
+    }
+    return FINCH_OK;
+}
+
+static finch_status note_rejects(const data_rejects *rejects, data_columns *c, finch_error *err)
+{
+    enum { NOTED_MAX = 5 };
+    c->n_rejected = rejects->n;
+    for (size_t i = 0; i < rejects->n && i < NOTED_MAX; i++) {
+        const data_reject *r = &rejects->at[i];
+        FINCH_TRY(str_add_format(&c->note, err, "%s%s line %llu (%s)", i > 0 ? ", " : "", r->path,
+                                 (unsigned long long)r->line, r->reason));
+    }
+    if (rejects->n > NOTED_MAX) FINCH_TRY(str_add_format(&c->note, err, " and %zu more", rejects->n - NOTED_MAX));
+    return FINCH_OK;
+}
+
 finch_status data_columns_read(const data_source *src, const char *const *columns, const bool *required, size_t n_columns,
                                data_columns **out, finch_error *err)
 {
@@ -118,7 +146,8 @@ finch_status data_columns_read(const data_source *src, const char *const *column
     FINCH_GO(done, st, data_relation_open(&db, src, &(data_relation_options){0}, &r, err));
     FINCH_GO(done, st, choose_columns(r, columns, required, c, err));
     FINCH_GO(done, st, read_rows(&db, r, columns, c, err));
-    c->n_rejected = data_relation_rejects(r)->n;
+    FINCH_GO(done, st, note_files(r, c, err));
+    FINCH_GO(done, st, note_rejects(data_relation_rejects(r), c, err));
 done:
     data_relation_close(r);
     data_database_close(&db);
@@ -136,6 +165,9 @@ void data_columns_free(data_columns *c)
     }
     mem_free(c->values);
     mem_free(c->has);
+    mem_free(c->ends);
+    str_free(&c->note);
+    data_names_free(&c->files);
     mem_free(c);
 }
 
@@ -152,9 +184,21 @@ bool data_columns_null(const data_columns *c, size_t column, size_t row)
 {
     return c->values[row * c->n_columns + column].at == NULL;
 }
+
+/* The file that holds the row; a table with rows has one. */
+static size_t file_of(const data_columns *c, size_t row)
+{
+    size_t i = 0;
+    while (i + 1 < c->files.n && row >= c->ends[i]) i++;
+    return i;
+}
+
+const char *data_columns_file(const data_columns *c, size_t row) { return c->files.at[file_of(c, row)]; }
+
 uint64_t data_columns_row_number(const data_columns *c, size_t row)
 {
-    (void)c;
-    return (uint64_t)row + 1;
+    size_t i = file_of(c, row);
+    return (uint64_t)row + 1 - (i > 0 ? c->ends[i - 1] : 0);
 }
 size_t data_columns_rejected(const data_columns *c) { return c->n_rejected; }
+const char *data_columns_reject_note(const data_columns *c) { return c->note.at != NULL ? c->note.at : ""; }

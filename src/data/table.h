@@ -40,10 +40,13 @@ bool data_columns_has(const data_columns *c, size_t column);
 finch_text data_columns_text(const data_columns *c, size_t column, size_t row);
 bool data_columns_null(const data_columns *c, size_t column, size_t row);
 
-/* 1-based place of the row among the good rows of all inputs, for messages. */
+/* Where the row comes from, for messages: its file, borrowed from c, and its 1-based place among that file's good rows. */
+const char *data_columns_file(const data_columns *c, size_t row);
 uint64_t data_columns_row_number(const data_columns *c, size_t row);
 
 /* Rows set aside because they were broken. */
 size_t data_columns_rejected(const data_columns *c);
+/* Where the first few of them stand and why, for people: "a.csv line 4 (text follows a closing quote), ..."; "" for none. */
+const char *data_columns_reject_note(const data_columns *c);
 
 #endif

@@ -7,6 +7,18 @@ SOURCE = os.environ.get("FINCH_SOURCE", os.path.dirname(os.path.dirname(os.path.
 PROGRAM = os.environ.get("FINCH", os.path.join(SOURCE, "build", "finch"))
 
 
+def unprivileged():
+    """What makes finch() run as a user whom permissions bind: nothing for most, nobody's id for root; None where nobody may
+    not even start the program."""
+    if os.geteuid() != 0:
+        return {}
+    user = {"user": 65534, "group": 65534, "extra_groups": []}
+    try:
+        return user if subprocess.run([PROGRAM, "--version"], capture_output=True, **user).returncode == 0 else None
+    except PermissionError:
+        return None
+
+
 def finch(*words, env=None, stdin=b"", timeout=120, **more):
     """The finished process: stdout and stderr are text."""
     done = subprocess.run([PROGRAM, *map(str, words)], input=stdin, capture_output=True, timeout=timeout,

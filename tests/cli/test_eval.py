@@ -155,7 +155,7 @@ class Eval(unittest.TestCase):
         self.write(path, rows)
         done = finch("eval", "--model", self.first, "--data", path)
         self.assertEqual(done.returncode, 3)
-        self.assertIn("row 12", done.stderr)
+        self.assertIn("foreign.csv, row 12", done.stderr)
         self.assertIn("BULLISHISH", done.stderr)
         self.assertIn("STRONGLY_POSITIVE", done.stderr)
 

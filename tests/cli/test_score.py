@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from finch_cli import PROGRAM, SOURCE, finch, finch_json
+from finch_cli import PROGRAM, SOURCE, finch, finch_json, unprivileged
 
 TINY = os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert")
 STOCKNET = os.path.join(SOURCE, "data", "stocknet", "tweets.parquet")
@@ -321,17 +321,39 @@ class Failures(Folder):
         self.assertEqual(score("--input", path, "--output", "-", "--json").returncode, 2)
         self.assertEqual(score("--input", path, "--output", self.folder).returncode, 2)
 
+    def test_an_input_is_not_written_over(self):
+        """The rows set aside would be gone with it: by its name, another name, or a link."""
+        inputs = self.write("in.csv", RAGGED)
+        os.symlink(inputs, self.path("link.csv"))
+        os.link(inputs, self.path("hard.csv"))
+        for output in ("in.csv", "./in.csv", "link.csv", "hard.csv"):
+            done = score("--input", inputs, "--output", os.path.join(self.folder, output))
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("written over", done.stderr)
+            done = finch("data", "convert", inputs, "--output", os.path.join(self.folder, output))
+            self.assertEqual(done.returncode, 2, done.stderr)
+            with open(inputs) as left:
+                self.assertEqual(RAGGED, left.read())
+        self.assertEqual({"in.csv", "link.csv", "hard.csv"}, set(os.listdir(self.folder)))
+
     def test_outputs_that_can_not_be_written(self):
         path = self.write("a.csv", "body\nx\n")
         done = score("--input", path, "--output", self.path("no/such/out.csv"))
         self.assertEqual(done.returncode, 1)
         self.assertIn("can not be written", done.stderr)
 
-    @unittest.skipIf(os.geteuid() == 0, "root may read and write everything")
     def test_no_permission(self):
+        who = unprivileged()
+        if who is None:
+            self.skipTest("the program lies where only root may run it")
         path = self.write("a.csv", "body\nx\n")
+        os.chmod(self.folder, 0o777)
         os.chmod(path, 0)
-        self.fails(path, code=1, says=["ermission"])
+        self.fails(path, code=1, says=["a.csv", "ermission"], **who)
+        os.chmod(path, 0o644)
+        os.chmod(self.folder, 0o555)
+        self.fails(path, code=1, says=["out.csv", "ermission"], **who)
+        os.chmod(self.folder, 0o755)
 
     def test_a_full_disk_leaves_the_old_output_alone(self):
         """The limit on a file's size stands in for a disk that fills up while the output is written."""

@@ -10,7 +10,7 @@ import unittest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from finch_cli import SOURCE, finch, finch_json
+from finch_cli import SOURCE, finch, finch_json, unprivileged
 
 TINY = os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert")
 PASSIVE = {"OMP_WAIT_POLICY": "passive"}
@@ -145,6 +145,14 @@ class Refused(Folder):
     def test_a_column_that_is_not_there(self):
         self.check(3, "lable", "label", more=("--label-column", "lable"))
 
+    def test_broken_rows_are_counted_and_told(self):
+        with open(self.train, "a", encoding="utf-8") as lines:
+            lines.write('ragged\n')
+        done = finch(*self.words("model", "--max-steps", 1, "--json"), env=PASSIVE)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertEqual(1, json.loads(done.stdout)["data"]["train"][0]["rejected"])
+        self.assertRegex(done.stderr, r"1 broken rows were set aside: .*train.csv line \d+ \(1 fields")
+
     def test_only_unlabelled_rows(self):
         self.train = self.write("empty.csv", [["text", "label"], ["buy", ""], ["sell", " "]])
         self.check(3, "empty.csv", "2 without a label")
@@ -168,11 +176,15 @@ class Refused(Folder):
         self.check(1, words=("train", "--model", self.path("nowhere"), "--train", self.train, "--valid", self.valid, "--output", self.path("model")))
 
     def test_an_output_without_permission(self):
-        if os.geteuid() == 0:
-            self.skipTest("the superuser may write anywhere")
-        locked = self.path("locked")
-        os.mkdir(locked, 0o500)
-        self.check(1, "permission", words=self.words("locked/model"))
+        who = unprivileged()
+        if who is None:
+            self.skipTest("the program lies where only root may run it")
+        os.chmod(self.folder, 0o755)
+        os.mkdir(self.path("locked"), 0o555)
+        done = finch(*self.words("locked/model"), env=PASSIVE, **who)
+        self.assertEqual(1, done.returncode, done.stderr)
+        self.assertIn("ermission", done.stderr)
+        self.assertEqual([], os.listdir(self.path("locked")))
 
 
 if __name__ == "__main__":

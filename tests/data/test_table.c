@@ -56,6 +56,35 @@ TEST(values_keep_their_text_and_rows_their_order)
     data_columns_free(c);
 }
 
+/* The doubled quote of the second field opens it again although the first field is broken: foo,1 is inside of it. */
+TEST(a_broken_field_does_not_change_how_the_next_is_read)
+{
+    data_columns *c = read_two(WRITTEN("a.csv", "a,b\n\"x\"y,\"p\"\"\nfoo,1\nbar\"\nlast,2\n"), "a", "b");
+    CHECK_EQUAL(1, data_columns_rows(c));
+    CHECK_EQUAL(1, data_columns_rejected(c));
+    CHECK_VALUE("last", c, 0, 0);
+    CHECK(strstr(data_columns_reject_note(c), "a.csv line 2 (text follows a closing quote)") != NULL);
+    data_columns_free(c);
+}
+
+TEST(a_row_knows_its_file_and_its_place_there)
+{
+    static const char *const columns[] = {"id"};
+    const char *first = WRITTEN("a.csv", "id\n1\n2\n");
+    const char *empty = WRITTEN("b.csv", "id\n");
+    const char *last = WRITTEN("c.csv", "id\n\"q\"z\n3\n");
+    const char *const inputs[] = {first, empty, last};
+    data_source source = {.inputs = inputs, .n_inputs = 3};
+    data_columns *c;
+    CHECK_OK(data_columns_read(&source, columns, NULL, 1, &c, &err), &err);
+    CHECK_EQUAL(3, data_columns_rows(c));
+    CHECK_TEXT(first, data_columns_file(c, 1));
+    CHECK_EQUAL(2, data_columns_row_number(c, 1));
+    CHECK_TEXT(last, data_columns_file(c, 2));
+    CHECK_EQUAL(1, data_columns_row_number(c, 2));
+    data_columns_free(c);
+}
+
 TEST(an_absent_column_is_null_where_it_is_not_required)
 {
     data_columns *c = read_two(WRITTEN("a.csv", "id,body\n1,x\n"), "body", "label");

@@ -1,32 +1,14 @@
 /* The input is a model's config.json: parsed, asked for its quantisation, and read as the engine reads it (from a folder,
  * on the memory file system where there is one). What model_config_read accepts must be inside the engine's limits. */
 #include "base/json.h"
+#include "fuzz_file.h"
 #include "model/config.h"
 #include "tensor/compressed.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static char folder[64];
-static char path[96];
-
-static void remove_folder(void)
-{
-    unlink(path);
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    snprintf(folder, sizeof folder, "%s/finch-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (mkdtemp(folder) == NULL) abort();
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    atexit(remove_folder);
-}
 
 static void check_limits(const model_config *c)
 {
@@ -42,10 +24,8 @@ static void check_limits(const model_config *c)
 static void read_as_model(const uint8_t *data, size_t size)
 {
     model_config config;
-    if (folder[0] == '\0') make_folder();
-    FILE *file = fopen(path, "wb");
-    if (file == NULL || fwrite(data, 1, size, file) != size || fclose(file) != 0) abort();
-    if (model_config_read(folder, &config, NULL) == FINCH_OK) check_limits(&config);
+    fuzz_write_file("config.json", data, size);
+    if (model_config_read(fuzz_folder, &config, NULL) == FINCH_OK) check_limits(&config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
