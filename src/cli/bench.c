@@ -103,7 +103,7 @@ static void score_close(score_work *w)
 /* The median milliseconds of one text alone, over the first ones; each was scored before by the passes. */
 static finch_status score_single(score_work *w, double *p50_ms, finch_error *err)
 {
-    double seconds[SINGLE_TEXTS];
+    double seconds[SINGLE_TEXTS] = {0};
     size_t n = w->texts.n < SINGLE_TEXTS ? w->texts.n : SINGLE_TEXTS;
     for (int round = 0; round < 2; round++) { /* the first one warms up */
         for (size_t i = 0; i < n; i++) {

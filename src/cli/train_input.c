@@ -44,7 +44,8 @@ static finch_status grow(train_input *input, finch_error *err)
     if (input->n < input->capacity) return FINCH_OK;
     size_t capacity = input->capacity == 0 ? 8 : 2 * input->capacity;
     FINCH_TRY(mem_grow((void **)&input->tables, input->n * sizeof *input->tables, capacity, sizeof *input->tables, err));
-    FINCH_TRY(mem_grow((void **)&input->columns, input->n * sizeof *input->columns, capacity, sizeof *input->columns, err));
+    size_t pointer_bytes = sizeof(data_columns *);
+    FINCH_TRY(mem_grow((void **)&input->columns, input->n * pointer_bytes, capacity, pointer_bytes, err));
     input->capacity = capacity;
     return FINCH_OK;
 }

@@ -102,7 +102,7 @@ finch_status examples_weights_parse(const char *text, size_t n_classes, examples
         double value = strtod(at, &end);
         if (end == at || !(value > 0.0) || !isfinite(value)) break;
         out->listed[n] = value;
-        if (*end != ',' && *end == '\0' && n + 1 == n_classes) return FINCH_OK;
+        if (*end == '\0' && n + 1 == n_classes) return FINCH_OK;
         if (*end != ',') break;
         at = end + 1;
     }

@@ -65,19 +65,20 @@ static finch_status open_model(finetune *f, finch_error *err)
 {
     const finetune_options *o = f->options;
     model_config config;
+    examples_classes classes;
     FINCH_TRY(model_config_read(o->model, &config, err));
-    FINCH_TRY(choose_classes(o, &config, &f->classes, err));
+    FINCH_TRY(choose_classes(o, &config, &classes, err));
     trainable_options options = {.head = TRAINABLE_CLASSIFIER,
                                  .bf16 = o->bf16,
-                                 .n_labels = f->classes.n,
-                                 .labels = f->classes.names,
+                                 .n_labels = classes.n,
+                                 .labels = classes.names,
                                  .hidden_dropout = o->hidden_dropout,
                                  .attention_dropout = o->attention_dropout,
                                  .classifier_dropout = o->classifier_dropout,
                                  .seed = o->loop.seed};
     FINCH_TRY(trainable_open(o->model, &options, &f->trained, err));
-    /* From here on the names are the opened model's: config goes out of scope. */
-    for (size_t i = 0; i < f->classes.n; i++) f->classes.names[i] = trainable_config(f->trained)->labels[i];
+    f->classes.n = classes.n;
+    for (size_t i = 0; i < classes.n; i++) f->classes.names[i] = trainable_config(f->trained)->labels[i];
     size_t most = model_config_max_tokens(trainable_config(f->trained));
     f->max_tokens = o->max_tokens < most ? o->max_tokens : most;
     say(f, "%s: %s%zu classes, texts up to %zu tokens", o->model,

@@ -66,7 +66,7 @@ static finch_status take_metric(const char **at, stopping_clause *clause, finch_
 static finch_status take_number(const char **at, double *out, finch_error *err)
 {
     word w = peek(*at);
-    char text[32], *end = text;
+    char text[32] = "", *end = text;
     if (w.size > 0 && w.size < sizeof text && w.at[0] >= '0' && w.at[0] <= '9') {
         memcpy(text, w.at, w.size);
         text[w.size] = '\0';
