@@ -59,7 +59,7 @@ finch_status eval_classes_of(const cli_args *args, const char *folder, model_con
 /* The judged class of a label: by its name, or by its place in the five-class scheme; -1 where it has none. */
 int eval_class_find(const eval_classes *classes, const char *label);
 /* given is the --model as written (NULL: the one that ships). Errors: FINCH_E_USAGE where the model has other classes. */
-finch_status eval_answers_make(const cli_args *args, const char *model, const eval_data *d, const eval_classes *classes,
+finch_status eval_answers_make(const cli_args *args, const char *given, const eval_data *d, const eval_classes *classes,
                                eval_answers *out, finch_error *err);
 void eval_answers_free(eval_answers *a);
 

@@ -153,7 +153,7 @@ finch_status eval_answers_make(const cli_args *args, const char *given, const ev
     model_compute compute = MODEL_AUTO;
     model *m = NULL;
     float *logits = NULL;
-    class_map map;
+    class_map map = {{0}};
     finch_status st;
     (void)model_compute_find(cli_text(args, "compute"), &compute); /* the table's words are the engine's */
     FINCH_GO(done, st, cli_model_folder(given, &out->folder, err));
