@@ -12,5 +12,5 @@ fi
 mapfile -t sources < <(ls src/{base,text,tensor,model,train}/*.c src/tensor/kernels/scalar/*.c)
 [ "${#sources[@]}" -gt 50 ]
 "$compiler" -fsyntax-only -std=c17 -O1 -fopenmp -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror -D_XOPEN_SOURCE=700 \
-    -D_DEFAULT_SOURCE -DUTF8PROC_EXPORTS -Iinclude -Isrc -idirafter /usr/include -idirafter "/usr/include/$(uname -m)-linux-gnu" \
+    -D_DEFAULT_SOURCE -DUTF8PROC_EXPORTS -DFINCH_DATA='"data"' -Iinclude -Isrc -idirafter /usr/include -idirafter "/usr/include/$(uname -m)-linux-gnu" \
     -idirafter /usr/include/oneapi/dnnl "${sources[@]}"
