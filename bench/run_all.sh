@@ -26,6 +26,8 @@ run() { # result script arguments...
 [ $# -gt 0 ] || run gemm gemm --threads "$threads"
 [ $# -gt 0 ] || run fetch fetch --threads "$threads"
 run wordpiece wordpiece "$@"
+[ $# -gt 0 ] || run label-speed label --cases speed
+[ $# -gt 0 ] || run label-memory label --cases memory
 [ $# -gt 0 ] || run clean clean
 # A case a file, so that one can be measured again alone.
 for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do

@@ -74,6 +74,8 @@ def speed():
     text += row("fetching 400 small files, loopback", "huggingface_hub", dig(fetch, ["small"]), "files/s", 1)
     text += row("fetching one of 256 MiB, loopback", "huggingface_hub", dig(fetch, ["big"]), "MB/s", 1)
     text += row("WordPiece, one thread", "HF tokenizers `encode_batch`", dig(wordpiece, ["tokenizers"]), "tweets/s", 10)
+    text += row("labelling, provider 300 ms away, 32 in flight", "requests in 32 threads, one tweet a prompt", dig(load("label-speed"), ["speed", "rows"]),
+                "tweets/s", 3)
     text += row("cleaning tweets, one thread", "html, ftfy and re in Python", dig(load("clean"), ["html, ftfy and re"]), "tweets/s", 10)
     for engine, name in (("polars", "Polars lazy, streaming"), ("duckdb", "DuckDB SQL, order kept"), ("duckdb-distinct", "DuckDB SQL, `DISTINCT ON`, no order")):
         found = load(f"prepare-{engine}")
@@ -105,7 +107,21 @@ def beside():
     fast = dig(wordpiece, ["beside", "encode_batch_fast"])
     if fast:
         lines.append(f"- HF tokenizers `encode_batch_fast` (no offsets): {fast['median']:,.0f} tweets/s.")
+    lines += labelling()
     return "\n".join(lines) + "\n" if lines else NOT_MEASURED + "\n"
+
+
+def labelling():
+    lines, speed_of, queued = [], dig(load("label-speed"), ["speed"]), dig(load("label-memory"), ["memory"])
+    if speed_of:
+        share, batched = speed_of["of_ideal"], speed_of["batched"]["ratio"]
+        lines.append(f"- labelling {speed_of['tweets']:,} tweets, {speed_of['batch']} a request: {100 * share['median']:.0f} % of the ideal time of "
+                     f"{speed_of['ideal_seconds']:.1f} s (asked: {100 * share['at_least']:.0f} %), {speed_of['cpu_ms_a_tweet']['finch']:.2f} ms of CPU a tweet "
+                     f"(asked: under {speed_of['cpu_ms_a_tweet']['at_most']:g} ms); {batched['median']:.2f} times the tweets/s of the same threads where their "
+                     "script batches too: both wait for the provider.")
+    if queued:
+        lines.append(f"- labelling with {queued['queued']:,} tweets queued: {queued['peak_mib']:.0f} MiB at most (asked: under {queued['at_most']} MiB).")
+    return lines
 
 
 def quality():
@@ -137,7 +153,7 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
+    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "label-speed", "label-memory", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
                  "near", "score-files", "baseline_trainer"):
         found = load(name)
         if found is None:
