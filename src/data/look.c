@@ -8,6 +8,7 @@
 struct data_look {
     data_database db;
     data_relation *relation;
+    str ordered; /* the query in order; empty: the files' order */
 };
 
 finch_status data_look_open(const data_source *source, bool typed, const progress *watch, data_look **out, finch_error *err)
@@ -29,6 +30,7 @@ void data_look_close(data_look *look)
     if (look == NULL) return;
     data_relation_close(look->relation);
     data_database_close(&look->db);
+    str_free(&look->ordered);
     mem_free(look);
 }
 
@@ -159,6 +161,101 @@ finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err)
     return st;
 }
 
+/* ---- several files as one ---- */
+
+static finch_status add_missing(const data_look *look, data_relation_part file, str *out, finch_error *err)
+{
+    const data_names *all = data_look_columns(look);
+    for (size_t i = 0; i < all->n; i++)
+        if (file.columns->n > 0 && data_names_find_any_case(file.columns, all->at[i]) == file.columns->n)
+            FINCH_TRY(str_add_format(out, err, "%s has no column \"%s\": null for its rows\n", file.path, all->at[i]));
+    return FINCH_OK;
+}
+
+/* The first file whose type of the column is not that of the first file which has it. */
+static finch_status add_type_difference(const data_look *look, size_t column, str *out, finch_error *err)
+{
+    const char *name = data_look_columns(look)->at[column], *path = NULL, *type = NULL;
+    for (size_t i = 0; i < data_relation_files(look->relation); i++) {
+        data_relation_part file = data_relation_part_at(look->relation, i);
+        size_t at = data_names_find_any_case(file.columns, name);
+        if (at >= file.types->n) continue;
+        if (type != NULL && strcmp(type, file.types->at[at]) != 0)
+            return str_add_format(out, err, "column \"%s\" is %s in %s and %s in %s: written as %s\n", name, type, path,
+                                  file.types->at[at], file.path, data_look_types(look)->at[column]);
+        if (type != NULL) continue;
+        type = file.types->at[at];
+        path = file.path;
+    }
+    return FINCH_OK;
+}
+
+finch_status data_look_differences(const data_look *look, str *out, finch_error *err)
+{
+    for (size_t i = 0; i < data_relation_files(look->relation); i++)
+        FINCH_TRY(add_missing(look, data_relation_part_at(look->relation, i), out, err));
+    for (size_t i = 0; i < data_look_columns(look)->n; i++) FINCH_TRY(add_type_difference(look, i, out, err));
+    return FINCH_OK;
+}
+
+static finch_status count_where(data_look *look, const char *what, const char *where, uint64_t *out, finch_error *err)
+{
+    str sql = {0};
+    finch_status st = str_add_format(&sql, err, "SELECT %s FROM (%s)%s", what, data_relation_sql(look->relation), where);
+    if (st == FINCH_OK) st = data_query_count(&look->db, sql.at, out, err);
+    str_free(&sql);
+    return st;
+}
+
+/* key is the column quoted, then what rows are ordered by. */
+static finch_status choose_order(data_look *look, const char *column, str *key, uint64_t *n_equal, finch_error *err)
+{
+    str text = {0};
+    uint64_t n_null = 0, n_other = 1, n_distinct = 0;
+    finch_status st = str_add_format(&text, err, " WHERE %s IS NULL", key->at);
+    if (st == FINCH_OK) st = count_where(look, "count(*)", text.at, &n_null, err);
+    if (st == FINCH_OK && n_null > 0)
+        st = finch_fail(err, FINCH_E_DATA, "%llu rows have no value in the column \"%s\", so their order is not known",
+                        (unsigned long long)n_null, column);
+    str_clear(&text);
+    const char *type = data_look_types(look)->at[data_names_find(data_look_columns(look), column)];
+    bool is_text = strcmp(type, "VARCHAR") == 0;
+    if (st == FINCH_OK) st = str_add_format(&text, err, " WHERE TRY_CAST(%s AS HUGEINT) IS NULL", key->at);
+    if (st == FINCH_OK && is_text) st = count_where(look, "count(*)", text.at, &n_other, err);
+    str_clear(&text);
+    if (st == FINCH_OK && is_text && n_other == 0) {
+        st = str_add_format(&text, err, "CAST(%s AS HUGEINT)", key->at);
+        if (st == FINCH_OK) {
+            str_clear(key);
+            st = str_add(key, text.at, text.size, err);
+        }
+    }
+    str_clear(&text);
+    if (st == FINCH_OK) st = str_add_format(&text, err, "count(DISTINCT %s)", key->at);
+    if (st == FINCH_OK) st = count_where(look, text.at, "", &n_distinct, err);
+    if (st == FINCH_OK) *n_equal = data_look_rows(look) - n_distinct;
+    str_free(&text);
+    return st;
+}
+
+finch_status data_look_order(data_look *look, const char *column, uint64_t *n_equal, finch_error *err)
+{
+    str key = {0};
+    *n_equal = 0;
+    FINCH_TRY(data_relation_need(look->relation, column, "--order-by", err));
+    finch_status st = data_sql_name(&key, column, err);
+    if (st == FINCH_OK) st = choose_order(look, column, &key, n_equal, err);
+    str_clear(&look->ordered);
+    if (st == FINCH_OK)
+        st = str_add_format(
+            &look->ordered, err,
+            "SELECT * EXCLUDE (\"finch file row\") FROM (SELECT *, row_number() OVER () AS \"finch file row\" "
+            "FROM (%s)) ORDER BY %s, \"finch file row\"",
+            data_relation_sql(look->relation), key.at);
+    str_free(&key);
+    return st;
+}
+
 finch_status data_look_convert(data_look *look, const char *output, const char *rejects, uint64_t *n_written,
                                finch_error *err)
 {
@@ -166,7 +263,8 @@ finch_status data_look_convert(data_look *look, const char *output, const char *
     *n_written = 0;
     FINCH_TRY(data_relation_check_output(look->relation, output, err));
     FINCH_TRY(data_output_open(output, &to, err));
-    finch_status st = data_output_copy(&look->db, &to, data_relation_sql(look->relation), n_written, err);
+    const char *query = look->ordered.size > 0 ? look->ordered.at : data_relation_sql(look->relation);
+    finch_status st = data_output_copy(&look->db, &to, query, n_written, err);
     if (st == FINCH_OK) st = data_relation_check_rows(look->relation, *n_written, err);
     if (st == FINCH_OK) st = data_output_commit(&to, err);
     data_output_close(&to);

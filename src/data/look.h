@@ -36,6 +36,15 @@ enum data_stat { DATA_STAT_NULLS, DATA_STAT_DISTINCT, DATA_STAT_LEAST, DATA_STAT
  * mean: of numbers their mean, of texts the mean of their lengths in characters, else null. */
 finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err);
 
+/* How the files differ, a line each, appended to out: columns that a file lacks (null for its rows), and types that
+ * differ with the type that is written. Nothing where they agree. */
+finch_status data_look_differences(const data_look *look, str *out, finch_error *err);
+
+/* Rows are put in order by a column from here on: by its numbers where all its values are whole numbers, else as its type
+ * orders them. Equal values keep the order of the files; *n_equal: rows whose value came before. Errors: FINCH_E_DATA where
+ * a file lacks the column or a value is null. */
+finch_status data_look_order(data_look *look, const char *column, uint64_t *n_equal, finch_error *err);
+
 /* All rows to a file whose ending says the format (data/output.h), whole or not at all; broken rows are listed in rejects. */
 finch_status data_look_convert(data_look *look, const char *output, const char *rejects, uint64_t *n_written,
                                finch_error *err);

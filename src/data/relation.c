@@ -262,6 +262,11 @@ finch_status data_relation_check_output(const data_relation *r, const char *outp
     return FINCH_OK;
 }
 
+data_relation_part data_relation_part_at(const data_relation *r, size_t index)
+{
+    return (data_relation_part){r->paths.at[index], &r->readers[index].columns, &r->readers[index].types};
+}
+
 static finch_status fail_missing(const data_reader *reader, const char *column, const char *option, finch_error *err)
 {
     str there = {0};

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import unittest
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finch_cli import SOURCE, finch, finch_json
@@ -82,6 +83,40 @@ class Data(unittest.TestCase):
             self.assertEqual(file.read(), "id,n\n1,007\n3,1.50\n")
         with open(self.path("rejects.csv"), newline="", encoding="utf-8") as file:
             self.assertEqual([row["line"] for row in csv.DictReader(file)], ["3"])
+
+    def test_concat_restores_an_order(self):
+        for ending in ("csv", "parquet", "jsonl"):
+            shards = [self.path(f"s{i}.{ending}") for i in range(3)]
+            for i, shard in enumerate(shards):
+                rows = self.write("raw.csv", "row,body\n" + "".join(f"{k},text {k}\n" for k in range(i, 30, 3)))
+                self.assertEqual(finch("data", "convert", rows, "--output", shard).returncode, 0)
+            out = self.path("all.csv")
+            self.assertEqual(finch_json("data", "concat", *shards, "--order-by", "row", "--output", out)["rows"], 30)
+            with open(out, newline="", encoding="utf-8") as file:
+                self.assertEqual([row["row"] for row in csv.DictReader(file)], [str(k) for k in range(30)], ending)
+            finch_json("data", "concat", *shards, "--output", out)
+            with open(out, newline="", encoding="utf-8") as file:
+                self.assertEqual([int(row["row"]) for row in csv.DictReader(file)], [k for i in range(3) for k in range(i, 30, 3)])
+
+    def test_concat_says_what_differs(self):
+        a, b = self.path("a.parquet"), self.path("b.parquet")
+        pq.write_table(pa.table({"id": [2, 1], "n": [1, 2]}), a)
+        pq.write_table(pa.table({"id": ["x", "1"], "body": ["p", "q"]}), b)
+        done = finch("data", "concat", a, b, "--output", self.path("c.parquet"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for said in (f'{a} has no column "body"', f'{b} has no column "n"', f'"id" is BIGINT in {a} and VARCHAR in {b}: written as VARCHAR'):
+            self.assertIn(said, done.stderr)
+        self.assertEqual(pq.read_table(self.path("c.parquet")).to_pylist()[2], {"id": "x", "n": None, "body": "p"})
+        done = finch("data", "concat", a, a, "--order-by", "id", "--output", self.path("d.parquet"))
+        self.assertIn("2 rows have a value", done.stderr)
+        self.assertEqual(pq.read_table(self.path("d.parquet"))["id"].to_pylist(), [1, 1, 2, 2])
+        for words, code, said in [((a, b, "--order-by", "n"), 3, 'no column "n"'), ((a, "--order-by", "row"), 3, '"row"'),
+                                  ((self.write("n.csv", "row,x\n1,a\n,b\n"), "--order-by", "row"), 3, "no value")]:
+            done = finch("data", "concat", *words, "--output", self.path("e.csv"))
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(said, done.stderr)
+        self.assertEqual(finch("data", "concat", a).returncode, 2)
+        self.assertEqual(finch("data", "head", a, "--order-by", "id").returncode, 2)
 
     def test_what_is_wrong_is_said(self):
         path = self.write("a.csv", "id\n1\n")
