@@ -1,10 +1,10 @@
-/* What a Hub sends: header values and lists of files. The first byte says which; what is accepted must keep its promises. The
- * fuzzers are linked with the library alone, so the parsers of src/data come in as text. */
-#include "data/hub_glob.c"
-#include "data/hub_header.c"
-#include "data/hub_list.c"
+/* What a Hub sends: header values and lists of files. The first byte says which; what is accepted must keep its promises. */
+#include "data/hub_glob.h"
+#include "data/hub_header.h"
+#include "data/hub_list.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
