@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { TIME_BYTES = 24 };
 
@@ -19,6 +20,18 @@ static double cpu_seconds(void)
     if (getrusage(RUSAGE_SELF, &used) != 0) return 0;
     return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
+}
+
+/* The memory that the process holds now; 0 where the system does not say. */
+static uint64_t resident_bytes(void)
+{
+    unsigned long long whole = 0, resident = 0;
+    long page = sysconf(_SC_PAGESIZE);
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL) return 0;
+    if (fscanf(file, "%llu %llu", &whole, &resident) != 2) resident = 0;
+    fclose(file);
+    return page > 0 ? resident * (uint64_t)page : 0;
 }
 
 /* ---- progress ---- */
@@ -67,6 +80,7 @@ void label_view_begin(void *context, const label_report *report)
     label_view *view = context;
     const label_estimate *e = &report->estimate;
     char texts[PEN_NUMBER_BYTES], requests[PEN_NUMBER_BYTES];
+    view->queued_rss_bytes = resident_bytes();
     cli_bar_end(&view->tables);
     cli_bar_begin(&view->tables, view->args, "writing", "rows");
     cli_say(view->args, "job %s in %s: %s texts to ask, about %s requests, %.0f tokens in and %.0f out", report->job.name.at,
@@ -128,7 +142,8 @@ static finch_status print_json(const label_view *view, const label_report *r, co
     const labels_counts *c = &r->counts;
     const char *state = failure == NULL ? (view->options->dry_run ? "ready" : "done") : "stopped";
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:s, s:s}",
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:s, "
+        "s:s}",
         "job", r->job.name.at != NULL ? r->job.name.at : "", "state", state, "store", r->place.at != NULL ? r->place.at : "",
         "model", r->job.model.at != NULL ? r->job.model.at : "", "prompt", r->job.prompt.at != NULL ? r->job.prompt.at : "",
         "rows", (json_int_t)(r->job.n_rows > 0 ? r->job.n_rows : 0), "texts", (json_int_t)r->job.n_items, "labelled",
@@ -136,8 +151,9 @@ static finch_status print_json(const label_view *view, const label_report *r, co
         class_counts(c->classes), "estimate", estimate_json(&r->estimate), "run", run_json(r), "gold",
         r->gold.n > 0 ? gold_json(&r->gold) : json_null(), "requests", (json_int_t)c->requests, "input_tokens",
         (json_int_t)c->input_tokens, "output_tokens", (json_int_t)c->output_tokens, "cost_usd", dollars(c->cost_nano),
-        "cpu_seconds", cpu_seconds(), "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "output",
-        r->written ? view->options->output : "", "reason", failure != NULL ? failure->message : "");
+        "cpu_seconds", cpu_seconds(), "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "queued_rss_bytes",
+        (json_int_t)view->queued_rss_bytes, "output", r->written ? view->options->output : "", "reason",
+        failure != NULL ? failure->message : "");
     if (root == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the report");
     return cli_print_json(root, err);
 }

@@ -10,6 +10,7 @@ typedef struct label_view {
     const label_options *options;
     cli_bar tables, asking;
     progress watch_tables, watch_asking;
+    uint64_t queued_rss_bytes; /* with all texts in the store, before the first is asked */
     str note;
 } label_view;
 

@@ -112,10 +112,7 @@ finch_status ingest_table(store *s, labels_job *job, const data_source *source, 
         st = run_query(&db, input, t, text_column, err);
     }
     if (st == FINCH_OK) st = data_relation_check_rows(input, out->n_rows, err);
-    if (st == FINCH_OK) {
-        out->n_rejected = data_relation_rejects(input)->n;
-        st = labels_added(s, job, (int64_t)out->n_rows, err);
-    }
+    if (st == FINCH_OK) out->n_rejected = data_relation_rejects(input)->n;
     data_relation_close(input);
     data_database_close(&db); /* before what its function works on */
     if (t != NULL) {

@@ -11,7 +11,7 @@ typedef struct ingest_result {
     uint64_t n_rows, n_empty, n_too_long, n_rejected;
 } ingest_result;
 
-/* Streams: memory does not grow with the table. May be run again at any time.
+/* Streams: memory does not grow with the table. May be run again at any time; labels_added is the caller's.
  * output  what will be written at the end, so that names that are taken are told before anything is paid for; may be NULL. */
 finch_status ingest_table(store *s, labels_job *job, const data_source *source, const char *text_column,
                           const export_options *output, const progress *watch, ingest_result *out, finch_error *err);

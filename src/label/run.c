@@ -5,7 +5,7 @@
 #include "data/files.h"
 #include "data/rejects.h"
 
-#include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +182,21 @@ static finch_status make_job(run *r, finch_error *err)
     return st;
 }
 
+/* The texts, then the mark that all are in: the mark's commit is flushed with everything before it. */
+static finch_status read_texts(run *r, finch_error *err)
+{
+    const label_options *o = r->options;
+    label_report *report = r->report;
+    FINCH_TRY(store_set_bulk(r->s, true, err));
+    finch_status st = ingest_table(r->s, &report->job, &r->output.source, o->text_column,
+                                   o->output != NULL ? &r->output : NULL, o->watch, &report->in, err);
+    finch_status back = store_set_bulk(r->s, false, st == FINCH_OK ? err : NULL);
+    if (st == FINCH_OK) st = back;
+    if (st == FINCH_OK) st = labels_added(r->s, &report->job, (int64_t)report->in.n_rows, err);
+    malloc_trim(0); /* what reading the table took is not needed for the hours that follow */
+    return st;
+}
+
 static finch_status fill(run *r, finch_error *err)
 {
     const label_options *o = r->options;
@@ -189,9 +204,7 @@ static finch_status fill(run *r, finch_error *err)
     label_report *report = r->report;
     if (o->gold != NULL)
         FINCH_TRY(ingest_gold(r->s, &report->job, o->gold, o->gold_text_column, o->gold_label_column, &n_gold, err));
-    if (report->job.n_rows < 0)
-        FINCH_TRY(ingest_table(r->s, &report->job, &r->output.source, o->text_column, o->output != NULL ? &r->output : NULL,
-                               o->watch, &report->in, err));
+    if (report->job.n_rows < 0) FINCH_TRY(read_texts(r, err));
     uint64_t n = 0;
     return o->retry_aside ? labels_retry_aside(r->s, &report->job, &n, err) : FINCH_OK;
 }

@@ -178,6 +178,18 @@ int64_t store_now_ms(const store *s) { return local_ms() + s->clock_ahead_ms; }
 
 void store_set_patience(store *s, double seconds) { s->patience_seconds = seconds; }
 
+finch_status store_set_bulk(store *s, bool bulk, finch_error *err)
+{
+    /* 16,384 pages of 4 KiB: the log is copied into the file less often. */
+    static const sql_statement begin[] = {{"PRAGMA synchronous = NORMAL", "SET synchronous_commit = off"},
+                                          {"PRAGMA wal_autocheckpoint = 16384", "SELECT 1"}};
+    static const sql_statement end[] = {{"PRAGMA synchronous = FULL", "SET synchronous_commit = on"},
+                                        {"PRAGMA wal_autocheckpoint = 1000", "SELECT 1"}};
+    const sql_statement *both = bulk ? begin : end;
+    FINCH_TRY(store_run(s, &both[0], NULL, 0, NULL, NULL, NULL, err));
+    return store_run(s, &both[1], NULL, 0, NULL, NULL, NULL, err);
+}
+
 uint64_t store_retries(const store *s) { return s->n_retries; }
 
 /* ---- statements ---- */

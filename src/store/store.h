@@ -40,6 +40,10 @@ finch_status store_run(store *s, const sql_statement *statement, const sql_value
 typedef finch_status (*store_work_fn)(store *s, void *context, finch_error *err);
 finch_status store_transaction(store *s, store_work_fn work, void *context, finch_error *err);
 void store_set_patience(store *s, double seconds); /* preset: 60 */
+/* While much is written that can be written again (texts on their way in), commits need not wait for the disk. Turned off, the
+ * next commit is flushed with all before it. */
+finch_status store_set_bulk(store *s, bool bulk, finch_error *err);
+
 /* How often a transaction had to be run again. */
 uint64_t store_retries(const store *s);
 
