@@ -193,6 +193,53 @@ DATA = [
     ("src/data/prepare_verdict.c", "floods lose their first row", " || f->first == row", "", "data_test_prepare"),
 ]
 
+STORE = [
+    ("src/store/store.c", "a transaction that failed is committed",
+     "if (st == FINCH_OK) st = run_plain(s, &commit, err);", "run_plain(s, &commit, NULL);", "store_test_store"),
+    ("src/store/store.c", "the first run's writes stay when it runs again",
+     "if (st != FINCH_OK) run_plain(s, &rollback, NULL);", "if (st != FINCH_OK) run_plain(s, &commit, NULL);", "store_test_store"),
+    ("src/store/store.c", "every owner lives",
+     "return process_start(process) == start && start != 0;", "return true;", "store_test_store"),
+    ("src/store/sqlite.c", "commits do not wait for the disk",
+     "PRAGMA synchronous = FULL", "PRAGMA synchronous = OFF", "store_test_store"),
+    ("src/store/sqlite.c", "the store can be read by everyone",
+     "O_CLOEXEC, 0600)", "O_CLOEXEC, 0644)", "store_test_store"),
+    ("src/store/labels_queue.c", "places in a key's row come twice",
+     "\"next_us = max(label_pace.next_us, $2) + $3 RETURNING", "\"next_us = $2 + $3 RETURNING", "store_test_labels"),
+    ("src/store/labels_ledger.c", "what is settled can be undone",
+     "AND seq = $2 AND +state < 2", "AND seq = $2", "store_test_labels"),
+    ("src/store/labels_ledger.c", "a later answer replaces the first",
+     "        if (!k->mine[i]) st = read_theirs(s, k, i, vote, err);", "        if (k->n > 99) st = read_theirs(s, k, i, vote, err);", "store_test_labels"),
+]
+
+LABEL = [
+    ("src/label/answer_text.c", "rows missing at the end pass",
+     "if (last == n_rows) return ANSWER_ROWS;", "if (last > 0) return ANSWER_ROWS;", "label_test_answer"),
+    ("src/label/answer_text.c", "a number given twice keeps its first label",
+     "        row->state = ROW_TWICE;\n", "", "label_test_answer"),
+    ("src/label/answer_text.c", "numbers that were not asked are passed over",
+     "if (number < 1 || number > n_rows) return false;", "if (number < 1 || number > n_rows) return true;", "label_test_answer"),
+    ("src/label/answer_text.c", "of two answers the last one counts",
+     "    if (n > 1) {", "    if (n > 9) {", "label_test_answer"),
+    ("src/label/answer.c", "a whole-looking answer that was cut passes",
+     "else if (is_text(finish, \"length\"))", "else if (is_text(finish, \"lengthy\"))", "label_test_answer"),
+    ("src/label/values.c", "dates are held against our clock",
+     "(server_now >= 0 ? server_now : clock_unix())", "(server_now >= 0 ? clock_unix() : clock_unix())", "label_test_values"),
+    ("src/label/keys.c", "a file of keys may be read by the group",
+     "(info.st_mode & 077) != 0", "(info.st_mode & 07) != 0", "label_test_keys"),
+    ("src/label/keys.c", "a key goes to a host that only ends like its own",
+     "(n == d || host[n - d - 1] == '.')", "(n >= d)", "label_test_keys"),
+    ("src/label/keys.c", "keys stay in texts that quote them",
+     "memset(text + i, '*', n)", "(void)n", "label_test_keys"),
+    ("src/label/pace.c", "a rate has no margin of its own below it",
+     "fmax(by_requests, by_tokens) * PACE_MARGIN", "fmax(by_requests, by_tokens) * 0.9", "label_test_pace"),
+    ("src/label/pace.c", "back-off has no jitter",
+     "rng_unit(r) * fmin(most, bound)", "(rng_unit(r) < 2 ? 1 : 0) * fmin(most, bound)", "label_test_pace"),
+    ("src/label/agreement.c", "kappa forgets chance",
+     "(share - chance) / (1 - chance)", "share", "label_test_pace"),
+]
+
 MUTANTS = [Mutant(room, *rest) 
-           for room, group in (("base", BASE), ("text", TEXT), ("tensor", TENSOR), ("model", MODEL), ("train", TRAIN), ("data", DATA), ("cli", CLI))
+           for room, group in (("base", BASE), ("text", TEXT), ("tensor", TENSOR), ("model", MODEL), ("train", TRAIN), ("data", DATA), ("store", STORE),
+                                   ("label", LABEL), ("cli", CLI))
            for rest in group]
