@@ -69,7 +69,7 @@ class Killed(unittest.TestCase):
     def test_kills_at_random_moments(self):
         texts = fleet.tweets(N)
         source, output, state = fleet.write_input(self.folder, texts), f"{self.folder}/labels.csv", f"{self.folder}/state.sqlite"
-        with Provider(tls=True, config={"keys": [fleet.KEY], "rules": fleet.faults(0.05, silent=False), "latency_ms": 150, "jitter_ms": 100}) as provider:
+        with Provider(tls=True, config={"keys": [fleet.KEY], "rules": fleet.faults(0.05, silent=False), "latency_ms": 300 if fleet.FULL else 150, "jitter_ms": 100}) as provider:
             words, env = fleet.command(provider, source, output, state, "--in-flight", IN_FLIGHT, "--batch", 10, *PATIENCE), fleet.environment(provider)
             excused, struck = set(), 0
             while struck < KILLS:

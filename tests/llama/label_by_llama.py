@@ -74,8 +74,8 @@ class Llama(unittest.TestCase):
         rows = tweets()
         self.assertEqual(N, len(rows))
         source, output, state = fleet.write_input(folder, [text for text, _ in rows]), f"{folder}/labels.csv", f"{folder}/state.sqlite"
-        # A base model does not know where to stop: its answers are bounded, and a short batch keeps it on the subject.
-        words = fleet.command(server, source, output, state, "--batch", 5, "--in-flight", 1, "--max-tokens", 160, "--timeout", 300,
+        # A base model of this size does not know where to stop: it is asked for one tweet at a time and its answers are short.
+        words = fleet.command(server, source, output, state, "--batch", 1, "--in-flight", 1, "--max-tokens", 32, "--timeout", 300,
                               "--first-byte-timeout", 300, "--attempts", 1, model="gemma")
         begin = time.monotonic()
         done = fleet.run(words, fleet.environment(server, key=None), timeout=3000)
