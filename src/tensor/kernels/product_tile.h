@@ -1,7 +1,12 @@
 /* Register tiles of the products: each row's sums are named variables, because gcc 12 keeps an array of vectors in
- * memory. The includer defines PRODUCT_ROWS as 3 or 14, PRODUCT_ARGS (the argument struct) and, as functions over
- * constants n_rows and n_vectors, product_tile(p, row, col, n_rows, n_vectors); this gives it the list of rows and the
- * walk over tiles. A tile's sums stay in registers over all of k, so a row's bits do not depend on the rows beside it. */
+ * memory. A tile's sums stay in registers over all of k, so a row's bits do not depend on the rows beside it. The includer
+ * defines, before it includes this at its end,
+ *   PRODUCT_NAME, PRODUCT_ROWS  the function; 3 or 14 rows of a tile
+ *   product_args                the argument struct (kernels.h)
+ *   product_input, product_weight, product_sums, product_lanes  items of a and b; sixteen sums, sixteen operands
+ *   PRODUCT_GROUP               neighbouring k in one operand
+ *   PRODUCT_NEXT(p)             items of b from one group of k to the next
+ *   product_zero(), product_spread(a), product_weights(b), product_dot(sums, x, w), product_store(p, row, col, sums). */
 #ifndef FINCH_TENSOR_KERNELS_PRODUCT_TILE_H
 #define FINCH_TENSOR_KERNELS_PRODUCT_TILE_H
 
@@ -20,6 +25,40 @@
          ? (const char *)((b) + (p)->panel_stride + ((row) < PRODUCT_ROWS ? 0 : (p)->panel_stride / 2)) \
          : (const char *)(b))
 
+KERNEL_INLINE void product_tile(const product_args *p, size_t row, size_t col, const size_t n_rows, const size_t n_vectors)
+{
+    const product_input *a = p->a + row * p->lda;
+    const product_weight *b = p->b + (col / KERNEL_PANEL) * p->panel_stride;
+    const char *ahead = PRODUCT_AHEAD(p, row, col, b);
+#define PRODUCT_BEGIN(r)                                           \
+    const product_input *a##r = a + (r < n_rows ? r : 0) * p->lda; \
+    product_sums left##r = product_zero(), right##r = product_zero();
+#define PRODUCT_STEP(r)                                                       \
+    if (r < n_rows) {                                                         \
+        product_lanes x = product_spread(a##r + k);                           \
+        left##r = product_dot(left##r, x, weight_left);                       \
+        if (n_vectors > 1) right##r = product_dot(right##r, x, weight_right); \
+    }
+#define PRODUCT_END(r)                                                    \
+    if (r < n_rows) {                                                     \
+        product_store(p, row + r, col, left##r);                          \
+        if (n_vectors > 1) product_store(p, row + r, col + 16, right##r); \
+    }
+    PRODUCT_EACH_ROW(PRODUCT_BEGIN)
+    for (size_t k = 0; k < p->k; k += PRODUCT_GROUP) {
+        product_lanes weight_left = product_weights(b);
+        product_lanes weight_right = product_weights(n_vectors > 1 ? b + 16 * PRODUCT_GROUP : b);
+        PRODUCT_EACH_ROW(PRODUCT_STEP)
+        b += PRODUCT_NEXT(p);
+        _mm_prefetch(ahead, _MM_HINT_T1);
+        ahead += 64;
+    }
+    PRODUCT_EACH_ROW(PRODUCT_END)
+#undef PRODUCT_BEGIN
+#undef PRODUCT_STEP
+#undef PRODUCT_END
+}
+
 #define PRODUCT_TILE(n)                        \
     if (wide) product_tile(p, row, col, n, 2); \
     else product_tile(p, row, col, n, 1);
@@ -27,25 +66,24 @@
 #define PRODUCT_CASE(n) \
     case n: PRODUCT_TILE(n) break;
 
-#define PRODUCT_WALK(name, args)                                                                   \
-    static void product_last_rows(const args *p, size_t row, size_t col, size_t n_rows, bool wide) \
-    {                                                                                              \
-        switch (n_rows) {                                                                          \
-            PRODUCT_EACH_REST(PRODUCT_CASE)                                                        \
-        default: break;                                                                            \
-        }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    void name(const args *p)                                                                       \
-    {                                                                                              \
-        for (size_t col = 0; col < p->n_cols; col += KERNEL_PANEL) {                               \
-            bool wide = p->n_cols - col > 16;                                                      \
-            size_t row = 0;                                                                        \
-            for (; row + PRODUCT_ROWS <= p->n_rows; row += PRODUCT_ROWS) {                         \
-                PRODUCT_TILE(PRODUCT_ROWS)                                                         \
-            }                                                                                      \
-            product_last_rows(p, row, col, p->n_rows - row, wide);                                 \
-        }                                                                                          \
+static void product_last_rows(const product_args *p, size_t row, size_t col, size_t n_rows, bool wide)
+{
+    switch (n_rows) {
+        PRODUCT_EACH_REST(PRODUCT_CASE)
+    default: break;
     }
+}
+
+void PRODUCT_NAME(const product_args *p)
+{
+    for (size_t col = 0; col < p->n_cols; col += KERNEL_PANEL) {
+        bool wide = p->n_cols - col > 16;
+        size_t row = 0;
+        for (; row + PRODUCT_ROWS <= p->n_rows; row += PRODUCT_ROWS) {
+            PRODUCT_TILE(PRODUCT_ROWS)
+        }
+        product_last_rows(p, row, col, p->n_rows - row, wide);
+    }
+}
 
 #endif
