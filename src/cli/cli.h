@@ -85,6 +85,10 @@ finch_status cli_print_json(json_t *value, finch_error *err);
 /* Bytes on stdout, for commands whose product goes there. Errors: FINCH_E_IO. */
 finch_status cli_print(const char *text, size_t size, finch_error *err);
 
+/* Where broken rows are listed: --rejects, else rejects.csv in the folder of the output. out is appended to; output may be
+ * NULL or "-" (the working folder). */
+finch_status cli_rejects_path(const cli_args *args, const char *output, str *out, finch_error *err);
+
 /* ---- long calls ---- */
 
 /* A bar on a terminal, a plain line every few seconds otherwise, nothing under --quiet; shows the rate and the time left.

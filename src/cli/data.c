@@ -169,13 +169,11 @@ static finch_status stats(const cli_args *args, data_look *look, finch_error *er
 
 static finch_status convert(const cli_args *args, data_look *look, finch_error *err)
 {
-    const char *output = cli_text(args, "output"), *given = cli_text(args, "rejects"), *slash = strrchr(output, '/');
+    const char *output = cli_text(args, "output");
     char rows[PEN_NUMBER_BYTES];
     uint64_t n_written;
     str rejects = {0};
-    finch_status st = given != NULL ? str_add_text(&rejects, given, err)
-                                    : str_add_format(&rejects, err, "%.*srejects.csv",
-                                                     slash != NULL ? (int)(slash + 1 - output) : 0, output);
+    finch_status st = cli_rejects_path(args, output, &rejects, err);
     if (st == FINCH_OK) st = data_look_convert(look, output, rejects.at, &n_written, err);
     if (st == FINCH_OK && data_look_rejected(look) > 0)
         cli_warn(args, "%llu broken rows were set aside, see %s", (unsigned long long)data_look_rejected(look), rejects.at);

@@ -84,3 +84,11 @@ uint64_t cli_peak_rss_bytes(void)
     if (getrusage(RUSAGE_SELF, &usage) != 0 || usage.ru_maxrss < 0) return 0;
     return (uint64_t)usage.ru_maxrss * 1024; /* Linux counts it in KiB */
 }
+
+finch_status cli_rejects_path(const cli_args *args, const char *output, str *out, finch_error *err)
+{
+    const char *given = cli_text(args, "rejects"), *slash = output != NULL ? strrchr(output, '/') : NULL;
+    if (given != NULL) return str_add_text(out, given, err);
+    return slash != NULL ? str_add_format(out, err, "%.*srejects.csv", (int)(slash + 1 - output), output)
+                         : str_add_text(out, "rejects.csv", err);
+}

@@ -103,7 +103,6 @@ static finch_status path_beside(const char *output, const char *word, const char
 static finch_status name_outputs(job *j, finch_error *err)
 {
     prepare_options *o = &j->options;
-    const char *slash = strrchr(o->output, '/');
     bool pipe = strcmp(o->output, "-") == 0;
     if (cli_wants_json(j->args) && pipe)
         return finch_fail(err, FINCH_E_USAGE, "--json and --output - both want stdout; write the table to a file");
@@ -113,10 +112,7 @@ static finch_status name_outputs(job *j, finch_error *err)
     else FINCH_TRY(path_beside(o->output, "dropped", NULL, &j->dropped, err));
     if (strcmp(j->dropped.at, "-") == 0) return finch_fail(err, FINCH_E_USAGE, "--dropped names a file, not -");
     const char *named = pipe ? j->dropped.at : o->output;
-    if (cli_text(j->args, "rejects") != NULL) FINCH_TRY(str_add_text(&j->rejects, cli_text(j->args, "rejects"), err));
-    else if (slash != NULL)
-        FINCH_TRY(str_add_format(&j->rejects, err, "%.*s/rejects.csv", (int)(slash - o->output), o->output));
-    else FINCH_TRY(str_add_text(&j->rejects, "rejects.csv", err));
+    FINCH_TRY(cli_rejects_path(j->args, o->output, &j->rejects, err));
     FINCH_TRY(path_beside(named, "report", ".json", &j->report_json, err));
     FINCH_TRY(path_beside(named, "report", ".html", &j->report_html, err));
     o->dropped = j->dropped.at;

@@ -87,11 +87,7 @@ static finch_status read_options(job *j, finch_error *err)
     if (cli_wants_json(args) && strcmp(o->output, "-") == 0)
         return finch_fail(err, FINCH_E_USAGE, "--json and --output - both want stdout; write the table to a file");
     FINCH_TRY(check_pipe_output(j, err));
-    const char *slash = strrchr(o->output, '/');
-    if (cli_text(args, "rejects") != NULL) FINCH_TRY(str_add_text(&j->rejects, cli_text(args, "rejects"), err));
-    else if (slash != NULL)
-        FINCH_TRY(str_add_format(&j->rejects, err, "%.*s/rejects.csv", (int)(slash - o->output), o->output));
-    else FINCH_TRY(str_add_text(&j->rejects, "rejects.csv", err));
+    FINCH_TRY(cli_rejects_path(args, o->output, &j->rejects, err));
     o->rejects = j->rejects.at;
     return FINCH_OK;
 }

@@ -79,11 +79,7 @@ static finch_status read_options(const cli_args *args, data_split_options *o, st
         if (cli_given(args, size) && cli_text(args, part) == NULL)
             return finch_fail(err, FINCH_E_USAGE, "--%s without --%s FILE: name the file for these rows", size, part);
     }
-    const char *given = cli_text(args, "rejects"), *beside = o->train != NULL ? o->train : o->folds;
-    const char *slash = beside != NULL ? strrchr(beside, '/') : NULL;
-    FINCH_TRY(given != NULL ? str_add_text(rejects, given, err)
-                            : str_add_format(rejects, err, "%.*srejects.csv", slash != NULL ? (int)(slash + 1 - beside) : 0,
-                                             beside != NULL ? beside : ""));
+    FINCH_TRY(cli_rejects_path(args, o->train != NULL ? o->train : o->folds, rejects, err));
     o->rejects = rejects->at;
     return FINCH_OK;
 }
