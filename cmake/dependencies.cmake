@@ -14,6 +14,7 @@ pkg_check_modules(libcrypto REQUIRED IMPORTED_TARGET libcrypto)
 pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl>=7.88)
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.35)
 pkg_check_modules(libpq REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(libmicrohttpd REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.75)
 
 add_library(finch_core_dependencies INTERFACE)
 target_include_directories(finch_core_dependencies SYSTEM INTERFACE ${DNNL_INCLUDE})
@@ -28,4 +29,4 @@ endif()
 add_library(finch_room_dependencies INTERFACE)
 target_include_directories(finch_room_dependencies SYSTEM INTERFACE "${DUCKDB_ROOT}/include")
 target_link_libraries(finch_room_dependencies INTERFACE ${DUCKDB_LIBRARY} PkgConfig::zlib PkgConfig::zstd PkgConfig::libcrypto
-                      PkgConfig::libcurl PkgConfig::sqlite3 PkgConfig::libpq)
+                      PkgConfig::libcurl PkgConfig::sqlite3 PkgConfig::libpq PkgConfig::libmicrohttpd)

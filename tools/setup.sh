@@ -8,10 +8,10 @@ cd "$(dirname "$0")/.."
 
 build_packages=(build-essential cmake ninja-build pkg-config npm nodejs
     libdnnl-dev libjansson-dev libutf8proc-dev zlib1g-dev libzstd-dev libssl-dev libcurl4-openssl-dev
-    libsqlite3-dev libpq-dev)
+    libsqlite3-dev libpq-dev libmicrohttpd-dev)
 test_packages=(clang libclang-rt-14-dev libomp-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     clang-tidy cppcheck libcmocka-dev python3 python3-venv binutils
-    curl openssl postgresql)
+    curl openssl postgresql wrk)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
