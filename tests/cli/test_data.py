@@ -1,34 +1,19 @@
 """finch data: head, schema, stats and convert against what Python's own readers say."""
 import csv
-import json
 import os
-import shutil
 import statistics
-import tempfile
 import unittest
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finch_cli import SOURCE, finch, finch_json
+from finch_cli import SOURCE, FolderTest, finch, finch_json
 
 STOCKNET = os.path.join(SOURCE, "data", "stocknet", "tweets.parquet")
 SPX = os.path.join(SOURCE, "data", "spx", "tweets_2020.csv")
 
 
-class Data(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="finch-data-")
-        self.addCleanup(shutil.rmtree, self.folder, True)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def write(self, name, content):
-        with open(self.path(name), "w", newline="", encoding="utf-8") as file:
-            file.write(content)
-        return self.path(name)
-
+class Data(FolderTest):
     def test_head(self):
         want = pq.read_table(STOCKNET).slice(0, 3).to_pylist()
         self.assertEqual(finch_json("data", "head", STOCKNET, "--rows", "3"), want)

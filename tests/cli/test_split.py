@@ -6,38 +6,20 @@ import json
 import os
 import random
 import shutil
-import tempfile
 import unittest
 import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finch_cli import SOURCE, finch, finch_json
+from finch_cli import SOURCE, FolderTest, finch, finch_json, read_csv
 
 TWEETS5 = os.path.join(SOURCE, "data", "fintweets5", "train.csv")
 STOCKNET = os.path.join(SOURCE, "data", "stocknet", "tweets.parquet")
 WORDS = "apple amazon tesla rises falls beats misses guidance quarter profit shares price target buy sell hold upgrade downgrade".split()
 
 
-def read_csv(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-class Split(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="finch-split-")
-        self.addCleanup(shutil.rmtree, self.folder, True)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def write(self, name, content):
-        with open(self.path(name), "w", newline="", encoding="utf-8") as file:
-            file.write(content)
-        return self.path(name)
-
+class Split(FolderTest):
     def table(self, name="in.csv", n=300, seed=1, **columns):
         """Texts of random words, every tenth a copy of an earlier one; label A to C; writer; day."""
         draw = random.Random(seed)

@@ -4,30 +4,21 @@ import gzip
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finch_cli import PROGRAM, SOURCE, finch, finch_json
+from finch_cli import PROGRAM, SOURCE, FolderTest, finch, finch_json
 
 STOCKNET = os.path.join(SOURCE, "data", "stocknet", "tweets.parquet")
 TINY = os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert")
 
 
-class Sql(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="finch-sql-")
-        self.addCleanup(shutil.rmtree, self.folder, True)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
+class Sql(FolderTest):
     def rows(self, statement, *words):
         return finch_json("sql", statement, *words)
 
