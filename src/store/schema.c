@@ -53,15 +53,10 @@ static const sql_statement version_2[] = {
     {"CREATE INDEX label_review_reviewer ON label_review (reviewer, hash)", NULL},
 };
 
-typedef struct version {
-    const sql_statement *statements;
-    size_t n_statements;
-} version;
+static const schema_version first = {version_1, sizeof version_1 / sizeof version_1[0]};
+static const schema_version second = {version_2, sizeof version_2 / sizeof version_2[0]};
 
-static const version versions[] = {
-    {version_1, sizeof version_1 / sizeof version_1[0]},
-    {version_2, sizeof version_2 / sizeof version_2[0]},
-};
+static const schema_version *const versions[] = {&first, &second, &schema_version_serve};
 
 enum { VERSION_NOW = sizeof versions / sizeof versions[0] };
 
@@ -95,8 +90,8 @@ finch_status schema_bring_up(sql_db *db, finch_error *err)
                           "another --state",
                           now, (int)VERSION_NOW);
     for (int64_t next = now; next < VERSION_NOW; next++) {
-        for (size_t i = 0; i < versions[next].n_statements; i++)
-            FINCH_TRY(sql_run(db, &versions[next].statements[i], NULL, 0, NULL, NULL, NULL, err));
+        for (size_t i = 0; i < versions[next]->n_statements; i++)
+            FINCH_TRY(sql_run(db, &versions[next]->statements[i], NULL, 0, NULL, NULL, NULL, err));
         sql_value number = sql_integer(next + 1);
         FINCH_TRY(sql_run(db, &note, &number, 1, NULL, NULL, NULL, err));
     }

@@ -4,6 +4,14 @@
 
 #include "store/sql.h"
 
+/* The statements that lead from one version to the next. */
+typedef struct schema_version {
+    const sql_statement *statements;
+    size_t n_statements;
+} schema_version;
+
+extern const schema_version schema_version_serve; /* schema_serve.c */
+
 /* Makes or updates the tables; runs inside a transaction. Errors: FINCH_E_UNSUPPORTED where the store is of a newer finch. */
 finch_status schema_bring_up(sql_db *db, finch_error *err);
 
