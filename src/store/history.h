@@ -26,6 +26,9 @@ enum {
     HISTORY_POINTS_MOST = 20000,
 };
 
+/* "STRONGLY_NEGATIVE", ...; NULL past the last. */
+const char *history_class_name(size_t index);
+
 enum { HISTORY_SPAM = 1, HISTORY_NEAR_DUPLICATE = 2, HISTORY_SHADOW = 4 };
 
 /* Texts are borrowed during the call. */
@@ -45,10 +48,16 @@ typedef struct history_prediction {
 } history_prediction;
 
 /* All of them or none, in one transaction, also when it is run again. batch: a name that only this batch has (the same name
- * again adds nothing); NULL: one is made. *first_id (may be NULL): the id of the first; the others follow.
- * Errors: FINCH_E_DATA (row names the prediction): numbers out of range, texts that are no UTF-8. */
+ * again adds nothing); NULL: one is made. *first_id (may be NULL): the id of the first, the others follow; 0 where
+ * the batch was there already. NUL bytes in texts become U+FFFD.
+ * Errors: FINCH_E_DATA (row names the prediction): numbers out of range, texts that are no UTF-8, tickers that are none. */
 finch_status history_append(store *s, const char *batch, const history_prediction *predictions, size_t n, int64_t *first_id,
                             finch_error *err);
+
+/* The same for what was predicted elsewhere or long ago: its ids are below 0, so that it is no news for events_after. */
+finch_status history_import(store *s, const char *batch, const history_prediction *predictions, size_t n, finch_error *err);
+/* 1 to 15 of A-Z 0-9 . - _ ^ = */
+bool history_ticker_valid(const char *ticker);
 
 /* ---- sums ---- */
 
@@ -76,7 +85,8 @@ typedef struct history_query {
 typedef struct history_point {
     int64_t start_ms, end_ms;
     int64_t n;                 /* counted in */
-    int64_t n_spam, n_near_duplicates; /* there were, counted in or not; what is both counts as spam */
+    int64_t n_seen;            /* counted in or left out */
+    int64_t n_spam, n_near_duplicates; /* of those seen; what is both counts as spam */
     double weight;             /* the sum of weights; n where not by reach */
     double mean;               /* of score; NAN where n is 0 */
     double low, high; /* its 95 % interval: mean -+ t * standard error, by Student's t with the effective number of
@@ -123,7 +133,7 @@ typedef finch_status (*history_row_fn)(void *context, const history_row *row, fi
  * at; spam, near-duplicates and shadows as in the sums. */
 finch_status history_rows(store *s, const history_query *query, int64_t before_id, size_t limit, history_row_fn visit,
                           void *context, finch_error *err);
-/* All rows with an id above after, in the order of ids. */
+/* All rows with an id above after, in the order of ids; after may be INT64_MIN. */
 finch_status history_rows_after(store *s, int64_t after, size_t limit, history_row_fn visit, void *context,
                                 finch_error *err);
 /* {"id","time","tickers":[],"text","label","score","probabilities":{..},"model","source","reach","spam","near_duplicate"} */
@@ -131,8 +141,9 @@ json_t *history_row_json(const history_row *row);
 
 /* ---- keeping ---- */
 
-/* Rows older than before_ms go, in steps of at most a few thousand so that others get their turn; the sums stay
- * (with_sums: go too, up to the last whole hour). *n_rows: how many went. */
+/* Rows older than before_ms (rounded down to the hour; with_sums: to the day) go, in steps of a few thousand so that others get
+ * their turn. The sums stay, with_sums: go too. *n_rows: how many went. Where rows are gone but sums are there, an hour counts
+ * for the bucket that it begins in. */
 finch_status history_prune(store *s, int64_t before_ms, bool with_sums, uint64_t *n_rows, finch_error *err);
 /* The texts of rows older than before_ms are wiped; numbers stay. */
 finch_status history_forget_texts(store *s, int64_t before_ms, uint64_t *n_rows, finch_error *err);

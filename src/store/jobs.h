@@ -16,7 +16,7 @@
 #include "base/json.h"
 #include "store/store.h"
 
-enum { JOBS_ATTEMPTS = 5 };
+enum { JOBS_ATTEMPTS = 30 }; /* a job that kills its process is given up at last; one that is killed with it is not */
 
 typedef struct jobs_new {
     const char *kind;       /* "score" */
@@ -65,7 +65,7 @@ finch_status jobs_finish(store *s, const job *j, const char *result_path, int64_
 finch_status jobs_fail(store *s, const job *j, const char *error, bool again, finch_error *err);
 /* Errors: FINCH_E_NOT_FOUND; FINCH_E_USAGE where it is over already. */
 finch_status jobs_cancel(store *s, const char *id, finch_error *err);
-/* Gives back what this process holds, at a clean end: the attempt does not count. */
+/* Gives it back, at a clean end. */
 finch_status jobs_release(store *s, const job *j, finch_error *err);
 
 /* Ended jobs older than before_ms leave the store; visit gets each first, to remove its files. */

@@ -1,11 +1,12 @@
 /* Bytes made small, hashed and named. */
 #include "store/store.h"
 
-#include <openssl/evp.h>
-#include <openssl/rand.h>
+#include "store/values.h"
+
+#include <string.h>
 #include <zstd.h>
 
-enum { PACK_LEVEL = 3, SHA256_BYTES = 32, NAME_BYTES = 16 };
+enum { PACK_LEVEL = 3 };
 
 finch_status store_pack(const void *at, size_t size, str *out, finch_error *err)
 {
@@ -33,29 +34,16 @@ finch_status store_unpack(const void *at, size_t size, size_t limit_bytes, str *
     return FINCH_OK;
 }
 
-static void write_hex(const unsigned char *at, size_t size, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < size; i++) {
-        out[2 * i] = digits[at[i] >> 4];
-        out[2 * i + 1] = digits[at[i] & 15];
-    }
-    out[2 * size] = '\0';
-}
-
 finch_status store_hash(const void *at, size_t size, char out[STORE_HASH_BYTES], finch_error *err)
 {
-    unsigned char digest[SHA256_BYTES];
-    if (EVP_Digest(at, size, digest, NULL, EVP_sha256(), NULL) != 1)
-        return finch_fail(err, FINCH_E_FAILED, "SHA-256 is not at hand");
-    write_hex(digest, NAME_BYTES, out);
+    char whole[VALUES_SHA256_BYTES];
+    FINCH_TRY(values_sha256(at, size, whole, err));
+    memcpy(out, whole, STORE_HASH_BYTES - 1);
+    out[STORE_HASH_BYTES - 1] = '\0';
     return FINCH_OK;
 }
 
 finch_status store_random_name(char out[STORE_HASH_BYTES], finch_error *err)
 {
-    unsigned char bytes[NAME_BYTES];
-    if (RAND_bytes(bytes, sizeof bytes) != 1) return finch_fail(err, FINCH_E_FAILED, "the system gives no random bytes");
-    write_hex(bytes, sizeof bytes, out);
-    return FINCH_OK;
+    return values_random_hex((STORE_HASH_BYTES - 1) / 2, out, err);
 }

@@ -60,13 +60,6 @@ static const schema_version *const versions[] = {&first, &second, &schema_versio
 
 enum { VERSION_NOW = sizeof versions / sizeof versions[0] };
 
-static finch_status take_integer(void *context, const sql_row *row, finch_error *err)
-{
-    (void)err;
-    *(int64_t *)context = sql_row_integer(row, 0);
-    return FINCH_OK;
-}
-
 static finch_status read_version(sql_db *db, int64_t *out, finch_error *err)
 {
     /* Two processes that open a new store at once: one makes the tables, the other waits and sees them. */
@@ -76,7 +69,7 @@ static finch_status read_version(sql_db *db, int64_t *out, finch_error *err)
     *out = 0;
     FINCH_TRY(sql_run(db, &lock, NULL, 0, NULL, NULL, NULL, err));
     FINCH_TRY(sql_run(db, &make, NULL, 0, NULL, NULL, NULL, err));
-    return sql_run(db, &look, NULL, 0, take_integer, out, NULL, err);
+    return sql_run(db, &look, NULL, 0, sql_take_integer, out, NULL, err);
 }
 
 finch_status schema_bring_up(sql_db *db, finch_error *err)

@@ -32,3 +32,22 @@ finch_status sql_run(sql_db *db, const sql_statement *statement, const sql_value
     return db->backend->run(db->connection, postgres ? statement->postgres : statement->sqlite, values, n_values, each,
                             context, n_changed, err);
 }
+
+finch_status sql_take_integer(void *context, const sql_row *row, finch_error *err)
+{
+    (void)err;
+    *(int64_t *)context = sql_row_integer(row, 0);
+    return FINCH_OK;
+}
+
+finch_status sql_row_copy(const sql_row *row, size_t column, str *out, finch_error *err)
+{
+    finch_text text = sql_row_text(row, column);
+    str_clear(out);
+    return str_add(out, text.at, text.size_bytes, err);
+}
+
+finch_status sql_take_text(void *context, const sql_row *row, finch_error *err)
+{
+    return sql_row_copy(row, 0, context, err);
+}

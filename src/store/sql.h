@@ -78,4 +78,10 @@ extern const sql_backend sql_backend_postgres;
 finch_status sql_run(sql_db *db, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
                      void *context, uint64_t *n_changed, finch_error *err);
 
+/* For rows of one value: context is an int64_t, or a str that is cleared first. */
+finch_status sql_take_integer(void *context, const sql_row *row, finch_error *err);
+finch_status sql_take_text(void *context, const sql_row *row, finch_error *err);
+/* The text of a column into out, cleared first. */
+finch_status sql_row_copy(const sql_row *row, size_t column, str *out, finch_error *err);
+
 #endif

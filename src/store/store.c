@@ -111,19 +111,12 @@ static finch_status show_place(const char *place, str *out, finch_error *err)
     return str_add_format(out, err, "postgres://%.*s", (int)strcspn(rest, "?"), rest);
 }
 
-static finch_status take_integer(void *context, const sql_row *row, finch_error *err)
-{
-    (void)err;
-    *(int64_t *)context = sql_row_integer(row, 0);
-    return FINCH_OK;
-}
-
 static finch_status set_clock(store *s, finch_error *err)
 {
     static const sql_statement now = {"SELECT 0", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"};
     int64_t theirs = 0, before = local_ms();
     if (!store_is_shared(s)) return FINCH_OK;
-    FINCH_TRY(sql_run(&s->db, &now, NULL, 0, take_integer, &theirs, NULL, err));
+    FINCH_TRY(sql_run(&s->db, &now, NULL, 0, sql_take_integer, &theirs, NULL, err));
     s->clock_ahead_ms = theirs - before - (local_ms() - before) / 2;
     return FINCH_OK;
 }
@@ -237,6 +230,11 @@ finch_status store_transaction(store *s, store_work_fn work, void *context, finc
     finch_status st;
     while ((st = try_transaction(s, work, context, err)) == FINCH_E_BUSY) FINCH_TRY(come_back(s, begin, &pause, err));
     return st;
+}
+
+finch_status store_within(store *s, store_work_fn work, void *context, finch_error *err)
+{
+    return s->working ? work(s, context, err) : store_transaction(s, work, context, err);
 }
 
 /* PostgreSQL gives the rows once all of them are there, so a statement that failed has given none and may be run again. */

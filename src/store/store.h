@@ -1,4 +1,4 @@
-/* Where finch keeps what must survive: labelling jobs and answers today, predictions, models and keys as they come.
+/* Where finch keeps what must survive: labelling jobs and answers, predictions, models, keys, batch jobs.
  *
  * place   a file (SQLite; made where it is not there, readable by its owner alone), or postgres://... / postgresql://...
  *         (PostgreSQL, for several machines). NULL: $FINCH_STATE, else finch/finch.sqlite in $XDG_DATA_HOME or
@@ -39,6 +39,8 @@ finch_status store_run(store *s, const sql_statement *statement, const sql_value
  * after a commit whose answer was lost. */
 typedef finch_status (*store_work_fn)(store *s, void *context, finch_error *err);
 finch_status store_transaction(store *s, store_work_fn work, void *context, finch_error *err);
+/* Inside a work: a part of it; else a transaction of its own. */
+finch_status store_within(store *s, store_work_fn work, void *context, finch_error *err);
 void store_set_patience(store *s, double seconds); /* preset: 60 */
 /* While much is written that can be written again (texts on their way in), commits need not wait for the disk. Turned off, the
  * next commit is flushed with all before it. */

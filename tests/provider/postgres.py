@@ -43,7 +43,9 @@ class Postgres:
         self._run("initdb", "-D", self.data, "-U", "finch", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="ascii") as file:
             file.write(f"\nport = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nshared_buffers = '16MB'\n"
-                       "max_connections = 40\nlog_min_messages = fatal\n")
+                       "max_connections = 40\nlog_min_messages = fatal\n"
+                       # Processes are killed here, machines never lose power: what was written is there without waiting for the disk.
+                       "fsync = off\nfull_page_writes = off\n")
         self.start()
 
     def _run(self, program, *words):

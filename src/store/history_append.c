@@ -1,0 +1,266 @@
+/* Predictions on their way in: rows, their marks by ticker, and the sums, in one transaction. */
+#include "store/history_sums.h"
+
+#include "store/events.h"
+#include "store/values.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 2000, MODELS_MOST = 64 };
+
+/* ---- checks ---- */
+
+bool history_ticker_valid(const char *ticker)
+{
+    size_t n = strspn(ticker, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_^=");
+    return n > 0 && n < HISTORY_TICKER_BYTES && ticker[n] == '\0';
+}
+
+static bool is_share(double value) { return value >= 0 && value <= 1; }
+
+static finch_status check(const history_prediction *p, uint64_t row, finch_error *err)
+{
+    bool shares = true;
+    for (size_t i = 0; i < HISTORY_CLASSES; i++) shares = shares && is_share(p->probabilities[i]);
+    if (!shares || !(p->score >= -1 && p->score <= 1))
+        return finch_fail_row(err, FINCH_E_DATA, row, "probabilities lie between 0 and 1, a score between -1 and 1");
+    if (p->label < 0 || p->label >= HISTORY_CLASSES)
+        return finch_fail_row(err, FINCH_E_DATA, row, "a label is 0 to %d", HISTORY_CLASSES - 1);
+    if (p->time_ms < 0 || p->time_ms > INT64_C(253402300799999))
+        return finch_fail_row(err, FINCH_E_DATA, row, "a time lies in the years 1970 to 9999");
+    if (p->reach < 0) return finch_fail_row(err, FINCH_E_DATA, row, "a reach is not below 0");
+    for (size_t i = 0; i < p->n_tickers && i < HISTORY_TICKERS_MOST; i++)
+        if (!history_ticker_valid(p->tickers[i]))
+            return finch_fail_row(err, FINCH_E_DATA, row,
+                                  "\"%.15s\" is no ticker: 1 to 15 of A-Z 0-9 . - _ ^ =", p->tickers[i]);
+    if (p->hash[0] == '\0' && p->text.at == NULL)
+        return finch_fail_row(err, FINCH_E_DATA, row, "a prediction has its text or its text's hash");
+    return FINCH_OK;
+}
+
+/* ---- one transaction ---- */
+
+typedef struct appending {
+    const char *batch;
+    const history_prediction *predictions;
+    size_t n;
+    bool import;
+    int64_t first_id;
+    struct {
+        const char *name;
+        int64_t id;
+    } models[MODELS_MOST];
+    size_t n_models;
+    str rows, marks; /* JSON arrays of a chunk */
+    history_tally tally;
+} appending;
+
+finch_status history_model_find(store *s, const char *name, int64_t *out, finch_error *err)
+{
+    static const sql_statement find = {"SELECT id FROM history_model WHERE name = $1", NULL};
+    sql_value value = sql_text(name);
+    *out = 0;
+    return store_run(s, &find, &value, 1, sql_take_integer, out, NULL, err);
+}
+
+static finch_status model_of(store *s, appending *a, const char *name, int64_t *out, finch_error *err)
+{
+    static const sql_statement make = {"INSERT INTO history_model (id, name) SELECT coalesce(max(id), 0) + 1, $1 FROM "
+                                       "history_model WHERE true ON CONFLICT (name) DO NOTHING",
+                                       NULL};
+    for (size_t i = 0; i < a->n_models; i++)
+        if (strcmp(a->models[i].name, name) == 0) {
+            *out = a->models[i].id;
+            return FINCH_OK;
+        }
+    sql_value value = sql_text(name);
+    FINCH_TRY(history_model_find(s, name, out, err));
+    if (*out == 0) {
+        FINCH_TRY(store_run(s, &make, &value, 1, NULL, NULL, NULL, err));
+        FINCH_TRY(history_model_find(s, name, out, err));
+    }
+    if (a->n_models < MODELS_MOST) {
+        a->models[a->n_models].name = name;
+        a->models[a->n_models++].id = *out;
+    }
+    return FINCH_OK;
+}
+
+/* As JSON, NULs replaced; null where there is none. */
+static finch_status add_text(str *out, finch_text text, uint64_t row, finch_error *err)
+{
+    str clean = {0};
+    finch_status st = FINCH_OK;
+    if (text.at == NULL) return str_add_text(out, "null", err);
+    for (size_t at = 0; st == FINCH_OK && at < text.size_bytes;) {
+        const char *end = memchr(text.at + at, '\0', text.size_bytes - at);
+        size_t size = end != NULL ? (size_t)(end - text.at) - at : text.size_bytes - at;
+        st = str_add(&clean, text.at + at, size, err);
+        if (st == FINCH_OK && end != NULL) st = str_add_text(&clean, "\xEF\xBF\xBD", err);
+        at += size + (end != NULL ? 1 : 0);
+    }
+    if (st == FINCH_OK) st = values_add_json_text(out, clean.at != NULL ? clean.at : "", clean.size, err);
+    str_free(&clean);
+    return st == FINCH_E_DATA ? finch_fail_row(err, FINCH_E_DATA, row, "a text is no UTF-8") : st;
+}
+
+static int64_t micro(double value) { return (int64_t)llround(value * HISTORY_MICRO); }
+
+static finch_status add_row(appending *a, const history_prediction *p, int64_t id, int64_t model, uint64_t row,
+                            finch_error *err)
+{
+    char hash[STORE_HASH_BYTES];
+    size_t n_tickers = p->n_tickers < HISTORY_TICKERS_MOST ? p->n_tickers : HISTORY_TICKERS_MOST;
+    memcpy(hash, p->hash, sizeof hash);
+    if (hash[0] == '\0') FINCH_TRY(store_hash(p->text.at, p->text.size_bytes, hash, err));
+    FINCH_TRY(
+        str_add_format(&a->rows, err, "%s[%lld,%lld,", a->rows.size > 1 ? "," : "", (long long)id, (long long)p->time_ms));
+    FINCH_TRY(add_text(&a->rows, (finch_text){hash, strlen(hash)}, row, err));
+    FINCH_TRY(str_add_text(&a->rows, ",", err));
+    FINCH_TRY(add_text(&a->rows, p->text, row, err));
+    FINCH_TRY(str_add_text(&a->rows, ",\"", err));
+    for (size_t i = 0; i < n_tickers; i++) FINCH_TRY(str_add_format(&a->rows, err, "%s%s", i > 0 ? " " : "", p->tickers[i]));
+    FINCH_TRY(str_add_format(&a->rows, err, "\",%d", p->label));
+    for (size_t i = 0; i < HISTORY_CLASSES; i++)
+        FINCH_TRY(str_add_format(&a->rows, err, ",%lld", (long long)micro(p->probabilities[i])));
+    FINCH_TRY(str_add_format(&a->rows, err, ",%lld,%lld,", (long long)micro(p->score), (long long)model));
+    const char *source = p->source != NULL ? p->source : "";
+    FINCH_TRY(add_text(&a->rows, (finch_text){source, strlen(source)}, row, err));
+    return str_add_format(&a->rows, err, ",%lld,%u]", (long long)p->reach, p->flags);
+}
+
+static finch_status add_mark(appending *a, const history_mark *mark, int64_t id, finch_error *err)
+{
+    FINCH_TRY(str_add_format(&a->marks, err, "%s[\"%s\",%lld,%lld,%lld,%lld,%d,%lld,%lld]", a->marks.size > 1 ? "," : "",
+                             mark->ticker, (long long)mark->time_ms, (long long)id, (long long)mark->kind,
+                             (long long)mark->model, mark->label, (long long)mark->score, (long long)mark->w));
+    return history_tally_add(&a->tally, mark, err);
+}
+
+static bool is_again(const history_prediction *p, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(p->tickers[i], p->tickers[at]) == 0) return true;
+    return false;
+}
+
+static finch_status add_marks(appending *a, const history_prediction *p, int64_t id, int64_t model, finch_error *err)
+{
+    int64_t weight = p->reach < HISTORY_WEIGHT_MOST ? 1 + p->reach : HISTORY_WEIGHT_MOST;
+    history_mark mark = {p->time_ms, micro(p->score), weight, p->flags & 7u, model, p->label, 1, HISTORY_ALL};
+    FINCH_TRY(add_mark(a, &mark, id, err));
+    for (size_t i = 0; i < p->n_tickers && i < HISTORY_TICKERS_MOST; i++) {
+        mark.ticker = p->tickers[i];
+        if (!is_again(p, i)) FINCH_TRY(add_mark(a, &mark, id, err));
+    }
+    return FINCH_OK;
+}
+
+static finch_status insert_chunk(store *s, appending *a, finch_error *err)
+{
+#define SL HISTORY_AT_SQLITE
+#define PG HISTORY_AT_POSTGRES
+#define ROWS                                                                                                          \
+    "INSERT INTO prediction (id, time, hash, text, tickers, label, p0, p1, p2, p3, p4, score, model, source, reach, " \
+    "flags) "                                                                                                         \
+    "SELECT "
+#define MARKS "INSERT INTO prediction_ticker (ticker, time, id, kind, model, label, score, w) SELECT "
+#define SIX(at, a, b, c, d, e, f) at(a) ", " at(b) ", " at(c) ", " at(d) ", " at(e) ", " at(f)
+    static const sql_statement rows = {
+        ROWS SIX(SL, 0, 1, 2, 3, 4, 5) ", " SIX(SL, 6, 7, 8, 9, 10,
+                                                11) ", " SL(12) ", " SL(13) ", " SL(14) ", " SL(15) " FROM json_each($1)",
+        ROWS PG(0) ", " PG(1) ", value->>2, value->>3, value->>4, " PG(5) ", " SIX(PG, 6, 7, 8, 9, 10, 11) ", " PG(
+            12) ", value->>13, " PG(14) ", " PG(15) " FROM json_array_elements($1::json)"};
+    static const sql_statement marks = {
+        MARKS SIX(SL, 0, 1, 2, 3, 4, 5) ", " SL(6) ", " SL(7) " FROM json_each($1)",
+        MARKS "value->>0, " SIX(PG, 1, 2, 3, 4, 5, 6) ", " PG(7) " FROM json_array_elements($1::json)"};
+    FINCH_TRY(str_add_text(&a->rows, "]", err));
+    FINCH_TRY(str_add_text(&a->marks, "]", err));
+    sql_value value = sql_text(a->rows.at);
+    FINCH_TRY(store_run(s, &rows, &value, 1, NULL, NULL, NULL, err));
+    value = sql_text(a->marks.at);
+    return store_run(s, &marks, &value, 1, NULL, NULL, NULL, err);
+}
+
+static finch_status append_chunk(store *s, appending *a, size_t first, size_t n, finch_error *err)
+{
+    str_clear(&a->rows);
+    str_clear(&a->marks);
+    FINCH_TRY(str_add_text(&a->rows, "[", err));
+    FINCH_TRY(str_add_text(&a->marks, "[", err));
+    for (size_t i = first; i < first + n; i++) {
+        const history_prediction *p = &a->predictions[i];
+        int64_t model, id = a->first_id + (a->import ? -(int64_t)i : (int64_t)i);
+        FINCH_TRY(model_of(s, a, p->model, &model, err));
+        FINCH_TRY(add_row(a, p, id, model, i + 1, err));
+        FINCH_TRY(add_marks(a, p, id, model, err));
+    }
+    return insert_chunk(s, a, err);
+}
+
+/* Imports count downwards from -1. */
+static finch_status take_ids(store *s, appending *a, finch_error *err)
+{
+    static const sql_statement below = {
+        "INSERT INTO store_counter (name, value) VALUES ('import', -$1) ON CONFLICT (name) DO UPDATE SET value = "
+        "store_counter.value - $1 RETURNING value + $1 - 1",
+        "INSERT INTO store_counter (name, value) VALUES ('import', -$1) ON CONFLICT (name) DO UPDATE SET value = "
+        "store_counter.value - $1 RETURNING value + $1 - 1"};
+    sql_value n = sql_integer((int64_t)a->n);
+    if (a->import) return store_run(s, &below, &n, 1, sql_take_integer, &a->first_id, NULL, err);
+    return events_take_ids(s, (int64_t)a->n, &a->first_id, err);
+}
+
+static finch_status append_work(store *s, void *context, finch_error *err)
+{
+    static const sql_statement claim = {"INSERT INTO store_batch (name, time) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+                                        NULL};
+    appending *a = context;
+    uint64_t n_new = 0;
+    sql_value values[] = {sql_text(a->batch), sql_integer(store_now_ms(s))};
+    a->first_id = 0;
+    a->n_models = 0;
+    a->tally.n = 0;
+    FINCH_TRY(take_ids(s, a, err)); /* first: all who append wait for each other here */
+    FINCH_TRY(store_run(s, &claim, values, 2, NULL, NULL, &n_new, err));
+    if (n_new == 0) {
+        a->first_id = 0;
+        return FINCH_OK;
+    }
+    for (size_t at = 0; at < a->n; at += CHUNK)
+        FINCH_TRY(append_chunk(s, a, at, a->n - at < CHUNK ? a->n - at : CHUNK, err));
+    return history_tally_write(s, &a->tally, err);
+}
+
+static finch_status append(store *s, appending *a, finch_error *err)
+{
+    char made[STORE_HASH_BYTES];
+    if (a->n == 0) return FINCH_OK;
+    for (size_t i = 0; i < a->n; i++) FINCH_TRY(check(&a->predictions[i], i + 1, err));
+    if (a->batch == NULL) {
+        FINCH_TRY(store_random_name(made, err));
+        a->batch = made;
+    }
+    finch_status st = store_transaction(s, append_work, a, err);
+    str_free(&a->rows);
+    str_free(&a->marks);
+    history_tally_free(&a->tally);
+    return st;
+}
+
+finch_status history_append(store *s, const char *batch, const history_prediction *predictions, size_t n, int64_t *first_id,
+                            finch_error *err)
+{
+    appending a = {.batch = batch, .predictions = predictions, .n = n};
+    finch_status st = append(s, &a, err);
+    if (first_id != NULL) *first_id = st == FINCH_OK ? a.first_id : 0;
+    return st;
+}
+
+finch_status history_import(store *s, const char *batch, const history_prediction *predictions, size_t n, finch_error *err)
+{
+    appending a = {.batch = batch, .predictions = predictions, .n = n, .import = true};
+    return append(s, &a, err);
+}
