@@ -132,7 +132,7 @@ static json_t *run_json(const label_report *r)
     return json_pack("{s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:i}", "seconds", seconds, "texts_per_second",
                      seconds > 0 ? (double)labelled / seconds : 0.0, "requests", (json_int_t)p->requests, "rate_limited",
                      (json_int_t)p->rate_limited, "failed", (json_int_t)p->failed, "asked_again",
-                     (json_int_t)p->retried_rows, "reused", (json_int_t)p->reused, "input_tokens",
+                     (json_int_t)p->retried_rows, "reused", (json_int_t)(p->reused + r->in.n_reused), "input_tokens",
                      (json_int_t)p->input_tokens, "output_tokens", (json_int_t)p->output_tokens, "cost_usd",
                      p->cost_known ? json_real(dollars(p->cost_nano)) : json_null(), "http_version", r->engine.http_version);
 }
@@ -143,7 +143,7 @@ static finch_status print_json(const label_view *view, const label_report *r, co
     const char *state = failure == NULL ? (view->options->dry_run ? "ready" : "done") : "stopped";
     json_t *root = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:s, "
-        "s:s}",
+        "s:I, s:s}",
         "job", r->job.name.at != NULL ? r->job.name.at : "", "state", state, "store", r->place.at != NULL ? r->place.at : "",
         "model", r->job.model.at != NULL ? r->job.model.at : "", "prompt", r->job.prompt.at != NULL ? r->job.prompt.at : "",
         "rows", (json_int_t)(r->job.n_rows > 0 ? r->job.n_rows : 0), "texts", (json_int_t)r->job.n_items, "labelled",
@@ -152,8 +152,8 @@ static finch_status print_json(const label_view *view, const label_report *r, co
         r->gold.n > 0 ? gold_json(&r->gold) : json_null(), "requests", (json_int_t)c->requests, "input_tokens",
         (json_int_t)c->input_tokens, "output_tokens", (json_int_t)c->output_tokens, "cost_usd", dollars(c->cost_nano),
         "cpu_seconds", cpu_seconds(), "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "queued_rss_bytes",
-        (json_int_t)view->queued_rss_bytes, "output", r->written ? view->options->output : "", "reason",
-        failure != NULL ? failure->message : "");
+        (json_int_t)view->queued_rss_bytes, "output", r->written ? view->options->output : "", "rows_by_people",
+        (json_int_t)r->out.n_by_people, "reason", failure != NULL ? failure->message : "");
     if (root == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the report");
     return cli_print_json(root, err);
 }
@@ -198,8 +198,8 @@ static void say_report(const label_view *view, const label_report *r)
     say_classes(view, r);
     if (r->gold.n > 0) say_gold(view, &r->gold);
     if (r->written)
-        cli_say(view->args, "written to %s: %" PRIu64 " rows, %" PRIu64 " without a label\n", view->options->output,
-                r->out.n_rows, r->out.n_unlabelled);
+        cli_say(view->args, "written to %s: %" PRIu64 " rows, %" PRIu64 " without a label, %" PRIu64 " labelled by people\n",
+                view->options->output, r->out.n_rows, r->out.n_unlabelled, r->out.n_by_people);
 }
 
 finch_status label_view_report(label_view *view, const label_report *r, const finch_error *failure, finch_error *err)

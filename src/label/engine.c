@@ -40,20 +40,23 @@ static finch_status read_progress(engine *e, finch_error *err)
     p->labelled = counts.labelled;
     p->aside = counts.aside;
     p->job_cost_nano = counts.cost_nano;
+    e->worst_item_nano = (double)counts.worst_item_nano;
     memcpy(p->classes, counts.classes, sizeof p->classes);
     return FINCH_OK;
 }
 
-static finch_status read_schema(engine *e, finch_error *err)
+static finch_status read_format(engine *e, const char *model, known_format *out, finch_error *err)
 {
     int known = -1;
-    e->schema = e->options->schema;
-    if (e->options->schema_fixed) return FINCH_OK;
-    FINCH_TRY(labels_model_schema(e->s, e->options->provider, e->job->model.at, &known, err));
-    e->schema_known = known >= 0;
-    if (known >= 0) e->schema = known == 1;
+    *out = (known_format){.format = e->options->format};
+    if (e->options->format_fixed) return FINCH_OK;
+    FINCH_TRY(labels_model_format(e->s, e->options->provider, model, &known, err));
+    out->known = known >= FORMAT_PLAIN && known <= FORMAT_OBJECT;
+    if (out->known) out->format = (request_format)known;
     return FINCH_OK;
 }
+
+bool engine_judges(const engine *e, const batch *b) { return (size_t)b->stage >= e->job->votes; }
 
 static finch_status begin(engine *e, finch_error *err)
 {
@@ -75,7 +78,8 @@ static finch_status begin(engine *e, finch_error *err)
     FINCH_TRY(store_transaction(e->s, begin_work, e, err));
     FINCH_TRY(read_progress(e, err));
     e->result->progress.cost_known = e->options->price_in >= 0 && e->options->price_out >= 0;
-    return read_schema(e, err);
+    FINCH_TRY(read_format(e, e->job->model.at, &e->formats[0], err));
+    return read_format(e, e->job->judge_model.at, &e->formats[1], err);
 }
 
 /* ---- looking around ---- */

@@ -33,7 +33,8 @@ typedef struct engine_options {
     double rpm, tpm;         /* a key; 0: no limit */
     double temperature;
     size_t max_tokens;
-    bool schema, schema_fixed; /* fixed: the user chose, nothing is tried out */
+    request_format format;   /* the first that is tried */
+    bool format_fixed;       /* the user chose, nothing else is tried */
     bool logprobs, usage_cost;
     double max_cost;         /* dollars, below 0: none; of the job */
     uint64_t max_requests;   /* of this run; 0: none */

@@ -89,7 +89,7 @@ static finch_status advance(engine *e, outcome *o, size_t i, size_t answer_at, f
 static finch_status keep_answers(engine *e, outcome *o, finch_error *err)
 {
     batch *b = o->of;
-    bool judge = (size_t)b->stage >= e->job->votes;
+    bool judge = engine_judges(e, b);
     size_t n = 0;
     for (size_t i = 0; i < b->n && o->has_request; i++)
         if (!o->failed[i])
@@ -115,7 +115,7 @@ static finch_status keep_outcome(engine *e, outcome *o, finch_error *err)
 static finch_status journal_batch(engine *e, batch *b, finch_error *err)
 {
     const labels_item **items = NULL;
-    bool judge = (size_t)b->stage >= e->job->votes;
+    bool judge = engine_judges(e, b);
     if (b->interval_us > 0) FINCH_TRY(labels_pace(e->s, b->by->print, b->interval_us, &b->wait_us, err));
     FINCH_TRY(mem_alloc(b->n, sizeof *items, (void **)&items, err));
     for (size_t i = 0; i < b->n; i++) items[i] = &b->items[i];
@@ -137,13 +137,19 @@ static finch_status lease(engine *e, finch_error *err)
                         &e->leasing, err);
 }
 
+static finch_status keep_format(engine *e, const char *model, const known_format *f, finch_error *err)
+{
+    return f->news ? labels_model_set_format(e->s, e->options->provider, model, (int)f->format, err) : FINCH_OK;
+}
+
 static finch_status write_turn(store *s, void *context, finch_error *err)
 {
     engine *e = context;
     (void)s;
     for (outcome *o = e->outcomes; o != NULL; o = o->next) FINCH_TRY(keep_outcome(e, o, err));
     for (batch *b = e->planned.first; b != NULL; b = b->next) FINCH_TRY(journal_batch(e, b, err));
-    if (e->schema_news) FINCH_TRY(labels_model_set_schema(e->s, e->options->provider, e->job->model.at, e->schema, err));
+    FINCH_TRY(keep_format(e, e->job->model.at, &e->formats[0], err));
+    FINCH_TRY(keep_format(e, e->job->judge_model.at, &e->formats[1], err));
     if (e->renew) FINCH_TRY(labels_renew(e->s, e->job, (int64_t)(e->options->lease_seconds * 1e3), err));
     return lease(e, err);
 }
@@ -217,13 +223,14 @@ static void want_lease(engine *e, double now)
 
 finch_status engine_flush(engine *e, double now, finch_error *err)
 {
+    bool news = e->formats[0].news || e->formats[1].news;
     want_lease(e, now);
-    if (e->outcomes == NULL && e->planned.n == 0 && !e->lease_more && !e->renew && !e->schema_news) return FINCH_OK;
+    if (e->outcomes == NULL && e->planned.n == 0 && !e->lease_more && !e->renew && !news) return FINCH_OK;
     FINCH_TRY(store_transaction(e->s, write_turn, e, err));
     now = clock_seconds();
     if (e->lease_expired) e->last_expired = now;
     if (e->renew) e->last_renew = now;
-    e->schema_news = false;
+    e->formats[0].news = e->formats[1].news = false;
     take_outcomes(e);
     take_planned(e, now);
     take_lease(e, now);

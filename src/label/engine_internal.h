@@ -20,7 +20,7 @@ typedef struct batch {
     /* of the request that is being made */
     char request_id[STORE_HASH_BYTES];
     key *by;
-    bool schema;
+    request_format format;
     int64_t interval_us, wait_us;
     int64_t cost_nano;  /* expected */
     double tokens;      /* expected */
@@ -56,6 +56,14 @@ typedef struct outcome {
     labels_answer *answers;   /* [of->n] */
 } outcome;
 
+/* What form a model is asked for its answers in. */
+typedef struct known_format {
+    request_format format;
+    bool known; /* it has answered in that form, now or in an earlier run */
+    bool told;  /* the provider said that it lacks the forms above it: worth remembering */
+    bool news;  /* to be written into the store */
+} known_format;
+
 typedef struct engine {
     const engine_options *options;
     store *s;
@@ -80,8 +88,7 @@ typedef struct engine {
     uint64_t n_refused;    /* 4xx in a row before any good one */
     double last_good;
     uint64_t n_failed_row; /* failures since the last good answer */
-    bool schema, schema_known;
-    bool schema_news;      /* to be written into the store */
+    known_format formats[2]; /* the model's, the judge's */
     double worst_item_nano; /* the most an item has cost */
     bool ending;
     engine_result *result;
@@ -94,6 +101,9 @@ typedef struct engine {
 
 /* Ends the run; the first reason counts. */
 void engine_stop(engine *e, engine_end end, const char *format, ...) FINCH_PRINTF(3, 4);
+
+/* Whether the batch is for the judge. */
+bool engine_judges(const engine *e, const batch *b);
 
 /* engine_send.c */
 finch_status engine_make_batches(engine *e, finch_error *err); /* of what was leased */

@@ -184,12 +184,28 @@ static bool mentions(const char *text, const char *word)
     return false;
 }
 
+/* The form below the one that a batch was asked in, for all requests of its model that follow; the batches that were in flight
+ * meanwhile come back with the same refusal and move nothing. */
+static void ask_less(engine *e, const batch *b, bool told)
+{
+    known_format *f = &e->formats[engine_judges(e, b)];
+    f->told = f->told || told;
+    if (f->format != b->format) return;
+    f->format = b->format == FORMAT_SCHEMA ? FORMAT_OBJECT : FORMAT_PLAIN;
+    f->known = false;
+}
+
+static bool may_ask_less(const engine *e, const batch *b)
+{
+    return b->format != FORMAT_PLAIN && !e->options->format_fixed && !e->formats[engine_judges(e, b)].known;
+}
+
 /* A request the provider will not take as it is: the schema it does not know, a text it stumbles over, or a mistake in the
  * options, which shows by nothing ever being answered. */
 static void refused(engine *e, outcome *o, int status, const char *reason)
 {
-    if (o->of->schema && !e->options->schema_fixed && !e->schema_known) {
-        e->schema = false; /* tried without, once and for all requests that follow */
+    if (may_ask_less(e, o->of)) {
+        ask_less(e, o->of, false);
         wait_for(o, clock_seconds());
         return;
     }
@@ -203,12 +219,18 @@ static void refused(engine *e, outcome *o, int status, const char *reason)
     shrink(e, o, reason);
 }
 
-/* Some servers say that they know no schema with the status of a fault of their own. */
-static bool about_schema(const engine *e, const outcome *o, const char *message)
+/* Some servers say that they know no schema with the status of a fault of their own. What was known before may be so no more. */
+static bool about_format(const engine *e, const outcome *o, const char *message)
 {
-    return o->of->schema && !e->options->schema_fixed && !e->schema_known &&
-           (mentions(message, "response_format") || mentions(message, "json_schema") ||
+    return o->of->format != FORMAT_PLAIN && !e->options->format_fixed &&
+           (mentions(message, "response_format") || mentions(message, "json_schema") || mentions(message, "json_object") ||
             mentions(message, "structured output") || mentions(message, "grammar"));
+}
+
+static void format_refused(engine *e, outcome *o)
+{
+    ask_less(e, o->of, true);
+    wait_for(o, clock_seconds());
 }
 
 static void failed_status(engine *e, outcome *o, const client_response *r, int status, const char *message)
@@ -217,7 +239,7 @@ static void failed_status(engine *e, outcome *o, const client_response *r, int s
     snprintf(reason, sizeof reason, "HTTP %d: %.180s", status, message[0] != '\0' ? message : "no reason given");
     o->told.outcome = status == 429 ? "rate limited" : status >= 500 ? "provider failed" : "refused";
     if (status == 429) rate_limited(e, o, r, reason);
-    else if (status >= 400 && status != 401 && status != 402 && about_schema(e, o, message)) refused(e, o, status, reason);
+    else if (status >= 400 && status != 401 && status != 402 && about_format(e, o, message)) format_refused(e, o);
     else if (status == 403 && (mentions(message, "moderation") || mentions(message, "flagged"))) shrink(e, o, reason);
     else if (status == 401 || status == 403) key_out(e, o, KEY_REFUSED, reason);
     else if (status == 402) key_out(e, o, KEY_EMPTY, reason);
@@ -254,12 +276,14 @@ static void take_rows(engine *e, outcome *o)
     if (any) note_good(e);
 }
 
-static void note_schema(engine *e, const batch *b, const answer *a)
+/* A form below the first is remembered where the provider said that it lacks those above: other refusals have other causes. */
+static void note_format(engine *e, const batch *b, const answer *a)
 {
-    if (e->options->schema_fixed || e->schema_known || b->schema != e->schema) return;
-    if (b->schema && !a->by_schema_text) return; /* taken, but does it hold? the next answers say */
-    e->schema_known = true;
-    e->schema_news = true;
+    known_format *f = &e->formats[engine_judges(e, b)];
+    if (e->options->format_fixed || f->known || b->format != f->format) return;
+    if (b->format != FORMAT_PLAIN && !a->by_schema_text) return; /* taken, but does it hold? the next answers say */
+    f->known = true;
+    f->news = f->told || b->format == e->options->format;
 }
 
 static void count_cost(engine *e, outcome *o, const answer *a)
@@ -313,7 +337,7 @@ static void answered(engine *e, outcome *o, const client_response *r)
     }
     count_cost(e, o, &a);
     if (a.kind == ANSWER_ROWS) {
-        note_schema(e, o->of, &a);
+        note_format(e, o->of, &a);
         take_rows(e, o);
         return;
     }

@@ -130,7 +130,7 @@ finch_status engine_make_batches(engine *e, finch_error *err)
 
 static const char *model_of(const engine *e, const batch *b)
 {
-    return (size_t)b->stage >= e->job->votes ? e->job->judge_model.at : e->job->model.at;
+    return engine_judges(e, b) ? e->job->judge_model.at : e->job->model.at;
 }
 
 /* What a batch will cost at most, as far as can be told: by prices, or by the dearest text so far. */
@@ -222,7 +222,7 @@ finch_status engine_plan(engine *e, double now, finch_error *err)
         finch_status st = store_random_name(b->request_id, err);
         e->ready_items -= b->n;
         b->by = k;
-        b->schema = e->schema;
+        b->format = e->formats[engine_judges(e, b)].format;
         b->wait_us = 0;
         b->interval_us = pace_interval_us(e->options->rpm, e->options->tpm, b->tokens);
         e->flying_cost_nano += b->cost_nano;
@@ -242,7 +242,7 @@ static finch_status send_batch(engine *e, batch *b, finch_error *err)
         .words = o->words,
         .temperature = o->temperature,
         .max_tokens = o->max_tokens,
-        .schema = b->schema,
+        .format = b->format,
         .logprobs = o->logprobs,
         .usage_cost = o->usage_cost,
     };

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "data/output.h"
 #include "data/relation.h"
+#include "label/people.h"
 #include "label/texts.h"
 #include "label/values.h"
 
@@ -16,11 +17,43 @@
 
 #define ROW_FUNCTION "finch_label_row"
 
-enum { PLAIN_COLUMNS = 2, ALL_COLUMNS = 9, TIME_BYTES = 24 };
+enum { TIME_BYTES = 24 };
 
-static const char *const column_names[ALL_COLUMNS] = {"label",        "label_reason",   "label_confidence",
-                                                      "label_votes",  "label_agreeing", "label_model",
-                                                      "label_prompt", "label_request",  "label_time"};
+/* The added columns. Those from CONFIDENCE to TIME tell of the job's own label, BY_MODEL, also where people's counts. */
+enum {
+    LABEL,
+    REASON,
+    PLAIN_COLUMNS,
+    CONFIDENCE = PLAIN_COLUMNS,
+    VOTES,
+    AGREEING,
+    MODEL,
+    PROMPT,
+    REQUEST,
+    TIME,
+    SOURCE,
+    BY_MODEL,
+    PEOPLE,
+    ALL_COLUMNS
+};
+
+static const struct {
+    const char *name;
+    duckdb_type type;
+} added[ALL_COLUMNS] = {
+    [LABEL] = {"label", DUCKDB_TYPE_VARCHAR},
+    [REASON] = {"label_reason", DUCKDB_TYPE_VARCHAR},
+    [CONFIDENCE] = {"label_confidence", DUCKDB_TYPE_DOUBLE},
+    [VOTES] = {"label_votes", DUCKDB_TYPE_BIGINT},
+    [AGREEING] = {"label_agreeing", DUCKDB_TYPE_BIGINT},
+    [MODEL] = {"label_model", DUCKDB_TYPE_VARCHAR},
+    [PROMPT] = {"label_prompt", DUCKDB_TYPE_VARCHAR},
+    [REQUEST] = {"label_request", DUCKDB_TYPE_VARCHAR},
+    [TIME] = {"label_time", DUCKDB_TYPE_VARCHAR},
+    [SOURCE] = {"label_source", DUCKDB_TYPE_VARCHAR},
+    [BY_MODEL] = {"label_by_model", DUCKDB_TYPE_VARCHAR},
+    [PEOPLE] = {"label_people", DUCKDB_TYPE_VARCHAR},
+};
 
 static size_t count_added(const export_options *o) { return o->provenance ? ALL_COLUMNS : PLAIN_COLUMNS; }
 
@@ -45,7 +78,7 @@ typedef struct exporting {
     row rows[TEXTS_CHUNK_ROWS];
     known_text known[TEXTS_CHUNK_ROWS];
     size_t n_known;
-    str scratch;
+    str scratch, people;
     finch_error error;
 } exporting;
 
@@ -71,6 +104,7 @@ static finch_status keep_known(void *context, const labels_known *known, finch_e
     memcpy(k->hash, known->hash.at, known->hash.size_bytes);
     k->hash[known->hash.size_bytes] = '\0';
     FINCH_TRY(keep_text(x, known->reason, &k->known.reason, err));
+    FINCH_TRY(keep_text(x, known->reviews, &k->known.reviews, err));
     FINCH_TRY(keep_text(x, known->model, &k->known.model, err));
     FINCH_TRY(keep_text(x, known->prompt, &k->known.prompt, err));
     return keep_text(x, known->request, &k->known.request, err);
@@ -122,46 +156,81 @@ static const char *reason_of(const row *r, const known_text *k)
     return k->known.label == LABELS_NO_CLASS && k->known.reason.size_bytes == 0 ? "no reason was kept" : k->known.reason.at;
 }
 
-static void write_provenance(duckdb_vector *columns, idx_t at, const known_text *k)
+static void set_count(duckdb_vector vector, idx_t at, size_t n)
 {
-    char time[TIME_BYTES] = "";
-    bool there = k != NULL && k->known.label != LABELS_NO_CLASS;
-    if (there && k->known.created_ms > 0) clock_format_utc(k->known.created_ms / 1000, time, sizeof time);
-    if (there && k->known.confidence >= 0) ((double *)duckdb_vector_get_data(columns[2]))[at] = k->known.confidence;
-    else set_null(columns[2], at);
-    for (size_t i = 3; i < 5; i++) {
-        if (there)
-            ((int64_t *)duckdb_vector_get_data(columns[i]))[at] = (int64_t)(i == 3 ? k->known.votes : k->known.agreeing);
-        else set_null(columns[i], at);
-    }
-    set_text(columns[5], at, there ? k->known.model : text_of(""));
-    set_text(columns[6], at, there ? k->known.prompt : text_of(""));
-    set_text(columns[7], at, there ? k->known.request : text_of(""));
-    set_text(columns[8], at, text_of(time));
+    ((int64_t *)duckdb_vector_get_data(vector))[at] = (int64_t)n;
 }
 
-static void write_rows(exporting *x, duckdb_vector output, idx_t n)
+/* What the job itself says; k is NULL where that is nothing. */
+static void write_origin(duckdb_vector *columns, idx_t at, const known_text *k)
 {
-    size_t n_columns = count_added(x->options);
+    char time[TIME_BYTES] = "";
+    if (k == NULL) {
+        for (size_t i = CONFIDENCE; i <= TIME; i++) set_null(columns[i], at);
+        set_null(columns[BY_MODEL], at);
+        return;
+    }
+    if (k->known.created_ms > 0) clock_format_utc(k->known.created_ms / 1000, time, sizeof time);
+    if (k->known.confidence >= 0) ((double *)duckdb_vector_get_data(columns[CONFIDENCE]))[at] = k->known.confidence;
+    else set_null(columns[CONFIDENCE], at);
+    set_count(columns[VOTES], at, k->known.votes);
+    set_count(columns[AGREEING], at, k->known.agreeing);
+    set_text(columns[MODEL], at, k->known.model);
+    set_text(columns[PROMPT], at, k->known.prompt);
+    set_text(columns[REQUEST], at, k->known.request);
+    set_text(columns[TIME], at, text_of(time));
+    set_text(columns[BY_MODEL], at, text_of(values_class_name(k->known.label)));
+}
+
+static const char *source_of(const exporting *x, const known_text *k, bool by_people)
+{
+    return by_people ? "people" : k == NULL ? "" : k->known.judged ? "judge" : x->job->votes > 1 ? "votes" : "model";
+}
+
+static void count_row(export_result *result, int label, bool by_people)
+{
+    result->n_rows++;
+    result->n_by_people += by_people;
+    if (label == LABELS_NO_CLASS) result->n_unlabelled++;
+    else {
+        result->n_labelled++;
+        result->classes[label]++;
+    }
+}
+
+/* k is NULL where the store knows nothing of the row's text. */
+static finch_status write_row(exporting *x, duckdb_vector *columns, idx_t at, const known_text *k, finch_error *err)
+{
+    people_say people;
+    finch_text reviews = k != NULL ? k->known.reviews : text_of("");
+    bool labelled = k != NULL && k->known.state == LABELS_SETTLED && k->known.label != LABELS_NO_CLASS;
+    FINCH_TRY(people_read(reviews, &people, err));
+    bool by_people = people.label != LABELS_NO_CLASS && x->options->people == EXPORT_PEOPLE_WIN;
+    int label = by_people ? people.label : labelled ? k->known.label : LABELS_NO_CLASS;
+    set_text(columns[LABEL], at, text_of(values_class_name(label)));
+    set_text(columns[REASON], at, text_of(label == LABELS_NO_CLASS ? reason_of(&x->rows[at], k) : ""));
+    count_row(x->result, label, by_people);
+    if (!x->options->provenance) return FINCH_OK;
+    str_clear(&x->people);
+    FINCH_TRY(people_write(reviews, &x->people, err));
+    write_origin(columns, at, labelled ? k : NULL);
+    set_text(columns[SOURCE], at, text_of(source_of(x, labelled ? k : NULL, by_people)));
+    set_text(columns[PEOPLE], at, (finch_text){x->people.at, x->people.size});
+    return FINCH_OK;
+}
+
+static finch_status write_rows(exporting *x, duckdb_vector output, idx_t n, finch_error *err)
+{
     duckdb_vector columns[ALL_COLUMNS];
-    for (size_t i = 0; i < n_columns; i++) columns[i] = duckdb_struct_vector_get_child(output, i);
+    for (size_t i = 0; i < count_added(x->options); i++) columns[i] = duckdb_struct_vector_get_child(output, i);
     for (idx_t at = 0; at < n; at++) {
         const row *r = &x->rows[at];
-        known_text wanted;
+        known_text wanted, *found = NULL;
         memcpy(wanted.hash, r->hash, sizeof wanted.hash);
-        const known_text *k = r->kind == TEXT_ASKED ? bsearch(&wanted, x->known, x->n_known, sizeof *x->known, by_hash)
-                                                    : NULL;
-        int label = k != NULL && k->known.state == LABELS_SETTLED ? k->known.label : LABELS_NO_CLASS;
-        set_text(columns[0], at, text_of(values_class_name(label)));
-        set_text(columns[1], at, text_of(label == LABELS_NO_CLASS ? reason_of(r, k) : ""));
-        if (x->options->provenance) write_provenance(columns, at, label == LABELS_NO_CLASS ? NULL : k);
-        x->result->n_rows++;
-        if (label == LABELS_NO_CLASS) x->result->n_unlabelled++;
-        else {
-            x->result->n_labelled++;
-            x->result->classes[label]++;
-        }
+        if (r->kind == TEXT_ASKED) found = bsearch(&wanted, x->known, x->n_known, sizeof *x->known, by_hash);
+        FINCH_TRY(write_row(x, columns, at, found, err));
     }
+    return FINCH_OK;
 }
 
 static finch_status export_chunk(exporting *x, duckdb_vector input, duckdb_vector output, idx_t n, finch_error *err)
@@ -175,7 +244,7 @@ static finch_status export_chunk(exporting *x, duckdb_vector input, duckdb_vecto
         FINCH_TRY(texts_prepare(in, &x->scratch, &text, x->rows[at].hash, &x->rows[at].kind, err));
     }
     FINCH_TRY(ask_store(x, n, err));
-    write_rows(x, output, n);
+    FINCH_TRY(write_rows(x, output, n, err));
     if (!progress_report(x->options->watch, x->result->n_rows, x->n_total, NULL))
         return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
     return FINCH_OK;
@@ -197,10 +266,8 @@ static finch_status register_function(exporting *x, data_database *db, finch_err
     duckdb_logical_type types[ALL_COLUMNS];
     const char *names[ALL_COLUMNS];
     for (size_t i = 0; i < n; i++) {
-        names[i] = column_names[i];
-        types[i] = duckdb_create_logical_type(i == 2             ? DUCKDB_TYPE_DOUBLE
-                                              : i == 3 || i == 4 ? DUCKDB_TYPE_BIGINT
-                                                                 : DUCKDB_TYPE_VARCHAR);
+        names[i] = added[i].name;
+        types[i] = duckdb_create_logical_type(added[i].type);
     }
     duckdb_logical_type result = duckdb_create_struct_type(types, names, n);
     finch_status st = texts_register(db, ROW_FUNCTION, result, run, x, err);
@@ -212,7 +279,7 @@ static finch_status register_function(exporting *x, data_database *db, finch_err
 static finch_status added_name(const export_options *o, size_t i, str *out, finch_error *err)
 {
     str_clear(out);
-    return str_add_format(out, err, "%s%s", o->prefix, column_names[i]);
+    return str_add_format(out, err, "%s%s", o->prefix, added[i].name);
 }
 
 finch_status export_check_names(const export_options *o, const data_names *there, finch_error *err)
@@ -243,7 +310,7 @@ static finch_status build_query(const export_options *o, const data_relation *in
     }
     for (size_t i = 0; st == FINCH_OK && i < count_added(o); i++) {
         st = added_name(o, i, &name, err);
-        if (st == FINCH_OK) st = str_add_format(sql, err, "%s\"finch row\".%s AS ", i > 0 ? ", " : "", column_names[i]);
+        if (st == FINCH_OK) st = str_add_format(sql, err, "%s\"finch row\".%s AS ", i > 0 ? ", " : "", added[i].name);
         if (st == FINCH_OK) st = data_sql_name(sql, name.at, err);
     }
     str_free(&name);
@@ -315,6 +382,7 @@ finch_status export_table(store *s, const labels_job *job, const export_options 
     if (x != NULL) {
         arena_free(&x->memory);
         str_free(&x->scratch);
+        str_free(&x->people);
     }
     mem_free(x);
     return st;

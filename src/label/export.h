@@ -7,18 +7,24 @@
 #include "data/table.h"
 #include "store/labels.h"
 
+/* What counts where people have labelled a text (finch review). */
+typedef enum export_people {
+    EXPORT_PEOPLE_WIN,    /* a class that more than half of them gave is the label */
+    EXPORT_PEOPLE_BESIDE, /* the job's label stands; what they said is in the provenance */
+} export_people;
+
 typedef struct export_options {
     data_source source;
     const char *text_column;
     const char *output;     /* its ending says the format; "-": JSONL on stdout */
     const char *prefix;     /* of the added columns */
-    bool
-        provenance; /* also label_confidence, label_votes, label_agreeing, label_model, label_prompt, label_request, label_time */
+    bool provenance;        /* also the columns behind label_reason in export.c */
+    export_people people;
     const progress *watch;
 } export_options;
 
 typedef struct export_result {
-    uint64_t n_rows, n_labelled, n_unlabelled;
+    uint64_t n_rows, n_labelled, n_unlabelled, n_by_people;
     uint64_t classes[LABELS_CLASSES];
 } export_result;
 

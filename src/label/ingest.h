@@ -8,7 +8,7 @@
 #include "store/labels.h"
 
 typedef struct ingest_result {
-    uint64_t n_rows, n_empty, n_too_long, n_rejected;
+    uint64_t n_rows, n_empty, n_too_long, n_rejected, n_reused; /* n_reused: answered in an earlier job */
 } ingest_result;
 
 /* Streams: memory does not grow with the table. May be run again at any time; labels_added is the caller's.

@@ -17,6 +17,7 @@ typedef struct label_options {
     const char *output;       /* NULL: none is written */
     const char *prefix;
     bool provenance;
+    export_people people;
     const char *rejects;      /* where broken rows are listed; NULL: nowhere */
     /* the job */
     const char *state;        /* the store's place; NULL: the preset */

@@ -55,7 +55,10 @@ static bool add_options(json_t *root, const request_options *o)
     bool made = json_object_set_new(root, "temperature", json_real(o->temperature)) == 0;
     if (o->max_tokens > 0)
         made = made && json_object_set_new(root, "max_tokens", json_integer((json_int_t)o->max_tokens)) == 0;
-    if (o->schema) made = made && json_object_set_new(root, "response_format", schema()) == 0;
+    json_t *format = o->format == FORMAT_SCHEMA   ? schema()
+                     : o->format == FORMAT_OBJECT ? json_pack("{s:s}", "type", "json_object")
+                                                  : NULL;
+    if (o->format != FORMAT_PLAIN) made = json_object_set_new(root, "response_format", format) == 0 && made;
     if (o->logprobs) made = made && json_object_set_new(root, "logprobs", json_true()) == 0;
     if (o->usage_cost) made = made && json_object_set_new(root, "usage", json_pack("{s:b}", "include", 1)) == 0;
     return made;

@@ -6,14 +6,22 @@
 #include "label/prompt.h"
 #include "store/labels.h"
 
+/* How an answer's form is asked for (response_format), from the most that a model may know to the least. The numbers are kept
+ * in the store. */
+typedef enum request_format {
+    FORMAT_PLAIN = 0, /* not at all: the prompt alone says it */
+    FORMAT_SCHEMA = 1, /* a JSON schema */
+    FORMAT_OBJECT = 2 /* any JSON object */
+} request_format;
+
 typedef struct request_options {
     const char *model;
     const prompt *words;
     double temperature;
-    size_t max_tokens;   /* of the answer; 0: not sent */
-    bool schema;         /* response_format */
+    size_t max_tokens; /* of the answer; 0: not sent */
+    request_format format;
     bool logprobs;
-    bool usage_cost;     /* OpenRouter: the answer says what it cost */
+    bool usage_cost; /* OpenRouter: the answer says what it cost */
 } request_options;
 
 /* out is cleared first. Items are numbered from 1. */

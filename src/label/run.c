@@ -101,6 +101,7 @@ static finch_status set_output(run *r, finch_error *err)
         .output = o->output,
         .prefix = o->prefix,
         .provenance = o->provenance,
+        .people = o->people,
         .watch = o->watch,
     };
     return FINCH_OK;
@@ -192,12 +193,12 @@ static finch_status read_texts(run *r, finch_error *err)
                                    o->output != NULL ? &r->output : NULL, o->watch, &report->in, err);
     finch_status back = store_set_bulk(r->s, false, st == FINCH_OK ? err : NULL);
     if (st == FINCH_OK) st = back;
-    if (st == FINCH_OK) st = labels_added(r->s, &report->job, (int64_t)report->in.n_rows, err);
+    if (st == FINCH_OK) st = labels_added(r->s, &report->job, (int64_t)report->in.n_rows, &report->in.n_reused, err);
     malloc_trim(0); /* what reading the table took is not needed for the hours that follow */
     return st;
 }
 
-static finch_status fill(run *r, finch_error *err)
+static finch_status fill_job(run *r, finch_error *err)
 {
     const label_options *o = r->options;
     size_t n_gold = 0;
@@ -207,6 +208,17 @@ static finch_status fill(run *r, finch_error *err)
     if (report->job.n_rows < 0) FINCH_TRY(read_texts(r, err));
     uint64_t n = 0;
     return o->retry_aside ? labels_retry_aside(r->s, &report->job, &n, err) : FINCH_OK;
+}
+
+/* A mistake in the input leaves no half-made job behind; an interrupt does, and the next run goes on with it. */
+static finch_status fill(run *r, finch_error *err)
+{
+    finch_status st = fill_job(r, err);
+    if (st != FINCH_E_USAGE && st != FINCH_E_DATA && st != FINCH_E_NOT_FOUND) return st;
+    if (r->report->job.n_rows >= 0) return st;
+    (void)labels_job_drop(r->s, &r->report->job, NULL); /* what was wrong before counts */
+    labels_job_free(&r->report->job);
+    return st;
 }
 
 /* ---- the estimate ---- */

@@ -51,29 +51,31 @@ finch_status labels_job_find(store *s, const char *name, labels_job *out, finch_
 /* Calls visit for each job, newest first. */
 typedef finch_status (*labels_job_fn)(void *context, const labels_job *job, finch_error *err);
 finch_status labels_job_each(store *s, labels_job_fn visit, void *context, finch_error *err);
+/* Takes out a job whose texts never came in whole, for a mistake in the input; one that has all its texts, or asked, stays. */
+finch_status labels_job_drop(store *s, const labels_job *job, finch_error *err);
 /* state: "running", "paused", "stopped", "done". */
 finch_status labels_job_set_state(store *s, int64_t job, const char *state, const char *reason, finch_error *err);
 finch_status labels_job_get_state(store *s, int64_t job, str *state, finch_error *err);
 /* The text of a prompt's version, out cleared first. Errors: FINCH_E_NOT_FOUND. */
 finch_status labels_prompt_text(store *s, const char *version, str *out, finch_error *err);
 
-/* Whether a provider's model answers under a JSON schema: 1 yes, 0 no, -1 not known yet. */
-finch_status labels_model_schema(store *s, const char *provider, const char *model, int *out, finch_error *err);
-finch_status labels_model_set_schema(store *s, const char *provider, const char *model, bool answers, finch_error *err);
+/* The form that a provider's model answers in, a number of the caller's; -1: not known yet. */
+finch_status labels_model_format(store *s, const char *provider, const char *model, int *out, finch_error *err);
+finch_status labels_model_set_format(store *s, const char *provider, const char *model, int format, finch_error *err);
 
 /* ---- texts in ---- */
 
 typedef struct labels_text {
-    int64_t seq;              /* the order of asking; gold texts are below 0 */
+    int64_t seq; /* the order of asking; gold texts are below 0 */
     char hash[STORE_HASH_BYTES];
-    finch_text text;          /* UTF-8 without NUL bytes */
-    int gold;                 /* the class people gave, or LABELS_NO_CLASS */
+    finch_text text; /* UTF-8 without NUL bytes */
+    int gold; /* the class people gave, or LABELS_NO_CLASS */
 } labels_text;
 
 /* Adds texts; those that the job has are passed over, so that adding may be begun again at any place. */
 finch_status labels_add(store *s, const labels_job *job, const labels_text *texts, size_t n, finch_error *err);
-/* Says that all are in, and settles the items that this asker has answered before (with one vote). */
-finch_status labels_added(store *s, labels_job *job, int64_t n_rows, finch_error *err);
+/* Says that all are in, and settles the items that this asker has answered before (with one vote): *n_reused of them. */
+finch_status labels_added(store *s, labels_job *job, int64_t n_rows, uint64_t *n_reused, finch_error *err);
 
 /* ---- work ---- */
 
@@ -108,8 +110,8 @@ typedef struct labels_request {
 /* How it ended. body is the raw response, kept packed. Costs are in 1e-9 dollars; below 0: unknown. */
 typedef struct labels_outcome {
     const char *id;
-    int status;            /* HTTP's; 0: none came */
-    const char *outcome;   /* "answered", "timeout", ... */
+    int status; /* HTTP's; 0: none came */
+    const char *outcome; /* "answered", "timeout", ... */
     const char *provider_id;
     int64_t input_tokens, output_tokens, cost_nano;
     const char *body;
@@ -172,6 +174,7 @@ typedef struct labels_counts {
     int64_t waiting, leased, labelled, aside;
     int64_t classes[LABELS_CLASSES];
     int64_t requests, failed_requests, rate_limited, input_tokens, output_tokens, cost_nano, unknown_cost;
+    int64_t worst_item_nano; /* the most that a text of one request has cost */
 } labels_counts;
 
 finch_status labels_count(store *s, const labels_job *job, labels_counts *out, finch_error *err);
@@ -186,8 +189,10 @@ finch_status labels_spent(store *s, const labels_job *job, int64_t *cost_nano, f
 /* What is known of texts, for the output: one call of visit for each hash that the job has. Texts are borrowed. */
 typedef struct labels_known {
     finch_text hash, reason, request, model, prompt;
+    finch_text reviews; /* people's labels, a JSON object {name: class's id} in the order of names; empty: nobody's */
     int label; /* LABELS_NO_CLASS: none */
     int state;
+    bool judged; /* the label is the judge's */
     double confidence; /* below 0: none */
     int64_t created_ms; /* 0: none */
     size_t votes, agreeing;

@@ -148,6 +148,24 @@ finch_status labels_job_make(store *s, const labels_job_spec *spec, labels_job *
     return st;
 }
 
+static finch_status drop_job(store *s, void *context, finch_error *err)
+{
+#define UNBEGUN                                                                                                            \
+    "EXISTS (SELECT 1 FROM label_job j WHERE j.id = $1 AND j.n_rows IS NULL) AND NOT EXISTS (SELECT 1 FROM label_request " \
+    "r WHERE r.job = $1)"
+    static const sql_statement items = {"DELETE FROM label_item WHERE job = $1 AND " UNBEGUN, NULL};
+    static const sql_statement whole = {"DELETE FROM label_job WHERE id = $1 AND " UNBEGUN, NULL};
+    sql_value id = sql_integer(*(const int64_t *)context);
+    FINCH_TRY(store_run(s, &items, &id, 1, NULL, NULL, NULL, err));
+    return store_run(s, &whole, &id, 1, NULL, NULL, NULL, err);
+}
+
+finch_status labels_job_drop(store *s, const labels_job *job, finch_error *err)
+{
+    int64_t id = job->id;
+    return store_transaction(s, drop_job, &id, err);
+}
+
 finch_status labels_job_set_state(store *s, int64_t job, const char *state, const char *reason, finch_error *err)
 {
     static const sql_statement set = {"UPDATE label_job SET state = $2, reason = $3 WHERE id = $1", NULL};
@@ -175,7 +193,7 @@ finch_status labels_prompt_text(store *s, const char *version, str *out, finch_e
     return FINCH_OK;
 }
 
-finch_status labels_model_schema(store *s, const char *provider, const char *model, int *out, finch_error *err)
+finch_status labels_model_format(store *s, const char *provider, const char *model, int *out, finch_error *err)
 {
     static const sql_statement get = {"SELECT answers_by_schema FROM label_model WHERE provider = $1 AND model = $2", NULL};
     int64_t known = -1;
@@ -185,13 +203,13 @@ finch_status labels_model_schema(store *s, const char *provider, const char *mod
     return FINCH_OK;
 }
 
-finch_status labels_model_set_schema(store *s, const char *provider, const char *model, bool answers, finch_error *err)
+finch_status labels_model_set_format(store *s, const char *provider, const char *model, int format, finch_error *err)
 {
     static const sql_statement set = {
         "INSERT INTO label_model (provider, model, answers_by_schema) VALUES ($1, $2, $3) "
         "ON CONFLICT (provider, model) DO UPDATE SET answers_by_schema = excluded.answers_by_schema",
         NULL};
-    sql_value values[] = {sql_text(provider), sql_text(model), sql_integer(answers)};
+    sql_value values[] = {sql_text(provider), sql_text(model), sql_integer(format)};
     return store_run(s, &set, values, 3, NULL, NULL, NULL, err);
 }
 
@@ -245,6 +263,7 @@ finch_status labels_add(store *s, const labels_job *job, const labels_text *text
 typedef struct ending {
     labels_job *job;
     int64_t n_rows;
+    uint64_t n_reused;
 } ending;
 
 static finch_status end_adding(store *s, void *context, finch_error *err)
@@ -259,16 +278,18 @@ static finch_status end_adding(store *s, void *context, finch_error *err)
     static const sql_statement items = {"SELECT n_items FROM label_job WHERE id = $1", NULL};
     ending *e = context;
     sql_value values[] = {sql_integer(e->job->id), sql_integer(e->job->asker)};
-    if (e->job->votes == 1) FINCH_TRY(store_run(s, &reuse, values, 2, NULL, NULL, NULL, err));
+    e->n_reused = 0;
+    if (e->job->votes == 1) FINCH_TRY(store_run(s, &reuse, values, 2, NULL, NULL, &e->n_reused, err));
     values[1] = sql_integer(e->n_rows);
     FINCH_TRY(store_run(s, &end, values, 2, NULL, NULL, NULL, err));
     return store_run(s, &items, values, 1, labels_take_integer, &e->job->n_items, NULL, err);
 }
 
-finch_status labels_added(store *s, labels_job *job, int64_t n_rows, finch_error *err)
+finch_status labels_added(store *s, labels_job *job, int64_t n_rows, uint64_t *n_reused, finch_error *err)
 {
-    ending e = {job, n_rows};
+    ending e = {job, n_rows, 0};
     FINCH_TRY(store_transaction(s, end_adding, &e, err));
     job->n_rows = n_rows;
+    *n_reused = e.n_reused;
     return FINCH_OK;
 }

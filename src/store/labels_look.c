@@ -22,7 +22,7 @@ static finch_status read_spending(void *context, const sql_row *row, finch_error
 {
     labels_counts *c = context;
     int64_t *fields[] = {&c->requests,      &c->failed_requests, &c->rate_limited, &c->input_tokens,
-                         &c->output_tokens, &c->cost_nano,       &c->unknown_cost};
+                         &c->output_tokens, &c->cost_nano,       &c->unknown_cost, &c->worst_item_nano};
     (void)err;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) *fields[i] = sql_row_integer(row, i);
     return FINCH_OK;
@@ -35,7 +35,8 @@ finch_status labels_count(store *s, const labels_job *job, labels_counts *out, f
     static const sql_statement spending = {
         "SELECT count(*), count(CASE WHEN outcome <> 'answered' THEN 1 END), count(CASE WHEN status = 429 THEN 1 END), "
         "CAST(coalesce(sum(input_tokens), 0) AS BIGINT), CAST(coalesce(sum(output_tokens), 0) AS BIGINT), "
-        "CAST(coalesce(sum(cost), 0) AS BIGINT), count(CASE WHEN cost IS NULL AND status = 200 THEN 1 END) "
+        "CAST(coalesce(sum(cost), 0) AS BIGINT), count(CASE WHEN cost IS NULL AND status = 200 THEN 1 END), "
+        "CAST(coalesce(max((cost + n_items - 1) / n_items), 0) AS BIGINT) "
         "FROM label_request WHERE job = $1",
         NULL};
     sql_value value = sql_integer(job->id);
@@ -94,6 +95,8 @@ static finch_status read_known(void *context, const sql_row *row, finch_error *e
         .prompt = sql_row_text(row, 8),
         .votes = (size_t)sql_row_integer(row, 9),
         .agreeing = (size_t)sql_row_integer(row, 10),
+        .judged = sql_row_integer(row, 11) != 0,
+        .reviews = sql_row_text(row, 12),
     };
     return l->visit(l->context, &known, err);
 }
@@ -102,17 +105,21 @@ finch_status labels_lookup(store *s, const labels_job *job, const char *hashes, 
                            finch_error *err)
 {
     /* The provenance is that of the vote that says what the item says: the judge's, else the first that agrees. */
-#define LOOKUP_BEGIN                                                                                                      \
-    "SELECT i.hash, i.state, i.label, i.confidence, i.reason, a.request, a.created, k.model, k.prompt, "                  \
-    "(SELECT count(*) FROM label_answer v WHERE v.asker = $2 AND v.hash = i.hash AND v.vote < $4 AND v.label IS NOT "     \
-    "NULL), "                                                                                                             \
-    "(SELECT count(*) FROM label_answer v WHERE v.asker = $2 AND v.hash = i.hash AND v.vote < $4 AND v.label = i.label) " \
-    "FROM label_item i LEFT JOIN label_answer a ON a.hash = i.hash AND a.label = i.label "                                \
-    "AND a.asker = CASE WHEN i.stage >= $4 AND $3 <> 0 THEN $3 ELSE $2 END AND a.vote = "                                 \
-    "(SELECT min(v.vote) FROM label_answer v WHERE v.asker = a.asker AND v.hash = i.hash AND v.label = i.label) "         \
+#define LOOKUP_BEGIN(reviews)                                                                                              \
+    "SELECT i.hash, i.state, i.label, i.confidence, i.reason, a.request, a.created, k.model, k.prompt, "                   \
+    "(SELECT count(*) FROM label_answer v WHERE v.asker = $2 AND v.hash = i.hash AND v.vote < $4 AND v.label IS NOT "      \
+    "NULL), "                                                                                                              \
+    "(SELECT count(*) FROM label_answer v WHERE v.asker = $2 AND v.hash = i.hash AND v.vote < $4 AND v.label = i.label), " \
+    "CASE WHEN i.stage >= $4 AND $3 <> 0 THEN 1 ELSE 0 END, " reviews                                                      \
+    " FROM label_item i LEFT JOIN label_answer a ON a.hash = i.hash AND a.label = i.label "                                \
+    "AND a.asker = CASE WHEN i.stage >= $4 AND $3 <> 0 THEN $3 ELSE $2 END AND a.vote = "                                  \
+    "(SELECT min(v.vote) FROM label_answer v WHERE v.asker = a.asker AND v.hash = i.hash AND v.label = i.label) "          \
     "LEFT JOIN label_asker k ON k.id = a.asker WHERE i.job = $1 AND i.hash "
-    static const sql_statement lookup = {LOOKUP_BEGIN "IN (SELECT value FROM json_each($5))",
-                                         LOOKUP_BEGIN "= ANY(ARRAY(SELECT json_array_elements_text($5::json)))"};
+    static const sql_statement lookup = {
+        LOOKUP_BEGIN("(SELECT json_group_object(reviewer, label) FROM (SELECT reviewer, label FROM label_review r WHERE "
+                     "r.hash = i.hash ORDER BY reviewer) HAVING count(*) > 0)") "IN (SELECT value FROM json_each($5))",
+        LOOKUP_BEGIN("(SELECT CAST(json_object_agg(reviewer, label ORDER BY reviewer) AS TEXT) FROM label_review r WHERE "
+                     "r.hash = i.hash)") "= ANY(ARRAY(SELECT json_array_elements_text($5::json)))"};
     looking l = {visit, context};
     sql_value values[] = {sql_integer(job->id), sql_integer(job->asker), sql_integer(job->judge),
                           sql_integer((int64_t)job->votes), sql_text(hashes)};

@@ -63,8 +63,13 @@ TEST(the_user_message_ends_with_the_numbered_texts)
     str body = {0};
     json_t *root, *texts;
     CHECK_OK(prompt_read("p", CLASSES, strlen(CLASSES), &p, &err), &err);
-    request_options options = {
-        .model = "m", .words = &p, .temperature = 0, .schema = true, .max_tokens = 99, .logprobs = true, .usage_cost = true};
+    request_options options = {.model = "m",
+                               .words = &p,
+                               .temperature = 0,
+                               .format = FORMAT_SCHEMA,
+                               .max_tokens = 99,
+                               .logprobs = true,
+                               .usage_cost = true};
     CHECK_OK(request_write(&options, list, 2, &body, &err), &err);
     CHECK_OK(json_parse(body.at, body.size, "body", &root, &err), &err);
     CHECK_TEXT("m", json_string_value(json_object_get(root, "model")));
@@ -88,6 +93,11 @@ TEST(the_user_message_ends_with_the_numbered_texts)
     CHECK(json_is_true(json_object_get(json_object_get(root, "usage"), "include")) &&
           json_is_true(json_object_get(root, "logprobs")));
     json_decref(texts);
+    json_decref(root);
+    options = (request_options){.model = "m", .words = &p, .format = FORMAT_OBJECT};
+    CHECK_OK(request_write(&options, list, 1, &body, &err), &err);
+    CHECK_OK(json_parse(body.at, body.size, "body", &root, &err), &err);
+    CHECK_TEXT("json_object", json_string_value(json_object_get(json_object_get(root, "response_format"), "type")));
     json_decref(root);
     options = (request_options){.model = "m", .words = &p};
     CHECK_OK(request_write(&options, list, 1, &body, &err), &err);

@@ -47,7 +47,7 @@ def _check_schema(schema, style, where="response_format.json_schema.schema"):
         _check_schema(schema.get("items"), style, where + ".items")
 
 
-def _check_format(wanted, style, model):
+def _check_format(wanted, style, model, messages):
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind not in ("text", "json_object", "json_schema"):
         raise error(style, 400, "Invalid value: response_format.type must be 'text', 'json_object' or 'json_schema'", param="response_format.type")
@@ -58,6 +58,11 @@ def _check_format(wanted, style, model):
                                           "should be 'text' or 'json_object'\", 'input': 'json_schema'}", "type": "internal_server_error",
                                           "param": None, "code": None}})
         return
+    if kind == "json_schema" and model.get("response_format") == "object":
+        raise error(style, 400, "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model. It knows 'json_object'.",
+                    param="response_format")
+    if kind == "json_object" and not any("json" in text_of(message).lower() for message in messages):
+        raise error(style, 400, "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.", param="messages")
     if kind != "text" and not model.get("response_format", True):
         raise error(style, 400, "response_format is not supported by this model", param="response_format", code="unsupported_parameter")
     if kind == "json_schema":
@@ -112,7 +117,7 @@ def check(request, config):
     for name in ("max_tokens", "max_completion_tokens"):
         _number(body, name, 1, 1 << 20, style, whole=True)
     if "response_format" in body:
-        _check_format(body["response_format"], style, model)
+        _check_format(body["response_format"], style, model, messages)
     if body.get("logprobs") and not model.get("logprobs", True):
         raise error(style, 400, "logprobs is not supported by this model", param="logprobs")
     used = sum(tokens(text_of(message)) for message in messages)
@@ -120,6 +125,15 @@ def check(request, config):
         raise error(style, 400, f"This model's maximum context length is {model['context']} tokens, your messages have {used}",
                     code="context_length_exceeded", param="messages")
     return body
+
+
+def wished(request):
+    """For the ledger: the model and the form of answer that a request is for, also where it is refused."""
+    try:
+        body = json.loads(request.body)
+        return {"model": body.get("model"), "format": (body.get("response_format") or {}).get("type")}
+    except (ValueError, AttributeError):
+        return {"model": None, "format": None}
 
 
 def text_of(message):

@@ -26,7 +26,10 @@ import http1
 
 MODELS = {"standin/five": {"prompt_price": 1.25e-6, "completion_price": 1e-5},
           "standin/other": {"prompt_price": 1e-7, "completion_price": 4e-7, "noise": 0.2},
-          "standin/plain": {"response_format": False}, "standin/llama": {"response_format": "llama"}}
+          "standin/plain": {"response_format": False}, "standin/llama": {"response_format": "llama"},
+          # A model that answers as it likes, and two that need no telling how.
+          "standin/lines": {"response_format": False, "writes": "lines"}, "standin/object": {"response_format": "object"},
+          "standin/deaf": {"writes": "lines"}}
 CONFIG = {"style": "openrouter", "keys": [], "revoked": [], "models": MODELS, "latency_ms": 0, "jitter_ms": 0, "limits": {}, "rules": [], "seed": 1,
           "date_offset_s": 0}
 
@@ -142,12 +145,12 @@ class StandIn:
                 given = request.headers.get("authorization", "")
                 came["key"] = hashlib.sha256(given.encode()).hexdigest()[:12] if given else None
                 came["title"], came["referer"] = request.headers.get("x-title"), request.headers.get("http-referer")
+                came.update(chat.wished(request))
                 try:
                     key = self.key_of(request)
                     body = chat.check(request, self.config)
                     rows = chat.asked(body)
-                    came.update(model=body["model"], texts=[text for _, text in rows or ()], numbers=[n for n, _ in rows or ()],
-                                temperature=body.get("temperature"), format=(body.get("response_format") or {}).get("type"),
+                    came.update(texts=[text for _, text in rows or ()], numbers=[n for n, _ in rows or ()], temperature=body.get("temperature"),
                                 seed=body.get("seed"))
                 finally:
                     self.ledger.write("in", **came)
@@ -218,6 +221,8 @@ class StandIn:
         for vote in range(body.get("n") or 1):
             labels = chat.labels_of(rows, body, self.config, f"{identity}.{vote}")
             content, good, finish, refusal = faults.spoil_content(fault, labels, self.chance)
+            if fault is None and self.config["models"][body["model"]].get("writes") == "lines":
+                content = "Here you are:\n" + "\n".join(f"{label['n']}. {label['label'].replace('_', ' ').title()}" for label in labels)
             contents.append(content)
         whole = chat.completion(identity, body, [content or "" for content in contents], rows, self.config)
         for choice, content in zip(whole["choices"], contents):

@@ -14,6 +14,7 @@ import unittest
 import certificates
 from faults import ALL, CONTENT, PARTLY, WHOLE
 from provider import Provider
+from standin import MODELS
 from truth import CLASSES, class_of
 
 ROWS = [{"n": n, "text": f"$T{n} moves [\"{n}\"] \u20ac \U0001f600"} for n in range(1, 6)]
@@ -161,6 +162,12 @@ class Protocol(StandInCase):
             self.assertEqual(405, client.ask(b"", method="GET")[0])
         self.assertEqual(500, client.ask({**body_of(response_format=SCHEMA), "model": "standin/llama"})[0])
         self.assertEqual(200, client.ask({**body_of(response_format={"type": "json_object", "schema": {}}), "model": "standin/llama"})[0])
+        self.assertEqual(400, client.ask({**body_of(response_format=SCHEMA), "model": "standin/object"})[0])
+        self.assertEqual(400, client.ask({**body_of(response_format={"type": "json_object"}), "model": "standin/plain"})[0])
+        status, _, answer = client.ask({**body_of(response_format={"type": "json_object"}), "model": "standin/object"})
+        self.assertTrue(status == 400 and "word 'json'" in answer["error"]["message"], answer)
+        status, _, answer = client.ask({**body_of(), "model": "standin/lines"})
+        self.assertIn(f"1. {class_of(ROWS[0]['text']).replace('_', ' ').title()}", answer["choices"][0]["message"]["content"])
         self.provider.configure(style="openai")
         self.assertEqual(400, client.ask(body_of(usage={"include": True}))[0])
         self.assertIn(client.ask(body_of(), kind="text/plain")[0], (400, 415))
@@ -176,7 +183,7 @@ class Protocol(StandInCase):
     def test_models(self):
         status, _, models = self.client().ask(b"", path="/v1/models", method="GET")
         self.assertEqual(200, status)
-        self.assertEqual({"standin/five", "standin/other", "standin/plain", "standin/llama"}, {row["id"] for row in models["data"]})
+        self.assertEqual(set(MODELS), {row["id"] for row in models["data"]})
         self.assertAlmostEqual(1.25e-6, float(models["data"][0]["pricing"]["prompt"]))
 
     def test_votes_log_probabilities_and_limits_of_length(self):

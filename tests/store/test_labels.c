@@ -64,7 +64,8 @@ static void add(store *in, labels_job *to, const char *const *texts, size_t n)
     labels_text list[16];
     for (size_t i = 0; i < n; i++) text_of(&list[i], (int64_t)i, texts[i]);
     CHECK_OK(labels_add(in, to, list, n, &err), &err);
-    CHECK_OK(labels_added(in, to, (int64_t)n, &err), &err);
+    uint64_t n_reused;
+    CHECK_OK(labels_added(in, to, (int64_t)n, &n_reused, &err), &err);
 }
 
 static const char *const five[] = {"one 'quoted' \"text\"", "two \\ \xE2\x82\xAC", "three\nlines", "four", "five"};
