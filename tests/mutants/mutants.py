@@ -239,7 +239,23 @@ LABEL = [
      "(share - chance) / (1 - chance)", "share", "label_test_pace"),
 ]
 
+GEMMA = [
+    ("src/model/gemma_forward.c", "local layers turn by the global angles", "p->angles[is_global]", "p->angles[1]", "model_test_gemma"),
+    ("src/model/gemma_forward.c", "local layers see everything", ".window = c->is_global[layer] ? 0 : c->window", ".window = 0", "model_test_gemma"),
+    ("src/model/gemma_forward.c", "a prefix is not counted in positions", "before + i - begin);\n            if (!last)", "i - begin + p->first_place);\n            if (!last)",
+     "model_test_gemma"),
+    ("src/model/gemma_forward.c", "kept keys forget their layer", "(layer * c->room + c->n_tokens)", "(c->n_tokens)", "model_test_gemma"),
+    ("src/model/gemma_load.c", "norms lack Gemma's one", ": 1.0f + (*out)[i];", ": (*out)[i];", "model_test_gemma"),
+    ("src/model/gemma_load.c", "words are not scaled", "(float)sqrt((double)g->config.hidden_size)", "1.0f", "model_test_gemma"),
+    ("src/model/gemma_config.c", "scaled positions are not", "c->global_factor));\n        if (json_has(both, \"sliding", "c->local_factor));\n        if (json_has(both, \"sliding",
+     "model_test_gemma"),
+    ("src/tensor/causal.c", "a window is one wider", "own < a->window ? 0 : own - a->window;", "own <= a->window ? 0 : own - a->window - 1;", "tensor_test_decoder_ops"),
+    ("src/tensor/kernels/decoder_body.h", "the last vector's keys past the end count", "j < first || j + 16 > n) v16_store", "j < first) v16_store", "tensor_test_decoder_ops"),
+    ("src/tensor/kernels/scalar/decoder.c", "rotations go the other way", "a * p->cosine[i] - b * p->sine[i]", "a * p->cosine[i] + b * p->sine[i]", "tensor_test_decoder_ops"),
+    ("src/tensor/stored.c", "a cut product begins at the first panel again", "at = panel_begin;", "at = 0;", "tensor_test_decoder_ops"),
+]
+
 MUTANTS = [Mutant(room, *rest) 
-           for room, group in (("base", BASE), ("text", TEXT), ("tensor", TENSOR), ("model", MODEL), ("train", TRAIN), ("data", DATA), ("store", STORE),
+           for room, group in (("base", BASE), ("text", TEXT), ("tensor", TENSOR), ("model", MODEL + GEMMA), ("train", TRAIN), ("data", DATA), ("store", STORE),
                                    ("label", LABEL), ("cli", CLI))
            for rest in group]

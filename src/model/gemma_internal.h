@@ -1,0 +1,78 @@
+/* A loaded Gemma's insides. Reading order: gemma_config.c (its shape), gemma_load.c (its weights), gemma_forward.c (a pass),
+ * gemma_heads.c. */
+#ifndef FINCH_MODEL_GEMMA_INTERNAL_H
+#define FINCH_MODEL_GEMMA_INTERNAL_H
+
+#include "model/gemma.h"
+#include "tensor/causal.h"
+#include "tensor/stored.h"
+
+/* A product's weights: where they lie, and packed where the compute type is not f32. */
+typedef struct gemma_matrix {
+    stored_matrix stored;
+    linear packed; /* panels NULL: not packed */
+} gemma_matrix;
+
+/* A layer's products.   name in a Hugging Face file, in a GGUF file, outputs and inputs (of gemma_width) */
+#define GEMMA_MATRIX_LIST(X)                                               \
+    X(query, "self_attn.q_proj", "attn_q", GEMMA_QUERIES, GEMMA_HIDDEN)    \
+    X(key, "self_attn.k_proj", "attn_k", GEMMA_KEYS, GEMMA_HIDDEN)         \
+    X(value, "self_attn.v_proj", "attn_v", GEMMA_KEYS, GEMMA_HIDDEN)       \
+    X(out, "self_attn.o_proj", "attn_output", GEMMA_HIDDEN, GEMMA_QUERIES) \
+    X(gate, "mlp.gate_proj", "ffn_gate", GEMMA_WIDE, GEMMA_HIDDEN)         \
+    X(up, "mlp.up_proj", "ffn_up", GEMMA_WIDE, GEMMA_HIDDEN)               \
+    X(down, "mlp.down_proj", "ffn_down", GEMMA_HIDDEN, GEMMA_WIDE)
+
+/* A layer's norms.      name in a Hugging Face file, in a GGUF file, width */
+#define GEMMA_NORM_LIST(X)                                                              \
+    X(before_attention, "input_layernorm", "attn_norm", GEMMA_HIDDEN)                   \
+    X(query_norm, "self_attn.q_norm", "attn_q_norm", GEMMA_HEAD)                        \
+    X(key_norm, "self_attn.k_norm", "attn_k_norm", GEMMA_HEAD)                          \
+    X(after_attention, "post_attention_layernorm", "post_attention_norm", GEMMA_HIDDEN) \
+    X(before_wide, "pre_feedforward_layernorm", "ffn_norm", GEMMA_HIDDEN)               \
+    X(after_wide, "post_feedforward_layernorm", "post_ffw_norm", GEMMA_HIDDEN)
+
+typedef enum gemma_width { GEMMA_HIDDEN, GEMMA_WIDE, GEMMA_QUERIES, GEMMA_KEYS, GEMMA_HEAD } gemma_width;
+
+size_t gemma_width_of(const gemma_config *c, gemma_width width);
+
+/* Norms are gains [width] with Gemma's one added; the queries' are multiplied by the scale of the scores as well. */
+typedef struct gemma_layer {
+#define GEMMA_MATRIX_MEMBER(name, hub, gguf_name, outputs, inputs) gemma_matrix name;
+    GEMMA_MATRIX_LIST(GEMMA_MATRIX_MEMBER)
+#undef GEMMA_MATRIX_MEMBER
+#define GEMMA_NORM_MEMBER(name, hub, gguf_name, width) float *name;
+    GEMMA_NORM_LIST(GEMMA_NORM_MEMBER)
+#undef GEMMA_NORM_MEMBER
+} gemma_layer;
+
+struct gemma {
+    gemma_config config;
+    model_compute compute;
+    char *path;
+    weights *file; /* one of the two is open */
+    gguf *blocks;
+    ops products;
+    const decoder_ops *rows;
+    arena memory; /* packed weights, norms, layers */
+    gemma_layer *layers;
+    float *last_norm;
+    float word_scale; /* sqrt(hidden_size), rounded to bf16 in bf16 as transformers does */
+    stored_matrix words;
+    stored_matrix vocabulary; /* the output's weights: words where they are tied */
+    stored_matrix score; /* [n_classes, hidden_size]; rows 0: none */
+};
+
+/* Fills layers, norms and the rest; config, compute, and one of file and blocks are set. */
+finch_status gemma_load(gemma *g, finch_error *err);
+
+struct gemma_cache {
+    size_t n_tokens, room, width; /* width: of all key heads together */
+    float *keys; /* [n_layers, room, width] */
+    float *values;
+};
+
+/* Threads that a call may use. */
+size_t gemma_team(size_t n_threads);
+
+#endif
