@@ -15,6 +15,7 @@
     X(pretrain)         \
     X(eval)             \
     X(review)           \
+    X(serve)            \
     X(quantize)         \
     X(data)             \
     X(sql)              \

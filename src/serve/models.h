@@ -1,0 +1,46 @@
+/* The models that are served, by name. A slot is a loaded model with its name and version; whoever uses it holds a reference.
+ * Putting another one in a name's place gives back the table's reference only: what was begun on the old one ends on it, and the
+ * last one to let go closes it. So no request fails when a model changes. */
+#ifndef FINCH_SERVE_MODELS_H
+#define FINCH_SERVE_MODELS_H
+
+#include "base/siphash.h"
+#include "model/model.h"
+
+#include <stdatomic.h>
+
+enum { MODELS_MAX = 64, MODEL_NAME_BYTES = 128, MODEL_VERSION_BYTES = 64 };
+
+typedef struct model_slot {
+    atomic_size_t n_references;
+    model *engine;
+    char name[MODEL_NAME_BYTES];
+    char version[MODEL_VERSION_BYTES];
+    char title[MODEL_NAME_BYTES + MODEL_VERSION_BYTES]; /* name@version */
+    char *folder;
+    uint64_t serial; /* another one for each slot ever made: part of the cache's keys */
+    int64_t loaded_unix;
+    size_t n_labels, max_tokens;
+    bool has_sentiment;
+} model_slot;
+
+typedef struct models models;
+
+finch_status models_create(models **out, finch_error *err);
+void models_destroy(models *m);
+
+/* Opens the folder and puts it in name's place. version NULL: "w-" and 12 hex digits of the weights' and the configuration's
+ * SHA-256. max_tokens: of a text; cut to what the model takes. */
+finch_status models_load(models *m, const char *name, const char *version, const char *folder, model_compute compute,
+                         size_t max_tokens, finch_error *err);
+finch_status models_set_default(models *m, const char *name, finch_error *err);
+
+/* name NULL: the default one; "name@version" only where that version is served. NULL: there is none. */
+model_slot *models_acquire(models *m, const char *name);
+model_slot *models_at(models *m, size_t index);
+model_slot *model_retain(model_slot *slot);
+void model_release(model_slot *slot);
+size_t models_count(models *m);
+bool models_is_default(models *m, const char *name);
+
+#endif

@@ -1,0 +1,93 @@
+#include "serve/serve.h"
+
+#include "base/clock.h"
+#include "serve/batcher.h"
+#include "serve/http.h"
+#include "serve/journal.h"
+#include "serve/openapi.h"
+
+#include <time.h>
+
+finch_status serve_create(const serve_options *options, serve **out, finch_error *err)
+{
+    serve *s;
+    finch_status st;
+    *out = NULL;
+    FINCH_TRY(MEM_NEW(&s, 1, err));
+    s->options = *options;
+    s->key = siphash_key_make();
+    s->began = clock_seconds();
+    s->began_unix = clock_unix();
+    FINCH_GO(done, st, metrics_create(&s->metrics, err));
+    FINCH_GO(done, st, journal_create(options->log_descriptor, &s->journal, err));
+    FINCH_GO(done, st, schema_set_create(&options->limits, &s->schemas, err));
+    FINCH_GO(done, st, openapi_write(s->schemas, true, &s->openapi, &s->openapi_bytes, err));
+    FINCH_GO(done, st, models_create(&s->models, err));
+    if (options->cache_entries > 0) FINCH_GO(done, st, cache_create(options->cache_entries, s->key, &s->cache, err));
+    FINCH_GO(done, st,
+             batcher_create(options->compute_threads, options->batch_tokens, options->limits.max_queue, s->cache, s->metrics,
+                            &s->batcher, err));
+    st = http_create(s, &s->http, err);
+done:
+    if (st == FINCH_OK) *out = s;
+    else serve_destroy(s);
+    return st;
+}
+
+finch_status serve_start(serve *s, finch_error *err) { return http_start(s->http, err); }
+
+uint16_t serve_port(const serve *s) { return http_port(s->http); }
+
+finch_status serve_load(serve *s, const char *name, const char *version, const char *folder, model_compute compute,
+                        finch_error *err)
+{
+    FINCH_TRY(models_load(s->models, name, version, folder, compute, s->options.max_tokens, err));
+    metrics_add(&s->metrics->reloads, 1);
+    model_slot *slot = models_acquire(s->models, name);
+    if (slot != NULL)
+        journal_event(s->journal, "info", "model_loaded",
+                      json_pack("{s:s, s:s}", "model", slot->title, "folder", slot->folder));
+    model_release(slot);
+    return FINCH_OK;
+}
+
+finch_status serve_set_default(serve *s, const char *name, finch_error *err)
+{
+    return models_set_default(s->models, name, err);
+}
+
+void serve_set_ready(serve *s) { atomic_store(&s->ready, true); }
+
+static void wait_for_requests(serve *s, double seconds)
+{
+    double until = clock_seconds() + seconds;
+    while (atomic_load_explicit(&s->metrics->in_flight, memory_order_acquire) > 0 && clock_seconds() < until) {
+        struct timespec pause = {0, 5000000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+void serve_drain(serve *s)
+{
+    atomic_store(&s->draining, true);
+    journal_event(s->journal, "info", "draining", NULL);
+    http_quiesce(s->http);
+    wait_for_requests(s, (double)s->options.limits.drain_seconds);
+}
+
+void serve_destroy(serve *s)
+{
+    if (s == NULL) return;
+    atomic_store(&s->draining, true);
+    /* What still waits is answered with 503 here, so that no connection is left suspended. */
+    if (s->batcher != NULL) batcher_stop(s->batcher);
+    http_destroy(s->http);
+    batcher_destroy(s->batcher);
+    cache_destroy(s->cache);
+    models_destroy(s->models);
+    schema_set_destroy(s->schemas);
+    mem_free(s->openapi);
+    journal_destroy(s->journal);
+    metrics_destroy(s->metrics);
+    mem_free(s);
+}

@@ -1,0 +1,78 @@
+/* finch serve: models behind an HTTP API. What a request meets, in order: http (bytes, limits of time and size), route (the
+ * one table that also writes the OpenAPI document), access (keys, scopes, rates), schema (fields), its handler; predictions
+ * go on to batcher (packed batches over the compute threads) and cache.
+ *
+ *   serve_create -> serve_start (listens; /ready says no) -> serve_load ... -> serve_wait -> serve_drain -> serve_destroy
+ *
+ * Threads: these calls come from one thread. How it works: docs/serve.md. */
+#ifndef FINCH_SERVE_SERVE_H
+#define FINCH_SERVE_SERVE_H
+
+#include "base/status.h"
+#include "model/model.h"
+
+#include <stdint.h>
+
+/* Every limit a client can meet: field, flag, preset, what it bounds. The error of each names all three.
+ *        field                flag                    preset    least  most        help */
+/* clang-format off */
+#define SERVE_LIMIT_LIST(X)                                                                                                        \
+    X(max_body_bytes,      "max-body-bytes",       4194304,  1024, 1073741824, "bytes a request's body may have")                  \
+    X(max_batch,           "max-batch",            256,      1,    65536,      "texts one request may have")                       \
+    X(max_text_chars,      "max-text-chars",       20000,    1,    10000000,   "characters one text may have")                     \
+    X(max_header_bytes,    "max-header-bytes",     16384,    4096, 1048576,    "bytes a request's line and headers may have")      \
+    X(max_connections,     "max-connections",      16384,    4,    1000000,    "connections open at once")                         \
+    X(max_queue,           "max-queue",            4096,     1,    1000000,    "texts that may wait for a compute thread")         \
+    X(header_seconds,      "header-seconds",       10,       1,    3600,       "seconds a client may take to send its headers")    \
+    X(body_seconds,        "body-seconds",         30,       1,    3600,       "seconds a body may take, and one more for each 16 KiB of it") \
+    X(idle_seconds,        "idle-seconds",         75,       1,    86400,      "seconds a connection may stay open between requests") \
+    X(request_ms,          "request-ms",           10000,    10,   3600000,    "milliseconds a text may wait before it is dropped; a request's X-Timeout-Ms may ask for less") \
+    X(drain_seconds,       "drain-seconds",        20,       0,    3600,       "seconds that requests in work get at SIGTERM")
+/* clang-format on */
+
+typedef struct serve_limits {
+#define SERVE_LIMIT_FIELD(field, flag, preset, least, most, help) size_t field;
+    SERVE_LIMIT_LIST(SERVE_LIMIT_FIELD)
+#undef SERVE_LIMIT_FIELD
+} serve_limits;
+
+/* All texts are borrowed and live as long as the server. */
+typedef struct serve_options {
+    const char *host;               /* a numeric address or "localhost" */
+    uint16_t port;                  /* 0: any free one (serve_port tells) */
+    size_t http_threads;            /* at least 1 */
+    size_t compute_threads;         /* at least 1 */
+    serve_limits limits;
+    size_t max_tokens;              /* of a text; longer ones are cut and marked */
+    size_t batch_tokens;            /* a packed batch holds about as many */
+    size_t cache_entries;           /* 0: no cache of results */
+    const char *const *origins;     /* CORS allow-list: "https://host[:port]", or "*" alone */
+    size_t n_origins;
+    const char *tls_certificate;    /* PEM texts, both or none */
+    const char *tls_key;
+    int log_descriptor;             /* where the access log goes; -1: nowhere */
+    const char *version_note;       /* extra for /info, "" for none */
+} serve_options;
+
+typedef struct serve serve;
+
+finch_status serve_create(const serve_options *options, serve **out, finch_error *err);
+/* Binds and listens. Errors: FINCH_E_IO naming the address, FINCH_E_USAGE (TLS pair). */
+finch_status serve_start(serve *s, finch_error *err);
+uint16_t serve_port(const serve *s);
+
+/* Opens a model folder and serves it under name; where the name is taken already the new one takes its place without a failed
+ * request: what was begun ends on the old one. version may be NULL: then it is drawn from the weights. */
+finch_status serve_load(serve *s, const char *name, const char *version, const char *folder, model_compute compute,
+                        finch_error *err);
+/* The model of requests that name none; the first loaded one unless set. FINCH_E_NOT_FOUND. */
+finch_status serve_set_default(serve *s, const char *name, finch_error *err);
+/* /ready says yes from here on. */
+void serve_set_ready(serve *s);
+
+/* Refuses new connections, answers what is in work for at most limits.drain_seconds, ends streams. */
+void serve_drain(serve *s);
+/* NULL is legal. */
+void serve_destroy(serve *s);
+
+#endif

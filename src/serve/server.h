@@ -1,0 +1,32 @@
+/* What the files of this room share: the server itself. Others see only serve.h. */
+#ifndef FINCH_SERVE_SERVER_H
+#define FINCH_SERVE_SERVER_H
+
+#include "base/siphash.h"
+#include "serve/serve.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct MHD_Daemon;
+
+struct serve {
+    serve_options options;
+    struct http *http;
+    struct metrics *metrics;
+    struct journal *journal;
+    struct models *models;
+    struct batcher *batcher;
+    struct cache *cache;       /* NULL: none */
+    struct schema_set *schemas;
+    char *openapi;             /* the document, and its size */
+    size_t openapi_bytes;
+    siphash_key key;           /* for request ids and the tables that strangers feed */
+    atomic_uint_fast64_t n_ids;
+    atomic_bool ready;
+    atomic_bool draining;
+    double began;              /* clock_seconds */
+    int64_t began_unix;
+};
+
+#endif
