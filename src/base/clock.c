@@ -19,3 +19,83 @@ void clock_format_utc(int64_t unix_seconds, char *out, size_t size)
         if (size > 0) out[0] = '\0';
     }
 }
+
+/* ---- reading a date ---- */
+
+typedef struct date_text {
+    const char *at, *end;
+} date_text;
+
+static bool take_char(date_text *t, const char *any)
+{
+    for (; *any != '\0'; any++)
+        if (t->at < t->end && *t->at == *any) {
+            t->at++;
+            return true;
+        }
+    return false;
+}
+
+/* Exactly n_digits; value within [least, most]. */
+static bool take_number(date_text *t, int n_digits, int least, int most, int *out)
+{
+    int value = 0;
+    for (int i = 0; i < n_digits; i++, t->at++) {
+        if (t->at == t->end || *t->at < '0' || *t->at > '9') return false;
+        value = value * 10 + (*t->at - '0');
+    }
+    *out = value;
+    return value >= least && value <= most;
+}
+
+/* Digits after the point; those past the third are read over. */
+static bool take_fraction(date_text *t, int *out_ms)
+{
+    int n = 0, weight = 100;
+    *out_ms = 0;
+    if (!take_char(t, ".")) return true;
+    for (; t->at < t->end && *t->at >= '0' && *t->at <= '9'; t->at++, n++, weight /= 10) *out_ms += (*t->at - '0') * weight;
+    return n > 0 && n <= 9;
+}
+
+static bool take_zone(date_text *t, int *out_minutes)
+{
+    int hours, minutes;
+    *out_minutes = 0;
+    if (t->at == t->end || take_char(t, "Zz")) return true;
+    int sign = *t->at == '-' ? -1 : 1;
+    if (!take_char(t, "+-") || !take_number(t, 2, 0, 14, &hours)) return false;
+    take_char(t, ":");
+    if (!take_number(t, 2, 0, 59, &minutes)) return false;
+    *out_minutes = sign * (hours * 60 + minutes);
+    return true;
+}
+
+static bool take_time(date_text *t, struct tm *parts, int *ms, int *zone_minutes)
+{
+    if (!take_char(t, "Tt ")) return false;
+    if (!take_number(t, 2, 0, 23, &parts->tm_hour) || !take_char(t, ":") || !take_number(t, 2, 0, 59, &parts->tm_min))
+        return false;
+    if (take_char(t, ":") && (!take_number(t, 2, 0, 59, &parts->tm_sec) || !take_fraction(t, ms))) return false;
+    return take_zone(t, zone_minutes);
+}
+
+bool clock_parse_utc(const char *text, size_t size, int64_t *out_ms)
+{
+    date_text t = {text, text + size};
+    struct tm parts = {.tm_sec = 0};
+    int year, month, day, ms = 0, zone_minutes = 0;
+    if (!take_number(&t, 4, 1970, 9999, &year) || !take_char(&t, "-") || !take_number(&t, 2, 1, 12, &month) ||
+        !take_char(&t, "-") || !take_number(&t, 2, 1, 31, &day))
+        return false;
+    if (t.at < t.end && !take_time(&t, &parts, &ms, &zone_minutes)) return false;
+    parts.tm_year = year - 1900;
+    parts.tm_mon = month - 1;
+    parts.tm_mday = day;
+    time_t seconds = timegm(&parts);
+    if (t.at != t.end || parts.tm_mday != day) return false; /* the 31st of a shorter month */
+    int64_t result = ((int64_t)seconds - zone_minutes * 60) * 1000 + ms;
+    if (result < 0) return false;
+    *out_ms = result;
+    return true;
+}

@@ -117,17 +117,19 @@ finch_status cli_cancelled_fail(finch_error *err);
 /* ---- models (model_path.c) ---- */
 
 /* The option every command with a model has; given NULL or absent, the model that ships is meant. */
-#define CLI_OPTION_MODEL                                                                                 \
-    {"model",                                                                                            \
-     "MODEL",                                                                                            \
-     CLI_PATH,                                                                                           \
-     NULL,                                                                                               \
-     "model folder, a model that ships (default: finch-mini-5), or OWNER/NAME that finch fetch brought", \
-     false,                                                                                              \
-     0,                                                                                                  \
+#define CLI_OPTION_MODEL                                                                                                  \
+    {"model",                                                                                                             \
+     "MODEL",                                                                                                             \
+     CLI_PATH,                                                                                                            \
+     NULL,                                                                                                                \
+     "model folder, a registered NAME[@VERSION], the model that ships (default: finch-mini-5), or OWNER/NAME that finch " \
+     "fetch brought",                                                                                                     \
+     false,                                                                                                               \
+     0,                                                                                                                   \
      0}
 
-/* The folder of a model: given is a path, or a name looked for in FINCH_MODELS and beside the program (../models,
+/* The folder of a model: given is a path, or a name looked for in the registry (NAME or NAME@VERSION, its files verified), in
+ * FINCH_MODELS and beside the program (../models,
  * ../../models, ../share/finch/models), or OWNER/NAME[@REVISION] in the Hub's cache (no network); a folder of that name goes
  * first. NULL means finch-mini-5. Errors: FINCH_E_NOT_FOUND saying where it looked and what would fetch it. */
 finch_status cli_model_folder(const char *given, str *out, finch_error *err);

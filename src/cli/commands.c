@@ -17,6 +17,8 @@
     X(review)           \
     X(serve)            \
     X(quantize)         \
+    X(models)           \
+    X(keys)             \
     X(data)             \
     X(sql)              \
     X(tokenize)         \

@@ -1,7 +1,9 @@
-/* Where a model's folder is: a path, a model that ships, or what finch fetch (or huggingface_hub) put into the cache. */
+/* Where a model's folder is: a path, a registered name, a model that ships, or what finch fetch (or huggingface_hub) put into
+ * the cache. */
 #include "base/file.h"
 #include "cli/cli.h"
 #include "data/hub.h"
+#include "store/registry.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +112,42 @@ static finch_status path_or_cached(const char *name, str *out, finch_error *err)
     return st;
 }
 
+/* What was read once is good until the program ends; what lies there may have been touched. */
+static finch_status check_whole(store *s, const registry_version *v, finch_error *err)
+{
+    str damaged = {0};
+    finch_status st = registry_verify(s, v, &damaged, err);
+    if (st == FINCH_OK && damaged.size > 0)
+        st = finch_fail(err, FINCH_E_DATA, "the registered model %s@%lld is damaged: %.400s; register it again", v->name.at,
+                        (long long)v->number, damaged.at);
+    str_free(&damaged);
+    return st;
+}
+
+/* NAME[@VERSION] in the registry of the preset store. A store that can not be opened is no reason to do without the models that
+ * lie elsewhere: it is said where none of them has the name. */
+static finch_status try_registry(const char *given, str *out, str *looked, bool *found, finch_error *err)
+{
+    store *s;
+    registry_version v;
+    finch_error away;
+    if (!store_is_there(NULL)) return FINCH_OK;
+    if (store_open(NULL, &s, &away) != FINCH_OK)
+        return str_add_format(looked, err, "%sthe registry (%.200s)", looked->size > 0 ? ", " : "", away.message);
+    finch_status st = registry_find(s, given, &v, err);
+    *found = st == FINCH_OK;
+    if (st == FINCH_E_NOT_FOUND)
+        st = str_add_format(looked, err, "%sthe registry in %s", looked->size > 0 ? ", " : "", store_place(s));
+    if (*found) {
+        st = check_whole(s, &v, err);
+        str_clear(out);
+        if (st == FINCH_OK) st = str_add(out, v.folder.at, v.folder.size, err);
+        registry_version_free(&v);
+    }
+    store_close(s);
+    return st;
+}
+
 finch_status cli_model_folder(const char *given, str *out, finch_error *err)
 {
     const char *name = given != NULL ? given : MODEL_DEFAULT;
@@ -117,7 +155,8 @@ finch_status cli_model_folder(const char *given, str *out, finch_error *err)
     if (strchr(name, '/') != NULL || (given != NULL && file_exists(given))) return path_or_cached(name, out, err);
     str looked = {0}, advice = {0};
     bool found = false;
-    finch_status st = try_listed(getenv("FINCH_MODELS"), name, out, &looked, &found, err);
+    finch_status st = given != NULL ? try_registry(given, out, &looked, &found, err) : FINCH_OK;
+    if (st == FINCH_OK && !found) st = try_listed(getenv("FINCH_MODELS"), name, out, &looked, &found, err);
     if (st == FINCH_OK && !found) st = try_beside(name, out, &looked, &found, err);
     if (st == FINCH_OK && !found && given != NULL) st = try_cache(name, out, &advice, &found, err);
     if (st == FINCH_OK && !found)

@@ -206,8 +206,7 @@ static finch_status take_ids(store *s, appending *a, finch_error *err)
     static const sql_statement below = {
         "INSERT INTO store_counter (name, value) VALUES ('import', -$1) ON CONFLICT (name) DO UPDATE SET value = "
         "store_counter.value - $1 RETURNING value + $1 - 1",
-        "INSERT INTO store_counter (name, value) VALUES ('import', -$1) ON CONFLICT (name) DO UPDATE SET value = "
-        "store_counter.value - $1 RETURNING value + $1 - 1"};
+        NULL};
     sql_value n = sql_integer((int64_t)a->n);
     if (a->import) return store_run(s, &below, &n, 1, sql_take_integer, &a->first_id, NULL, err);
     return events_take_ids(s, (int64_t)a->n, &a->first_id, err);
@@ -223,12 +222,9 @@ static finch_status append_work(store *s, void *context, finch_error *err)
     a->first_id = 0;
     a->n_models = 0;
     a->tally.n = 0;
-    FINCH_TRY(take_ids(s, a, err)); /* first: all who append wait for each other here */
     FINCH_TRY(store_run(s, &claim, values, 2, NULL, NULL, &n_new, err));
-    if (n_new == 0) {
-        a->first_id = 0;
-        return FINCH_OK;
-    }
+    if (n_new == 0) return FINCH_OK;
+    FINCH_TRY(take_ids(s, a, err)); /* from here on all who append wait for each other */
     for (size_t at = 0; at < a->n; at += CHUNK)
         FINCH_TRY(append_chunk(s, a, at, a->n - at < CHUNK ? a->n - at : CHUNK, err));
     return history_tally_write(s, &a->tally, err);

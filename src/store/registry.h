@@ -3,9 +3,10 @@
  * Where files lie: FINCH_REGISTRY, else beside a SQLite store, its path with ".models" behind it; for a PostgreSQL store
  * finch/models in XDG_DATA_HOME or ~/.local/share (machines that share the store must then share FINCH_REGISTRY too).
  *   blobs/ab/abcdef...      a file by its SHA-256, stored once, read-only
- *   NAME/VERSION/...        a model's folder in Hugging Face layout: relative links into blobs
+ *   versions/NAME@NUMBER/   a model's folder in Hugging Face layout: relative links into blobs
+ *   store                   which store they belong to: another one leaves the folder alone
  * A file is copied beside its place, flushed and renamed; the folder likewise; the version is in the store last. So a version
- * that is listed is whole, and what a killed registration left is taken up or swept by the next.
+ * that is listed is whole, and what a killed registration left is taken up by the next or swept by a removal.
  *
  * A version is never changed. Stages say what serves: "production" and "shadow", or any name of one's own (an alias).
  * Every change of a stage is a row of the record, never removed: registry_at tells what was in a stage at any time. */

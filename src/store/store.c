@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "store/schema.h"
 
 #include <stdio.h>
@@ -98,6 +99,18 @@ static finch_status default_place(str *out, finch_error *err)
     return finch_fail(err, FINCH_E_USAGE, "there is no home folder to keep the store in; name a file with --state");
 }
 
+static const char *without_scheme(const char *place) { return strncmp(place, "sqlite:", 7) == 0 ? place + 7 : place; }
+
+bool store_is_there(const char *place)
+{
+    str preset = {0};
+    bool named = place != NULL || default_place(&preset, NULL) == FINCH_OK;
+    if (place == NULL) place = preset.at;
+    bool there = named && (is_postgres(place) || file_exists(without_scheme(place)));
+    str_free(&preset);
+    return there;
+}
+
 /* "postgres://host:port/name": what lies before @ and behind ? may hold a password. */
 static finch_status show_place(const char *place, str *out, finch_error *err)
 {
@@ -131,7 +144,7 @@ static finch_status open_at(store *s, const char *place, finch_error *err)
 {
     s->patience_seconds = PATIENCE_SECONDS;
     s->db.backend = is_postgres(place) ? &sql_backend_postgres : &sql_backend_sqlite;
-    if (strncmp(place, "sqlite:", 7) == 0) place += 7;
+    place = without_scheme(place);
     FINCH_TRY(show_place(place, &s->place, err));
     FINCH_TRY(name_owner(s, err));
     FINCH_TRY(s->db.backend->open(place, &s->db.connection, err));

@@ -16,6 +16,9 @@ typedef struct store store;
 finch_status store_open(const char *place, store **out, finch_error *err);
 void store_close(store *s);
 
+/* Whether opening would find one: the file is there, or it is PostgreSQL's to say. */
+bool store_is_there(const char *place);
+
 /* For messages: the file, or the URL without user, password and query. */
 const char *store_place(const store *s);
 bool store_is_shared(const store *s); /* PostgreSQL: other machines may be at work */

@@ -65,7 +65,7 @@ finch_status values_check_name(const char *what, const char *text, size_t most, 
     return FINCH_OK;
 }
 
-static void write_hex(const unsigned char *at, size_t n, char *out)
+void values_hex(const unsigned char *at, size_t n, char *out)
 {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < n; i++) {
@@ -80,7 +80,7 @@ finch_status values_sha256(const void *at, size_t size, char out[VALUES_SHA256_B
     unsigned char digest[EVP_MAX_MD_SIZE];
     if (EVP_Digest(at, size, digest, NULL, EVP_sha256(), NULL) != 1)
         return finch_fail(err, FINCH_E_FAILED, "SHA-256 is not at hand");
-    write_hex(digest, (VALUES_SHA256_BYTES - 1) / 2, out);
+    values_hex(digest, (VALUES_SHA256_BYTES - 1) / 2, out);
     return FINCH_OK;
 }
 
@@ -90,7 +90,7 @@ finch_status values_random_hex(size_t n, char *out, finch_error *err)
     out[0] = '\0';
     if (n > sizeof bytes || RAND_bytes(bytes, (int)n) != 1)
         return finch_fail(err, FINCH_E_FAILED, "the system gives no random bytes");
-    write_hex(bytes, n, out);
+    values_hex(bytes, n, out);
     OPENSSL_cleanse(bytes, sizeof bytes);
     return FINCH_OK;
 }

@@ -25,6 +25,8 @@ const char *values_user(char out[VALUES_USER_BYTES]);
 /* Text for people that lists and logs show: UTF-8, 1 to most bytes, no control characters. Errors: FINCH_E_USAGE naming what. */
 finch_status values_check_name(const char *what, const char *text, size_t most, finch_error *err);
 
+/* n bytes as 2 n lower-case hex digits and a NUL. */
+void values_hex(const unsigned char *at, size_t n, char *out);
 /* 64 lower-case hex digits of the SHA-256. */
 enum { VALUES_SHA256_BYTES = 65 };
 finch_status values_sha256(const void *at, size_t size, char out[VALUES_SHA256_BYTES], finch_error *err);
