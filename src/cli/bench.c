@@ -2,6 +2,7 @@
 #include "cli/bench.h"
 
 #include "base/clock.h"
+#include "model/tokenizer_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,9 @@ static finch_status tokenize_pass(void *context, finch_error *err)
 {
     tokenize_work *w = context;
     w->n_tokens = 0;
+    text_scratch_destroy(w->scratch); /* a pass remembers nothing of the one before */
+    w->scratch = NULL;
+    FINCH_TRY(text_scratch_create(&w->scratch, err));
     for (size_t i = 0; i < w->texts.n; i++) {
         size_t n;
         FINCH_TRY(text_encode(w->tokenizer, w->texts.at[i], w->max_tokens, w->ids, &n, NULL, NULL, w->scratch, err));
@@ -175,8 +179,7 @@ static finch_status tokenize_measure(tokenize_work *w, const cli_args *args, con
     w->max_tokens = bench_max_tokens(args, SCORE_TOKENS);
     /* All rows unless told otherwise: a tokenizer needs many texts to be measured. */
     FINCH_TRY(read_texts(args, cli_given(args, "rows") ? cli_size(args, "rows") : 0, &w->texts, err));
-    FINCH_TRY(text_tokenizer_open(folder, &w->tokenizer, err));
-    FINCH_TRY(text_scratch_create(&w->scratch, err));
+    FINCH_TRY(model_tokenizer_open(folder, &w->tokenizer, err));
     FINCH_TRY(mem_alloc(w->max_tokens, sizeof *w->ids, (void **)&w->ids, err));
     FINCH_TRY(time_passes(args, tokenize_pass, w, &seconds, err));
     *out = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "what", "tokenize", "texts_per_second",

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/text_source.h"
 #include "model/config.h"
+#include "model/tokenizer_file.h"
 #include "text/text.h"
 
 #include <string.h>
@@ -108,13 +109,16 @@ static void encoder_close(encoder *e)
     text_tokenizer_close(e->tokenizer);
 }
 
-/* A folder with a tokenizer alone is enough; with a config.json the model's own limit is the default and the most. */
-static finch_status token_limit(const cli_args *args, const char *folder, size_t *out, finch_error *err)
+/* A folder with a tokenizer alone is enough; with a config.json the model's own limit is the default and the most. Gemma
+ * has no table of positions that would end: its texts are cut only where that was asked for. */
+static finch_status token_limit(const cli_args *args, const char *folder, const text_tokenizer *t, size_t *out,
+                                finch_error *err)
 {
     str path = {0};
-    size_t most = TOKENS_MAX, preset = TOKENS_WITHOUT_CONFIG;
-    finch_status st = file_join(folder, "config.json", &path, err);
-    if (st == FINCH_OK && file_exists(path.at)) {
+    bool gemma = text_tokenizer_style(t) == TEXT_GEMMA;
+    size_t most = TOKENS_MAX, preset = gemma ? TOKENS_MAX : TOKENS_WITHOUT_CONFIG;
+    finch_status st = gemma ? FINCH_OK : file_join(folder, "config.json", &path, err);
+    if (st == FINCH_OK && !gemma && file_exists(path.at)) {
         model_config config;
         st = model_config_read(folder, &config, err);
         if (st == FINCH_OK) preset = model_config_max_tokens(&config);
@@ -128,8 +132,8 @@ static finch_status token_limit(const cli_args *args, const char *folder, size_t
 static finch_status encoder_open(encoder *e, const cli_args *args, const char *folder, finch_error *err)
 {
     size_t n_workers = cli_threads(args);
-    FINCH_TRY(token_limit(args, folder, &e->max_tokens, err));
-    FINCH_TRY(text_tokenizer_open(folder, &e->tokenizer, err));
+    FINCH_TRY(model_tokenizer_open(folder, &e->tokenizer, err));
+    FINCH_TRY(token_limit(args, folder, e->tokenizer, &e->max_tokens, err));
     FINCH_TRY(mem_alloc(BATCH_ROWS, sizeof *e->texts, (void **)&e->texts, err));
     FINCH_TRY(MEM_NEW(&e->workers, n_workers, err));
     for (; e->n_workers < n_workers;) {
@@ -252,11 +256,12 @@ const cli_command cli_command_tokenize = {
     .group = CLI_GROUP_LOOK,
     .summary = "token ids of texts, as Hugging Face tokenizers gives them",
     .about = "Writes {\"ids\":[...]} for each row, in the order of the input, with the special tokens. Only the folder's "
-             "tokenizer files are "
-             "needed, no weights. A null text is an empty one. JSONL is read byte for byte and in bounded memory: \\u0000 "
+             "tokenizer files are needed, no weights; a GGUF file has its vocabulary in itself. A null text is an empty "
+             "one. JSONL is read byte for byte and in bounded memory: \\u0000 "
              "and invalid UTF-8 "
              "are legal and are read as Hugging Face reads them.",
     .example = "finch tokenize --model models/finch-mini-5 --input tweets.parquet --output ids.jsonl\n"
+               "finch tokenize --model gemma-3-270m.gguf --input tweets.csv --output ids.jsonl\n"
                "echo '{\"body\":\"$AAPL to the moon\"}' | finch tokenize --input - --output -",
     .options = options,
     .run = run,

@@ -72,6 +72,7 @@ finch_status text_added_read(const json_t *object, const char *name, int32_t id,
     FINCH_TRY(read_flag(object, name, "single_word", &out->single_word, err));
     FINCH_TRY(read_flag(object, name, "lstrip", &out->strip_left, err));
     FINCH_TRY(read_flag(object, name, "rstrip", &out->strip_right, err));
+    FINCH_TRY(read_flag(object, name, "special", &out->special, err));
     return read_flag(object, name, "normalized", &out->normalized, err);
 }
 

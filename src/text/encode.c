@@ -4,6 +4,7 @@
  * Words are not looked for beforehand. The trie holds only pieces that a word can be made of (text_tokenizer_build), so
  * a match ends at the latest where the word does, and most words are one walk down the trie. */
 #include "text/added.h"
+#include "text/bpe_encode.h"
 #include "text/normalize.h"
 #include "text/utf8.h"
 
@@ -12,6 +13,7 @@
 struct text_scratch {
     text_buffer normal;
     text_buffer repaired; /* the text with U+FFFD for what is not UTF-8; places only where spans are wanted */
+    bpe_scratch bpe;
 };
 
 finch_status text_scratch_create(text_scratch **out, finch_error *err) { return MEM_NEW(out, 1, err); }
@@ -21,6 +23,7 @@ void text_scratch_destroy(text_scratch *s)
     if (s == NULL) return;
     text_buffer_free(&s->normal);
     text_buffer_free(&s->repaired);
+    bpe_scratch_free(&s->bpe);
     mem_free(s);
 }
 
@@ -215,31 +218,63 @@ static void spans_unrepair(const text_buffer *b, text_span *spans, size_t n)
     }
 }
 
+/* Without what surrounds a text; *n is the number of pieces, of which at most limit were written. */
+static finch_status encode_inner(const text_tokenizer *t, finch_text text, bool controls, size_t limit, int32_t *ids,
+                                 text_span *spans, size_t *n, text_scratch *s, finch_error *err)
+{
+    const unsigned char *at = (const unsigned char *)(text.size_bytes == 0 ? "" : text.at); /* NULL and 0 is a text too */
+    size_t size = text.size_bytes, valid_bytes = utf8_valid_size(at, size);
+    if (valid_bytes < size) {
+        FINCH_TRY(repair(text, valid_bytes, spans != NULL, &s->repaired, err));
+        at = s->repaired.at;
+        size = s->repaired.size;
+    }
+    if (t->bpe != NULL) {
+        bpe_out out = {ids, spans, 0, limit};
+        FINCH_TRY(bpe_encode(t, (finch_text){(const char *)at, size}, controls, &out, &s->bpe, err));
+        *n = out.n;
+    } else {
+        encoder e = {t, &s->normal, ids, spans, 0, limit};
+        FINCH_TRY(encode_text(&e, at, size, err));
+        *n = e.n;
+    }
+    if (spans != NULL && valid_bytes < text.size_bytes) spans_unrepair(&s->repaired, spans, *n < limit ? *n : limit);
+    return FINCH_OK;
+}
+
 finch_status text_encode(const text_tokenizer *t, finch_text text, size_t max_tokens, int32_t *ids, size_t *n_tokens,
                          bool *truncated, text_span *spans, text_scratch *scratch, finch_error *err)
 {
+    size_t after = t->adds_sep, n = 0;
     *n_tokens = 0;
     if (truncated != NULL) *truncated = false;
     if (max_tokens < TEXT_TOKENS_MIN)
         return finch_fail(err, FINCH_E_USAGE, "%zu tokens hold no text: the maximum must be %d or more", max_tokens,
                           TEXT_TOKENS_MIN);
-    encoder e = {t, &scratch->normal, ids + 1, spans == NULL ? NULL : spans + 1, 0, max_tokens - TEXT_TOKENS_MIN};
-    const unsigned char *at = (const unsigned char *)(text.size_bytes == 0 ? "" : text.at); /* NULL and 0 is a text too */
-    size_t size = text.size_bytes, valid_bytes = utf8_valid_size(at, size);
-    if (valid_bytes < size) {
-        FINCH_TRY(repair(text, valid_bytes, spans != NULL, &scratch->repaired, err));
-        at = scratch->repaired.at;
-        size = scratch->repaired.size;
-    }
-    FINCH_TRY(encode_text(&e, at, size, err));
-    size_t n = e.n < e.limit ? e.n : e.limit;
-    if (truncated != NULL) *truncated = e.n > e.limit;
-    if (spans != NULL) {
-        if (valid_bytes < text.size_bytes) spans_unrepair(&scratch->repaired, spans + 1, n);
-        spans[0] = spans[n + 1] = (text_span){0, 0};
-    }
+    size_t limit = max_tokens - 1 - after;
+    FINCH_TRY(encode_inner(t, text, true, limit, ids + 1, spans == NULL ? NULL : spans + 1, &n, scratch, err));
+    if (truncated != NULL) *truncated = n > limit;
+    if (n > limit) n = limit;
     ids[0] = t->special.cls;
-    ids[n + 1] = t->special.sep;
-    *n_tokens = n + 2;
+    if (after > 0) ids[n + 1] = t->special.sep;
+    if (spans != NULL) {
+        spans[0] = (text_span){0, 0};
+        if (after > 0) spans[n + 1] = (text_span){0, 0};
+    }
+    *n_tokens = 1 + n + after;
+    return FINCH_OK;
+}
+
+finch_status text_encode_plain(const text_tokenizer *t, finch_text text, size_t max_tokens, int32_t *ids, size_t *n_tokens,
+                               bool *truncated, text_scratch *scratch, finch_error *err)
+{
+    size_t n = 0;
+    *n_tokens = 0;
+    if (truncated != NULL) *truncated = false;
+    if (t->bpe == NULL)
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "this takes a BPE tokenizer (Gemma's), and the model has WordPiece");
+    FINCH_TRY(encode_inner(t, text, false, max_tokens, ids, NULL, &n, scratch, err));
+    if (truncated != NULL) *truncated = n > max_tokens;
+    *n_tokens = n < max_tokens ? n : max_tokens;
     return FINCH_OK;
 }

@@ -2,6 +2,8 @@
 #include "text/tokenizer.h"
 
 #include "base/file.h"
+#include "text/bpe.h"
+#include "text/config.h"
 #include "text/normalize.h"
 #include "text/utf8.h"
 
@@ -28,8 +30,8 @@ static finch_status check_piece(const text_plan *plan, size_t id, finch_error *e
     else if (utf8_valid_size((const unsigned char *)piece.at, piece.size_bytes) != piece.size_bytes) what = "is not UTF-8";
     if (what == NULL) return FINCH_OK;
     return finch_fail_row(err, FINCH_E_DATA, place_row(plan, id),
-                          "%s: the piece at %s %zu %s; the file is damaged or no WordPiece vocabulary", plan->name,
-                          place_word(plan), place_number(plan, id), what);
+                          "%s: the piece at %s %zu %s; the file is damaged or no %s vocabulary", plan->name,
+                          place_word(plan), place_number(plan, id), what, plan->bpe != NULL ? "BPE" : "WordPiece");
 }
 
 /* Copies the pieces into one block that the tokenizer owns. */
@@ -157,6 +159,9 @@ static finch_status find_specials(text_tokenizer *t, const text_plan *plan, cons
     FINCH_TRY(find_special(plan, keys, plan->sep, "last", &t->special.sep, err));
     FINCH_TRY(find_special(plan, keys, plan->pad, "padding", &t->special.pad, err));
     t->special.mask = find_piece(keys, plan->n_pieces, plan->mask);
+    t->special.turn_begin = find_piece(keys, plan->n_pieces, (finch_text){"<start_of_turn>", 15});
+    t->special.turn_end = find_piece(keys, plan->n_pieces, (finch_text){"<end_of_turn>", 13});
+    if (plan->bpe != NULL) return FINCH_OK;
     for (uint32_t code = 0; code < TEXT_ASCII; code++) {
         char byte = (char)code;
         int32_t id = find_piece(keys, plan->n_pieces, (finch_text){&byte, 1});
@@ -192,8 +197,17 @@ static finch_status copy_added(text_tokenizer *t, const text_plan *plan, finch_e
     return FINCH_OK;
 }
 
-/* Strings of one set: the tokens' own, or what normalisation makes of them (kept in *block until the trie is built). */
-static finch_status added_keys(const text_tokenizer *t, bool normalized, trie_key *keys, size_t *n, str *block,
+/* Which added tokens are looked for together. */
+typedef enum added_kind { ADDED_RAW, ADDED_PLAIN, ADDED_NORMAL } added_kind;
+
+static bool is_of_kind(const text_added *token, added_kind kind)
+{
+    return token->normalized == (kind == ADDED_NORMAL) && !(kind == ADDED_PLAIN && token->special);
+}
+
+/* Strings of one set: the tokens' own, or what normalisation makes of them (kept in *block until the trie is built). BPE's
+ * normaliser changes none of them (check_added_blanks). */
+static finch_status added_keys(const text_tokenizer *t, added_kind kind, trie_key *keys, size_t *n, str *block,
                                finch_error *err)
 {
     text_buffer buffer = {0};
@@ -201,9 +215,9 @@ static finch_status added_keys(const text_tokenizer *t, bool normalized, trie_ke
     size_t size = 0;
     *n = 0;
     for (size_t i = 0; i < t->n_added; i++) {
-        if (t->added[i].normalized != normalized) continue;
+        if (!is_of_kind(&t->added[i], kind)) continue;
         finch_text content = t->added[i].content;
-        if (normalized) {
+        if (kind == ADDED_NORMAL && t->bpe == NULL) {
             FINCH_GO(done, st, text_normalize(t, content, 0, false, &buffer, err));
             content = (finch_text){(const char *)buffer.at, buffer.size};
         }
@@ -235,7 +249,7 @@ static finch_status check_added_keys(const text_tokenizer *t, const text_plan *p
     return FINCH_OK;
 }
 
-static finch_status build_added(text_tokenizer *t, const text_plan *plan, bool normalized, text_added_set *set,
+static finch_status build_added(text_tokenizer *t, const text_plan *plan, added_kind kind, text_added_set *set,
                                 finch_error *err)
 {
     trie_key *keys = NULL;
@@ -243,7 +257,7 @@ static finch_status build_added(text_tokenizer *t, const text_plan *plan, bool n
     size_t n = 0;
     finch_status st;
     FINCH_GO(done, st, MEM_NEW(&keys, t->n_added, err));
-    FINCH_GO(done, st, added_keys(t, normalized, keys, &n, &block, err));
+    FINCH_GO(done, st, added_keys(t, kind, keys, &n, &block, err));
     if (n == 0) goto done;
     trie_keys_sort(keys, n);
     FINCH_GO(done, st, check_added_keys(t, plan, keys, n, err));
@@ -281,13 +295,16 @@ finch_status text_tokenizer_build(const text_plan *plan, text_tokenizer **out, f
     t->style = plan->style;
     t->trim_spans = plan->trim_spans;
     t->word_chars_max = plan->word_chars_max;
+    t->adds_sep = plan->bpe == NULL || plan->bpe->adds_eos;
     FINCH_GO(done, st, copy_pieces(t, plan, err));
     FINCH_GO(done, st, sort_pieces(t, plan, &keys, err));
     FINCH_GO(done, st, copy_added(t, plan, err));
     FINCH_GO(done, st, find_specials(t, plan, keys, err));
-    FINCH_GO(done, st, build_tries(t, plan, keys, err));
-    FINCH_GO(done, st, build_added(t, plan, false, &t->raw_added, err));
-    FINCH_GO(done, st, build_added(t, plan, true, &t->normal_added, err));
+    st = plan->bpe != NULL ? bpe_build(t, plan, err) : build_tries(t, plan, keys, err);
+    if (st != FINCH_OK) goto done;
+    FINCH_GO(done, st, build_added(t, plan, ADDED_RAW, &t->raw_added, err));
+    FINCH_GO(done, st, build_added(t, plan, ADDED_NORMAL, &t->normal_added, err));
+    if (plan->bpe != NULL) st = build_added(t, plan, ADDED_PLAIN, &t->plain_added, err);
 done:
     mem_free(keys);
     if (st == FINCH_OK) *out = t;
@@ -301,6 +318,8 @@ void text_tokenizer_close(text_tokenizer *t)
     trie_free(&t->pieces_trie);
     trie_free(&t->raw_added.strings);
     trie_free(&t->normal_added.strings);
+    trie_free(&t->plain_added.strings);
+    bpe_free(t->bpe);
     mem_free(t->pieces);
     mem_free(t->piece_bytes);
     mem_free(t->added);
@@ -309,6 +328,14 @@ void text_tokenizer_close(text_tokenizer *t)
         mem_free(t->files[i].content);
     }
     mem_free(t);
+}
+
+finch_status text_tokenizer_check_rows(const text_tokenizer *t, size_t n_rows, const char *name, finch_error *err)
+{
+    if (t->n_pieces <= n_rows) return FINCH_OK;
+    return finch_fail(err, FINCH_E_DATA,
+                      "%s: the tokenizer has %zu pieces and the embedding %zu rows; the two belong to different models",
+                      name, t->n_pieces, n_rows);
 }
 
 size_t text_tokenizer_vocab_size(const text_tokenizer *t) { return t->n_pieces; }
@@ -345,6 +372,7 @@ finch_status text_tokenizer_save(const text_tokenizer *t, const char *folder, fi
 {
     str path = {0};
     finch_status st = file_make_directories(folder, err);
+    if (st == FINCH_OK && t->bpe != NULL) st = bpe_save(t, folder, err);
     for (size_t i = 0; st == FINCH_OK && i < t->n_files; i++) {
         st = file_join(folder, t->files[i].name, &path, err);
         if (st == FINCH_OK) st = file_write(path.at, t->files[i].content, t->files[i].size, err);

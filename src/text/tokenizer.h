@@ -12,7 +12,7 @@ enum {
     TEXT_WORD_CHARS_MAX = 1 << 20,
     TEXT_ADDED_MAX = 1 << 16,
     TEXT_ASCII = 128,
-    TEXT_FILES_MAX = 4,
+    TEXT_FILES_MAX = 6,
     TEXT_FILE_LIMIT_BYTES = 64 << 20
 };
 
@@ -32,6 +32,7 @@ typedef struct text_added {
     bool strip_left, strip_right;
     bool normalized;
     bool outside; /* no piece of the model's vocabulary: words are not spelt with it */
+    bool special; /* a control token: left out of decoded text, and never found in what a user says to a chat */
 } text_added;
 
 /* Everything a tokenizer is made of; texts are borrowed until text_tokenizer_build returns. */
@@ -48,6 +49,7 @@ typedef struct text_plan {
     size_t n_pieces;
     text_added *added;
     size_t n_added;
+    const struct bpe_plan *bpe; /* NULL: WordPiece */
 } text_plan;
 
 typedef struct text_file {
@@ -79,6 +81,9 @@ struct text_tokenizer {
     text_added *added;       /* contents point into piece_bytes */
     size_t n_added;
     text_added_set raw_added, normal_added;
+    text_added_set plain_added; /* BPE: raw_added without control tokens */
+    struct bpe *bpe;            /* NULL: WordPiece; pieces_trie and what belongs to it are then empty */
+    bool adds_sep;              /* behind a text, as cls always goes before it */
     text_special special;
     text_style style;
     bool trim_spans;

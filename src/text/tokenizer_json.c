@@ -1,11 +1,13 @@
-/* tokenizer.json of Hugging Face tokenizers, as far as BERT and MPNet use it. Every part that would change ids and is
- * not understood is refused by name; truncation, padding and decoder change no ids here and are not read. */
+/* tokenizer.json of Hugging Face tokenizers, as far as BERT and MPNet use it (Gemma's: bpe_json.c). Every part that would
+ * change ids and is not understood is refused by name; truncation, padding and decoder change no ids here and are not read. */
 #include "base/json.h"
 #include "text/config.h"
 
 #include <string.h>
 
-static const char kinds_read[] = "finch reads BertNormalizer, BertPreTokenizer and WordPiece (BERT, FinBERT, MiniLM, MPNet)";
+static const char kinds_read[] =
+    "finch reads BertNormalizer, BertPreTokenizer and WordPiece (BERT, FinBERT, MiniLM, MPNet), "
+    "and Gemma's BPE";
 
 static finch_text text_of(const json_t *value) { return (finch_text){json_string_value(value), json_string_length(value)}; }
 
@@ -50,9 +52,8 @@ static finch_status read_pre_tokenizer(const text_plan *plan, const json_t *root
 
 /* ---- what surrounds a text ------------------------------------------------------------------------------------- */
 
-/* ["[SEP]", 102], which must be what the vocabulary says. */
-static finch_status read_pair(const text_plan *plan, const json_t *piece, const json_t *id, const char *what,
-                              finch_text *out, finch_error *err)
+finch_status text_plan_read_json_pair(const text_plan *plan, const json_t *piece, const json_t *id, const char *what,
+                                      finch_text *out, finch_error *err)
 {
     if (!json_is_string(piece) || !json_is_integer(id))
         return finch_fail(err, FINCH_E_DATA, "%s: the post_processor's %s must be a token's name and id", plan->name, what);
@@ -69,8 +70,8 @@ static finch_status read_pair(const text_plan *plan, const json_t *piece, const 
 static finch_status read_fixed(text_plan *plan, const json_t *part, finch_error *err)
 {
     const json_t *cls = json_object_get(part, "cls"), *sep = json_object_get(part, "sep");
-    FINCH_TRY(read_pair(plan, json_array_get(cls, 0), json_array_get(cls, 1), "cls", &plan->cls, err));
-    return read_pair(plan, json_array_get(sep, 0), json_array_get(sep, 1), "sep", &plan->sep, err);
+    FINCH_TRY(text_plan_read_json_pair(plan, json_array_get(cls, 0), json_array_get(cls, 1), "cls", &plan->cls, err));
+    return text_plan_read_json_pair(plan, json_array_get(sep, 0), json_array_get(sep, 1), "sep", &plan->sep, err);
 }
 
 static finch_status read_template_token(const text_plan *plan, const json_t *part, size_t place, const char *what,
@@ -85,7 +86,7 @@ static finch_status read_template_token(const text_plan *plan, const json_t *par
         return finch_fail(
             err, FINCH_E_UNSUPPORTED,
             "%s: the post_processor's template for one text must be a special token, the text, a special token", plan->name);
-    return read_pair(plan, piece, json_array_get(ids, 0), what, out, err);
+    return text_plan_read_json_pair(plan, piece, json_array_get(ids, 0), what, out, err);
 }
 
 static finch_status read_template(text_plan *plan, const json_t *part, finch_error *err)
@@ -135,7 +136,7 @@ static finch_status read_id(const text_plan *plan, const char *piece, const json
     return FINCH_OK;
 }
 
-static finch_status read_vocab(text_plan *plan, json_t *vocab, finch_error *err)
+finch_status text_plan_read_json_vocab(text_plan *plan, json_t *vocab, finch_error *err)
 {
     size_t last = 0, id = 0;
     if (!json_is_object(vocab) || json_object_size(vocab) == 0 || json_object_size(vocab) > TEXT_VOCAB_MAX)
@@ -175,10 +176,10 @@ static finch_status read_model(text_plan *plan, const json_t *root, finch_error 
     if (plan->word_chars_max == 0 || plan->word_chars_max > TEXT_WORD_CHARS_MAX)
         return finch_fail(err, FINCH_E_DATA, "%s: \"max_input_chars_per_word\" must be from 1 to %d", plan->name,
                           TEXT_WORD_CHARS_MAX);
-    return read_vocab(plan, json_object_get(part, "vocab"), err);
+    return text_plan_read_json_vocab(plan, json_object_get(part, "vocab"), err);
 }
 
-static finch_status read_added(text_plan *plan, const json_t *root, finch_error *err)
+finch_status text_plan_read_json_added(text_plan *plan, const json_t *root, finch_error *err)
 {
     const json_t *list = json_object_get(root, "added_tokens");
     if (list == NULL || json_is_null(list)) return FINCH_OK;
@@ -194,24 +195,32 @@ static finch_status read_added(text_plan *plan, const json_t *root, finch_error 
     return FINCH_OK;
 }
 
+static finch_status wordpiece_from_json(const json_t *root, const char *name, text_tokenizer **out, finch_error *err)
+{
+    text_plan plan = {.name = name};
+    finch_status st;
+    FINCH_GO(done, st, read_normalizer(&plan, root, err));
+    FINCH_GO(done, st, read_pre_tokenizer(&plan, root, err));
+    FINCH_GO(done, st, read_model(&plan, root, err));
+    FINCH_GO(done, st, text_plan_read_json_added(&plan, root, err));
+    FINCH_GO(done, st, read_post_processor(&plan, root, err));
+    st = text_tokenizer_build(&plan, out, err);
+done:
+    text_plan_free(&plan);
+    return st;
+}
+
 finch_status text_tokenizer_from_json(const char *json, size_t size, const char *name, text_tokenizer **out,
                                       finch_error *err)
 {
     json_t *root = NULL;
-    text_plan plan = {.name = name};
-    finch_status st;
     *out = NULL;
-    FINCH_GO(done, st, json_parse(json, size, name, &root, err));
-    FINCH_GO(done, st, read_normalizer(&plan, root, err));
-    FINCH_GO(done, st, read_pre_tokenizer(&plan, root, err));
-    FINCH_GO(done, st, read_model(&plan, root, err));
-    FINCH_GO(done, st, read_added(&plan, root, err));
-    FINCH_GO(done, st, read_post_processor(&plan, root, err));
-    FINCH_GO(done, st, text_tokenizer_build(&plan, out, err));
-    FINCH_GO(done, st, text_tokenizer_keep_file(*out, "tokenizer.json", json, size, err));
-done:
-    text_plan_free(&plan);
+    FINCH_TRY(json_parse(json, size, name, &root, err));
+    const char *type = json_string_value(json_object_get(json_object_get(root, "model"), "type"));
+    bool is_bpe = type != NULL && strcmp(type, "BPE") == 0;
+    finch_status st = is_bpe ? bpe_from_json(root, name, out, err) : wordpiece_from_json(root, name, out, err);
     json_decref(root);
+    if (st == FINCH_OK && !is_bpe) st = text_tokenizer_keep_file(*out, "tokenizer.json", json, size, err);
     if (st != FINCH_OK) {
         text_tokenizer_close(*out);
         *out = NULL;

@@ -126,28 +126,39 @@ typedef struct folder_file {
     size_t size;
 } folder_file;
 
-enum { FILE_TOKENIZER, FILE_VOCAB, FILE_CONFIG, FILE_SPECIALS, N_FOLDER_FILES };
+enum { FILE_TOKENIZER, FILE_SPM, FILE_VOCAB, FILE_CONFIG, FILE_SPECIALS, FILE_CHAT, N_FOLDER_FILES };
+
+/* tokenizer.json goes before tokenizer.model, and that before vocab.txt: what is not used is not read. */
+static bool is_needed(const folder_file files[N_FOLDER_FILES], size_t i)
+{
+    if (i == FILE_SPM) return files[FILE_TOKENIZER].content == NULL;
+    return i != FILE_VOCAB || files[FILE_SPM].content == NULL;
+}
 
 static finch_status read_folder(const char *folder, folder_file files[N_FOLDER_FILES], finch_error *err)
 {
     for (size_t i = 0; i < N_FOLDER_FILES; i++) {
         FINCH_TRY(file_join(folder, files[i].name, &files[i].path, err));
-        if (!file_exists(files[i].path.at)) continue;
+        if (!is_needed(files, i) || !file_exists(files[i].path.at)) continue;
         FINCH_TRY(file_read(files[i].path.at, TEXT_FILE_LIMIT_BYTES, &files[i].content, &files[i].size, err));
     }
-    if (files[FILE_TOKENIZER].content != NULL || files[FILE_VOCAB].content != NULL) return FINCH_OK;
+    for (size_t i = FILE_TOKENIZER; i <= FILE_VOCAB; i++)
+        if (files[i].content != NULL) return FINCH_OK;
     if (!file_is_directory(folder))
         return finch_fail(err, FINCH_E_NOT_FOUND, "%s is no folder; give the folder of a model", folder);
     return finch_fail(err, FINCH_E_NOT_FOUND,
-                      "%s has neither tokenizer.json nor vocab.txt; take them from where the model came from", folder);
+                      "%s has no tokenizer.json, tokenizer.model or vocab.txt; take them from where the model came from",
+                      folder);
 }
 
 static finch_status build_from_folder(folder_file files[N_FOLDER_FILES], text_tokenizer **out, finch_error *err)
 {
     json_t *config = NULL;
-    folder_file *tokenizer = &files[FILE_TOKENIZER], *vocab = &files[FILE_VOCAB], *settings = &files[FILE_CONFIG];
+    folder_file *tokenizer = &files[FILE_TOKENIZER], *spm = &files[FILE_SPM], *vocab = &files[FILE_VOCAB];
+    folder_file *settings = &files[FILE_CONFIG];
     if (tokenizer->content != NULL)
         return text_tokenizer_from_json(tokenizer->content, tokenizer->size, tokenizer->path.at, out, err);
+    if (spm->content != NULL) return text_tokenizer_from_spm(spm->content, spm->size, spm->path.at, out, err);
     if (settings->content != NULL) FINCH_TRY(json_parse(settings->content, settings->size, settings->path.at, &config, err));
     finch_status st = build_from_vocab(vocab->path.at, vocab->content, vocab->size, config, settings->path.at, true, out,
                                        err);
@@ -155,21 +166,20 @@ static finch_status build_from_folder(folder_file files[N_FOLDER_FILES], text_to
     return st;
 }
 
-/* from_json keeps tokenizer.json itself. */
+/* from_json keeps tokenizer.json itself; BPE's is written anew (bpe_save). */
 static finch_status keep_folder(text_tokenizer *t, const folder_file files[N_FOLDER_FILES], finch_error *err)
 {
     for (size_t i = 0; i < N_FOLDER_FILES; i++)
-        if (i != FILE_TOKENIZER && files[i].content != NULL)
+        if (i != FILE_TOKENIZER && i != FILE_SPM && !(i == FILE_VOCAB && t->bpe != NULL) && files[i].content != NULL)
             FINCH_TRY(text_tokenizer_keep_file(t, files[i].name, files[i].content, files[i].size, err));
     return FINCH_OK;
 }
 
 finch_status text_tokenizer_open(const char *folder, text_tokenizer **out, finch_error *err)
 {
-    folder_file files[N_FOLDER_FILES] = {{.name = "tokenizer.json"},
-                                         {.name = "vocab.txt"},
-                                         {.name = "tokenizer_config.json"},
-                                         {.name = "special_tokens_map.json"}};
+    folder_file files[N_FOLDER_FILES] = {
+        {.name = "tokenizer.json"},        {.name = "tokenizer.model"},         {.name = "vocab.txt"},
+        {.name = "tokenizer_config.json"}, {.name = "special_tokens_map.json"}, {.name = "chat_template.jinja"}};
     finch_status st;
     *out = NULL;
     FINCH_GO(done, st, read_folder(folder, files, err));

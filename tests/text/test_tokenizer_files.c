@@ -69,8 +69,10 @@ static const bad_file bad_jsons[] = {
     BAD(JSON_HEAD JSON_NORMALIZER "}", FINCH_E_UNSUPPORTED, 0, "no pre_tokenizer"),
     BAD(JSON_HEAD JSON_NORMALIZER ",\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}", FINCH_E_UNSUPPORTED, 0,
         "pre_tokenizer is of the type ByteLevel"),
+    BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE JSON_POST ",\"model\":{\"type\":\"Unigram\"}}", FINCH_E_UNSUPPORTED, 0,
+        "model is of the type Unigram"),
     BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE JSON_POST ",\"model\":{\"type\":\"BPE\"}}", FINCH_E_UNSUPPORTED, 0,
-        "model is of the type BPE"),
+        "its normalizer is of another kind"),
     BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE JSON_MODEL JSON_VOCAB JSON_TAIL, FINCH_E_UNSUPPORTED, 0, "no post_processor"),
     BAD(JSON_HEAD JSON_NORMALIZER JSON_PRE ",\"post_processor\":{\"type\":\"ByteLevel\"}" JSON_MODEL JSON_VOCAB JSON_TAIL,
         FINCH_E_UNSUPPORTED, 0, "post_processor is of the type ByteLevel"),
@@ -280,7 +282,7 @@ TEST(a_folder_without_a_tokenizer_says_so)
     finch_error err;
     text_tokenizer *t;
     CHECK_STATUS(FINCH_E_NOT_FOUND, text_tokenizer_open(harness_folder(), &t, &err), &err);
-    CHECK(t == NULL && strstr(err.message, "neither tokenizer.json nor vocab.txt") != NULL);
+    CHECK(t == NULL && strstr(err.message, "has no tokenizer.json, tokenizer.model or vocab.txt") != NULL);
     CHECK_STATUS(FINCH_E_NOT_FOUND, text_tokenizer_open("no/such/folder", &t, &err), &err);
     CHECK(strstr(err.message, "no folder") != NULL);
 }
