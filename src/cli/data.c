@@ -1,6 +1,7 @@
 /* finch data: a look at tables, and tables from one format to another. */
 #include "cli/cli.h"
 #include "cli/grid.h"
+#include "cli/tables.h"
 
 #include "data/files.h"
 #include "data/look.h"
@@ -12,11 +13,11 @@
 static const cli_option options[] = {
     {"rows", "N", CLI_SIZE, "10", "head: how many rows", false, 0, 1000000},
     {"output", "FILE", CLI_PATH, NULL, "convert, concat: the file to write, its format by its ending", false, 0, 0},
-    {"rejects", "FILE", CLI_PATH, NULL, "convert: where broken rows are listed (default: rejects.csv beside the output)",
-     false, 0, 0},
+    CLI_OPTION_REJECTS("beside the output of convert and concat"),
     {"order-by", "COLUMN", CLI_TEXT, NULL, "concat: put the rows in the order of this column (an index that shards kept)",
      false, 0, 0},
-    {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -167,13 +168,28 @@ static finch_status stats(const cli_args *args, data_look *look, finch_error *er
     return print_pen(&p, st, err);
 }
 
+/* A column that a file lacks is null there, and types may have been widened: neither happens without a word. */
+static finch_status warn_of_differences(const cli_args *args, const data_look *look, finch_error *err)
+{
+    str differences = {0};
+    finch_status st = data_look_differences(look, &differences, err);
+    for (char *line = differences.at; st == FINCH_OK && line != NULL && *line != '\0';) {
+        size_t n = strcspn(line, "\n");
+        cli_warn(args, "%.*s", (int)n, line);
+        line += n + 1;
+    }
+    str_free(&differences);
+    return st;
+}
+
 static finch_status convert(const cli_args *args, data_look *look, finch_error *err)
 {
     const char *output = cli_text(args, "output");
     char rows[PEN_NUMBER_BYTES];
     uint64_t n_written;
     str rejects = {0};
-    finch_status st = cli_rejects_path(args, output, &rejects, err);
+    finch_status st = warn_of_differences(args, look, err);
+    if (st == FINCH_OK) st = cli_rejects_path(args, output, &rejects, err);
     if (st == FINCH_OK) st = data_look_convert(look, output, rejects.at, &n_written, err);
     if (st == FINCH_OK && data_look_rejected(look) > 0)
         cli_warn(args, "%llu broken rows were set aside, see %s", (unsigned long long)data_look_rejected(look), rejects.at);
@@ -189,24 +205,16 @@ static finch_status convert(const cli_args *args, data_look *look, finch_error *
     return cli_print_json(all, err);
 }
 
-/* What convert does, with a word on what differs between the files; and in order. */
+/* What convert does, in order. */
 static finch_status concat(const cli_args *args, data_look *look, finch_error *err)
 {
-    str differences = {0};
     uint64_t n_equal = 0;
     const char *column = cli_text(args, "order-by");
-    finch_status st = data_look_differences(look, &differences, err);
-    for (char *line = differences.at; st == FINCH_OK && line != NULL && *line != '\0';) {
-        size_t n = strcspn(line, "\n");
-        cli_warn(args, "%.*s", (int)n, line);
-        line += n + 1;
-    }
-    str_free(&differences);
-    if (st == FINCH_OK && column != NULL) st = data_look_order(look, column, &n_equal, err);
-    if (st == FINCH_OK && n_equal > 0)
+    if (column != NULL) FINCH_TRY(data_look_order(look, column, &n_equal, err));
+    if (n_equal > 0)
         cli_warn(args, "%llu rows have a value of \"%s\" that came before: they stand in the order of the files",
                  (unsigned long long)n_equal, column);
-    return st == FINCH_OK ? convert(args, look, err) : st;
+    return convert(args, look, err);
 }
 
 static const struct {
@@ -245,12 +253,15 @@ static finch_status run(const cli_args *args, finch_error *err)
     data_look *look;
     cli_bar bar;
     FINCH_TRY(find_action(args, words[0], &action, err));
-    data_source source = {.inputs = words + 1, .n_inputs = n - 1, .strict = cli_flag(args, "strict")};
+    data_source source = cli_source(args, words + 1, n - 1);
     cli_bar_begin(&bar, args, "reading", "rows");
     progress watch = cli_bar_progress(&bar);
     finch_status st = data_look_open(&source, wants_types(args, action), &watch, &look, err);
     cli_bar_end(&bar);
     if (st == FINCH_E_CANCELLED) return cli_cancelled_fail(err);
+    bool looks = action != convert && action != concat; /* those list broken rows themselves */
+    if (st == FINCH_OK && looks && cli_given(args, "rejects") && data_look_rejected(look) > 0)
+        st = data_look_list_rejects(look, cli_text(args, "rejects"), err);
     if (st == FINCH_OK) st = action(args, look, err);
     data_look_close(look);
     return st;

@@ -1,6 +1,8 @@
 /* finch eval: one or several models judged on labelled rows. */
 #include "cli/eval.h"
 
+#include "cli/tables.h"
+
 #include "base/clock.h"
 #include "base/file.h"
 
@@ -28,7 +30,9 @@ static const cli_option options[] = {
     {"abstain-below", "P", CLI_REAL, NULL, "also judge a model that stays silent where its largest probability is under P",
      false, 0, 1},
     {"output", "FILE", CLI_PATH, NULL, "write an HTML report there", false, 0, 0},
-    {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
+    CLI_OPTION_REJECTS("beside the report, else in the working folder"),
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -182,9 +186,6 @@ static void say_result(const cli_args *args, const evaluation_run *r)
     cli_say(args, "\n%zu rows judged", r->data.n);
     if (r->data.n_unlabelled > 0) cli_say(args, ", %zu without a label left out", r->data.n_unlabelled);
     cli_say(args, ".\n");
-    if (data_columns_rejected(r->data.columns) > 0)
-        cli_warn(args, "%zu broken rows were set aside: %s", data_columns_rejected(r->data.columns),
-                 data_columns_reject_note(r->data.columns));
     for (size_t m = 0; m < r->n_answers; m++) {
         const eval_answers *a = &r->answers[m];
         if (a->seen.n_seen + a->seen.n_near > 0)
@@ -209,6 +210,8 @@ static finch_status evaluate(const cli_args *args, evaluation_run *r, finch_erro
 {
     json_t *document = NULL;
     FINCH_TRY(eval_data_read(args, &r->data, err));
+    const data_columns *columns = r->data.columns;
+    FINCH_TRY(cli_rejects_list(args, cli_text(args, "output"), &columns, 1, err));
     FINCH_TRY(judge_models(args, r, err));
     if (cli_given(args, "output")) FINCH_TRY(write_report(args, r, err));
     say_result(args, r);

@@ -1,6 +1,7 @@
 #include "cli/eval.h"
 
 #include "base/clock.h"
+#include "cli/tables.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ finch_status eval_data_read(const cli_args *args, eval_data *out, finch_error *e
     const char *columns[COLUMNS] = {cli_text(args, "text-column"), cli_text(args, "label-column"),
                                     cli_text(args, "ticker-column"), cli_text(args, "date-column")};
     const bool required[COLUMNS] = {true, true, cli_given(args, "ticker-column"), cli_given(args, "date-column")};
-    data_source source = {.inputs = inputs, .n_inputs = n_inputs, .strict = cli_flag(args, "strict")};
+    data_source source = cli_source(args, inputs, n_inputs);
     *out = (eval_data){0};
     finch_status st = data_columns_read(&source, columns, required, COLUMNS, &out->columns, err);
     if (st == FINCH_OK) st = take_rows(out, err);

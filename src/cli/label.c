@@ -1,6 +1,7 @@
 /* finch label: five-class labels from an OpenAI-compatible chat endpoint, and the jobs that make them. */
 #include "cli/cli.h"
 #include "cli/label_view.h"
+#include "cli/tables.h"
 
 #include "label/label.h"
 
@@ -71,7 +72,9 @@ static const cli_option options[] = {
      "stays",
      false, 0, 0},
     {"prefix", "TEXT", CLI_TEXT, "", "put before the names of the added columns", false, 0, 0},
-    {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row of the input instead of passing it over", false, 0, 0},
+    CLI_OPTION_REJECTS("beside the output"),
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -137,8 +140,9 @@ static void read_options(const cli_args *args, label_options *o)
         .total_seconds = cli_real(args, "timeout"),
         .dry_run = cli_flag(args, "dry-run"),
     };
-    o->source.inputs = cli_list(args, "input", &o->source.n_inputs);
-    o->source.strict = cli_flag(args, "strict");
+    size_t n_inputs;
+    const char *const *inputs = cli_list(args, "input", &n_inputs);
+    o->source = cli_source(args, inputs, n_inputs);
     read_engine(args, &o->engine);
 }
 
@@ -229,18 +233,28 @@ static finch_status pause_job(const cli_args *args, const label_options *o, finc
     return st;
 }
 
+static finch_status run_words(const cli_args *args, label_options *o, finch_error *err)
+{
+    size_t n = 0;
+    const char *const *words = cli_operands(args, &n);
+    if (n == 0) return label_table(args, o, err);
+    if (strcmp(words[0], "status") == 0) return status(args, o, err);
+    if (strcmp(words[0], "pause") == 0) return pause_job(args, o, err);
+    if (strcmp(words[0], "resume") == 0) return resume(args, o, err);
+    return export(args, o, err);
+}
+
 static finch_status run(const cli_args *args, finch_error *err)
 {
     label_options o;
-    size_t n = 0;
-    const char *const *words = cli_operands(args, &n);
+    str rejects = {0};
     read_options(args, &o);
-    FINCH_TRY(check_together(args, &o, err));
-    if (n == 0) return label_table(args, &o, err);
-    if (strcmp(words[0], "status") == 0) return status(args, &o, err);
-    if (strcmp(words[0], "pause") == 0) return pause_job(args, &o, err);
-    if (strcmp(words[0], "resume") == 0) return resume(args, &o, err);
-    return export(args, &o, err);
+    finch_status st = cli_rejects_path(args, o.output, &rejects, err);
+    o.rejects = rejects.at;
+    if (st == FINCH_OK) st = check_together(args, &o, err);
+    if (st == FINCH_OK) st = run_words(args, &o, err);
+    str_free(&rejects);
+    return st;
 }
 
 const cli_command cli_command_label = {

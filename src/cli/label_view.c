@@ -206,8 +206,8 @@ finch_status label_view_report(label_view *view, const label_report *r, const fi
 {
     if (r->job.id == 0) return FINCH_OK; /* nothing was begun */
     if (r->in.n_rejected > 0)
-        cli_warn(view->args, "%" PRIu64 " broken rows of the input were passed over; finch data stats lists them",
-                 r->in.n_rejected);
+        cli_warn(view->args, "%" PRIu64 " broken rows of the input were set aside, see %s", r->in.n_rejected,
+                 view->options->rejects);
     say_report(view, r);
     return cli_wants_json(view->args) ? print_json(view, r, failure, err) : FINCH_OK;
 }

@@ -1,5 +1,6 @@
 /* finch pretrain: masked language modelling on domain texts. */
 #include "cli/cli.h"
+#include "cli/tables.h"
 #include "cli/train_input.h"
 #include "cli/train_options.h"
 #include "train/pretrain_run.h"
@@ -16,6 +17,9 @@ static const cli_option options[] = {
     {"stop", "RULE", CLI_TEXT, "log_loss better",
      "what counts as progress, as in finch train; of the metrics log_loss and accuracy", false, 0, 0},
     TRAIN_OPTIONS_LOOP("1", "5e-5", "0"),
+    CLI_OPTION_REJECTS("beside the model's folder"),
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -53,12 +57,11 @@ static finch_status read_inputs(const cli_args *args, train_input *input, train_
 {
     size_t n, n_exclude;
     const char *const *patterns = cli_list(args, "input", &n), *const *excluded = cli_list(args, "exclude", &n_exclude);
-    FINCH_TRY(train_input_read(input, patterns, n, cli_text(args, "text-column"), NULL, false, 1.0, err));
+    FINCH_TRY(train_input_read(args, input, patterns, n, cli_text(args, "text-column"), NULL, false, 1.0, err));
     if (n_exclude > 0)
-        FINCH_TRY(train_input_read(exclude, excluded, n_exclude, cli_text(args, "exclude-column"), NULL, false, 1.0, err));
-    train_input_warn(args, input);
-    train_input_warn(args, exclude);
-    return FINCH_OK;
+        FINCH_TRY(
+            train_input_read(args, exclude, excluded, n_exclude, cli_text(args, "exclude-column"), NULL, false, 1.0, err));
+    return train_input_rejects(args, (const train_input *[]){input, exclude}, 2, err);
 }
 
 static finch_status pretrain_tables(const cli_args *args, const train_input *input, const train_input *exclude,

@@ -1,6 +1,7 @@
 /* finch score: tables and streams of tweets in, the same with their sentiment out. */
 #include "cli/cli.h"
 #include "cli/score_view.h"
+#include "cli/tables.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -28,9 +29,9 @@ static const cli_option options[] = {
     {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is marked in the column truncated",
      false, 2, 65536},
     {"limit", "N", CLI_SIZE, "0", "score the first N rows only; 0: all", false, 0, 1e15},
-    {"rejects", "FILE", CLI_PATH, NULL,
-     "where broken rows are listed with their lines (default: rejects.csv beside the output)", false, 0, 0},
-    {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
+    CLI_OPTION_REJECTS("beside the output"),
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -73,8 +74,9 @@ static finch_status read_options(job *j, finch_error *err)
 {
     const cli_args *args = j->args;
     data_score_options *o = &j->options;
-    o->source.inputs = cli_list(args, "input", &o->source.n_inputs);
-    o->source.strict = cli_flag(args, "strict");
+    size_t n_inputs;
+    const char *const *inputs = cli_list(args, "input", &n_inputs);
+    o->source = cli_source(args, inputs, n_inputs);
     o->output = cli_text(args, "output");
     o->text_column = cli_text(args, "text-column");
     o->ticker_column = cli_text(args, "ticker-column");

@@ -1,6 +1,7 @@
 /* finch split: a table's rows in parts for training, validation and test, or in folds. */
 #include "cli/cli.h"
 #include "cli/pen.h"
+#include "cli/tables.h"
 
 #include "data/split.h"
 
@@ -41,9 +42,9 @@ static const cli_option options[] = {
      0},
     {"format", "parquet|csv|jsonl", CLI_CHOICE, "parquet", "the files in a folder of folds", false, 0, 0},
     {"seed", "N", CLI_SIZE, "1", "another seed, another split; the same seed, the same split", false, 0, 9e15},
-    {"rejects", "FILE", CLI_PATH, NULL, "where broken rows are listed (default: rejects.csv beside the first output)", false,
-     0, 0},
-    {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
+    CLI_OPTION_REJECTS("beside the first output"),
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -52,8 +53,9 @@ static const cli_option options[] = {
 static finch_status read_options(const cli_args *args, data_split_options *o, str *rejects, finch_error *err)
 {
     static const char *const endings[] = {"parquet", "csv", "jsonl"};
-    o->source.inputs = cli_list(args, "input", &o->source.n_inputs);
-    o->source.strict = cli_flag(args, "strict");
+    size_t n_inputs;
+    const char *const *inputs = cli_list(args, "input", &n_inputs);
+    o->source = cli_source(args, inputs, n_inputs);
     o->train = cli_text(args, "train");
     o->valid = cli_text(args, "valid");
     o->test = cli_text(args, "test");

@@ -2,6 +2,7 @@
 
 #include "cli/jsonl_text.h"
 #include "data/files.h"
+#include "data/rejects.h"
 #include "data/stream.h"
 #include "data/table.h"
 
@@ -9,10 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BATCH_BYTES = 8 << 20, PIPE_BYTES = 1 << 16, LIST_BATCH = 4096, LINE_MAX_BYTES = 64 << 20 };
+enum { BATCH_BYTES = 8 << 20, PIPE_BYTES = 1 << 16, LIST_BATCH = 4096 };
 
 struct text_source {
     const char *column;
+    size_t max_line_bytes;
     data_names paths;
     size_t next_path;   /* the one to open when the current one ends */
     const char *path;   /* the current one; NULL: none is open */
@@ -43,13 +45,14 @@ static finch_status add_paths(data_names *paths, const char *input, finch_error 
     return st;
 }
 
-finch_status text_source_open(const char *const *inputs, size_t n_inputs, const char *column, text_source **out,
-                              finch_error *err)
+finch_status text_source_open(const char *const *inputs, size_t n_inputs, const char *column, size_t max_line_bytes,
+                              text_source **out, finch_error *err)
 {
     text_source *s;
     *out = NULL;
     FINCH_TRY(MEM_NEW(&s, 1, err));
     s->column = column;
+    s->max_line_bytes = max_line_bytes > 0 ? max_line_bytes : DATA_LINE_MAX_BYTES;
     finch_status st = FINCH_OK;
     for (size_t i = 0; st == FINCH_OK && i < n_inputs; i++) st = add_paths(&s->paths, inputs[i], err);
     if (st == FINCH_OK) *out = s;
@@ -89,8 +92,12 @@ static finch_status open_path(text_source *s, finch_error *err)
     if (strcmp(s->path, "-") == 0) return mem_alloc(PIPE_BYTES, 1, (void **)&s->pipe, err);
     FINCH_TRY(data_file_inspect(s->path, &s->file, err));
     if (s->file.kind.format == DATA_JSONL) return data_stream_open(&s->file, &s->stream, err);
-    data_source source = {.inputs = &s->path, .n_inputs = 1, .strict = true};
-    return data_columns_read(&source, &s->column, NULL, 1, &s->columns, err);
+    data_source source = {.inputs = &s->path, .n_inputs = 1, .max_line_bytes = s->max_line_bytes};
+    FINCH_TRY(data_columns_read(&source, &s->column, NULL, 1, &s->columns, err));
+    if (data_columns_rejected(s->columns) == 0) return FINCH_OK;
+    return finch_fail_row(err, FINCH_E_DATA, data_columns_rejects(s->columns)->at[0].line,
+                          "broken rows have no text, and each row must give one: mend %s",
+                          data_columns_reject_note(s->columns));
 }
 
 /* ---- lines ---- */
@@ -138,9 +145,10 @@ static finch_status next_line(text_source *s, bytes *out, bool *ended, finch_err
             s->line_number++;
             return FINCH_OK;
         }
-        if (s->line.size + part.size > LINE_MAX_BYTES)
-            return finch_fail_row(err, FINCH_E_DATA, s->line_number + 1, "%s:%llu: the line is longer than %d bytes",
-                                  s->path, (unsigned long long)s->line_number + 1, (int)LINE_MAX_BYTES);
+        if (s->line.size + part.size > s->max_line_bytes)
+            return finch_fail_row(err, FINCH_E_DATA, s->line_number + 1,
+                                  "%s:%llu: the line has more than %zu bytes; a longer one is read with --max-line-bytes",
+                                  s->path, (unsigned long long)s->line_number + 1, s->max_line_bytes);
         FINCH_TRY(str_add(&s->line, (const char *)part.at, part.size, err));
         continued = true;
         if (whole) break;
@@ -253,7 +261,7 @@ finch_status text_list_read(const char *const *inputs, size_t n_inputs, const ch
     text_source *source;
     str all = {0};
     *out = (text_list){0};
-    FINCH_TRY(text_source_open(inputs, n_inputs, column, &source, err));
+    FINCH_TRY(text_source_open(inputs, n_inputs, column, 0, &source, err));
     finch_status st = list_fill(source, limit, out, &all, err);
     text_source_close(source);
     if (st == FINCH_OK && out->n == 0) st = finch_fail(err, FINCH_E_DATA, "%s has no rows", inputs[0]);

@@ -8,9 +8,9 @@
 
 typedef struct text_source text_source;
 
-/* inputs are paths, globs and "-", borrowed until close. */
-finch_status text_source_open(const char *const *inputs, size_t n_inputs, const char *column, text_source **out,
-                              finch_error *err);
+/* inputs are paths, globs and "-", borrowed until close. max_line_bytes: as data_source has it. */
+finch_status text_source_open(const char *const *inputs, size_t n_inputs, const char *column, size_t max_line_bytes,
+                              text_source **out, finch_error *err);
 void text_source_close(text_source *s);
 
 /* Up to capacity texts, valid until the next call; *n is 0 at the end only. A null is an empty text.

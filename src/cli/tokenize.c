@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/tables.h"
 #include "cli/text_source.h"
 #include "model/config.h"
 #include "model/tokenizer_file.h"
@@ -188,7 +189,8 @@ static finch_status tokenize(const cli_args *args, encoder *e, sink *out, totals
     text_source *source;
     cli_bar bar;
     double begin = clock_seconds();
-    FINCH_TRY(text_source_open(inputs, n_inputs, cli_text(args, "text-column"), &source, err));
+    FINCH_TRY(
+        text_source_open(inputs, n_inputs, cli_text(args, "text-column"), cli_size(args, "max-line-bytes"), &source, err));
     cli_bar_begin(&bar, args, "tokenising", "texts");
     progress watch = cli_bar_progress(&bar);
     finch_status st = pump(e, source, out, &watch, t, err);
@@ -248,6 +250,7 @@ static const cli_option options[] = {
     {"text-column", "NAME", CLI_TEXT, "body", "the column (JSONL: the key) with the text", false, 0, 0},
     {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts, special tokens counted (default: what the model takes)", false, 2,
      TOKENS_MAX},
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -259,7 +262,8 @@ const cli_command cli_command_tokenize = {
              "tokenizer files are needed, no weights; a GGUF file has its vocabulary in itself. A null text is an empty "
              "one. JSONL is read byte for byte and in bounded memory: \\u0000 "
              "and invalid UTF-8 "
-             "are legal and are read as Hugging Face reads them.",
+             "are legal and are read as Hugging Face reads them. A broken row ends it with an error, since every row gives "
+             "one line.",
     .example = "finch tokenize --model models/finch-mini-5 --input tweets.parquet --output ids.jsonl\n"
                "finch tokenize --model gemma-3-270m.gguf --input tweets.csv --output ids.jsonl\n"
                "echo '{\"body\":\"$AAPL to the moon\"}' | finch tokenize --input - --output -",

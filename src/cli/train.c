@@ -1,5 +1,6 @@
 /* finch train: a classifier from labelled texts. */
 #include "cli/cli.h"
+#include "cli/tables.h"
 #include "cli/train_input.h"
 #include "cli/train_options.h"
 #include "train/finetune.h"
@@ -33,6 +34,9 @@ static const cli_option options[] = {
      "the metric that says which evaluation's weights are best (default: the rule's first)", false, 0, 0},
     {"quantize", "int8|f32", CLI_CHOICE, "f32", "how the weights are written", false, 0, 0},
     TRAIN_OPTIONS_LOOP("6", "2e-5", "3"),
+    CLI_OPTION_REJECTS("beside the model's folder"),
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {0},
 };
 
@@ -53,8 +57,9 @@ static finch_status read_list(const cli_args *args, const char *option, bool lab
     size_t n;
     const char *const *patterns = cli_list(args, option, &n);
     if (n == 0) return FINCH_OK;
-    return train_input_read(into, patterns, n, cli_text(args, "text-column"), labels ? cli_text(args, "label-column") : NULL,
-                            strcmp(option, "coarse-train") == 0, weight, err);
+    return train_input_read(args, into, patterns, n, cli_text(args, "text-column"),
+                            labels ? cli_text(args, "label-column") : NULL, strcmp(option, "coarse-train") == 0, weight,
+                            err);
 }
 
 static finch_status read_inputs(const cli_args *args, inputs *in, finch_error *err)
@@ -63,10 +68,7 @@ static finch_status read_inputs(const cli_args *args, inputs *in, finch_error *e
     FINCH_TRY(read_list(args, "coarse-train", true, cli_real(args, "coarse-weight"), &in->train, err));
     FINCH_TRY(read_list(args, "valid", true, 1.0, &in->valid, err));
     FINCH_TRY(read_list(args, "exclude", false, 1.0, &in->exclude, err));
-    train_input_warn(args, &in->train);
-    train_input_warn(args, &in->valid);
-    train_input_warn(args, &in->exclude);
-    return FINCH_OK;
+    return train_input_rejects(args, (const train_input *[]){&in->train, &in->valid, &in->exclude}, 3, err);
 }
 
 /* "A,B,C" cut at its commas. copy holds the bytes that names point into. */

@@ -1,6 +1,7 @@
 #include "cli/train_input.h"
 
 #include "base/file.h"
+#include "cli/tables.h"
 #include "data/files.h"
 
 #include <openssl/evp.h>
@@ -90,10 +91,10 @@ static finch_status add_file_entry(train_input *input, const char *path, const d
                : finch_fail(err, FINCH_E_MEMORY, "out of memory for the list of files");
 }
 
-static finch_status read_file(train_input *input, const char *path, const examples_table *like, const char *const *names,
-                              size_t n_names, finch_error *err)
+static finch_status read_file(const cli_args *args, train_input *input, const char *path, const examples_table *like,
+                              const char *const *names, size_t n_names, finch_error *err)
 {
-    data_source source = {.inputs = &path, .n_inputs = 1};
+    data_source source = cli_source(args, &path, 1);
     char *name;
     FINCH_TRY(grow(input, err));
     FINCH_TRY(mem_text(path, strlen(path), &name, err));
@@ -106,26 +107,32 @@ static finch_status read_file(train_input *input, const char *path, const exampl
     return add_file_entry(input, path, *columns, err);
 }
 
-finch_status train_input_read(train_input *input, const char *const *patterns, size_t n_patterns, const char *text_column,
-                              const char *label_column, bool coarse, double weight, finch_error *err)
+finch_status train_input_read(const cli_args *args, train_input *input, const char *const *patterns, size_t n_patterns,
+                              const char *text_column, const char *label_column, bool coarse, double weight,
+                              finch_error *err)
 {
     const char *names[2] = {text_column, label_column};
     examples_table like = {.coarse = coarse, .weight = weight};
     data_names paths = {0};
     finch_status st = data_paths_expand(patterns, n_patterns, &paths, err);
     for (size_t i = 0; st == FINCH_OK && i < paths.n; i++)
-        st = read_file(input, paths.at[i], &like, names, label_column != NULL ? 2 : 1, err);
+        st = read_file(args, input, paths.at[i], &like, names, label_column != NULL ? 2 : 1, err);
     data_names_free(&paths);
     return st;
 }
 
-void train_input_warn(const cli_args *args, const train_input *input)
+finch_status train_input_rejects(const cli_args *args, const train_input *const *inputs, size_t n, finch_error *err)
 {
-    for (size_t i = 0; i < input->n; i++) {
-        const data_columns *c = input->columns[i];
-        if (data_columns_rejected(c) > 0)
-            cli_warn(args, "%zu broken rows were set aside: %s", data_columns_rejected(c), data_columns_reject_note(c));
-    }
+    const data_columns **tables;
+    size_t n_tables = 0;
+    for (size_t i = 0; i < n; i++) n_tables += inputs[i]->n;
+    FINCH_TRY(MEM_NEW(&tables, n_tables + 1, err));
+    n_tables = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < inputs[i]->n; k++) tables[n_tables++] = inputs[i]->columns[k];
+    finch_status st = cli_rejects_list(args, cli_text(args, "output"), tables, n_tables, err);
+    mem_free((void *)tables);
+    return st;
 }
 
 void train_input_free(train_input *input)

@@ -17,12 +17,13 @@ typedef struct train_input {
     json_t *files;
 } train_input;
 
-/* Adds the files of patterns [n_patterns] (paths and globs). label_column NULL: texts only. coarse, weight: as in
+/* Adds the files of patterns [n_patterns] (paths and globs), read by the options of cli/tables.h. label_column NULL: texts only. coarse, weight: as in
  * examples_table. Errors: those of data_columns_read; FINCH_E_DATA where a file has no rows. */
-finch_status train_input_read(train_input *input, const char *const *patterns, size_t n_patterns, const char *text_column,
-                              const char *label_column, bool coarse, double weight, finch_error *err);
-/* Warns of the rows that were set aside, with their places. */
-void train_input_warn(const cli_args *args, const train_input *input);
+finch_status train_input_read(const cli_args *args, train_input *input, const char *const *patterns, size_t n_patterns,
+                              const char *text_column, const char *label_column, bool coarse, double weight,
+                              finch_error *err);
+/* Lists the broken rows of all inputs [n] and warns of them (cli_rejects_list). */
+finch_status train_input_rejects(const cli_args *args, const train_input *const *inputs, size_t n, finch_error *err);
 void train_input_free(train_input *input);
 
 #endif

@@ -67,6 +67,7 @@ typedef struct scanner {
     size_t n_fields;         /* ended ones of the record */
     bool header_seen;
     uint64_t n_rows;
+    size_t max_record_bytes;
 } scanner;
 
 static bool valid_block(scanner *s, size_t begin, size_t end)
@@ -107,7 +108,7 @@ static bool end_field(scanner *s, size_t at)
 static bool end_record(scanner *s, size_t at)
 {
     size_t end = at > s->record && s->text.at[at - 1] == '\r' ? at - 1 : at;
-    if (end == s->record || end - s->record > DATA_LINE_MAX_BYTES) return false;
+    if (end == s->record || end - s->record > s->max_record_bytes) return false;
     if (!end_field(s, end) || s->n_fields != s->n_columns) return false;
     s->n_rows += s->header_seen;
     s->header_seen = true;
@@ -154,7 +155,8 @@ static finch_status scan_blocks(scanner *s, const file_map *map, char separator,
     for (; *regular && at < size; at += BLOCK) {
         size_t n = size - at < BLOCK ? size - at : BLOCK;
         if (n < BLOCK) memcpy(tail, text + at, n);
-        *regular = take_block(s, n < BLOCK ? tail : text + at, at, n, separator);
+        *regular = take_block(s, n < BLOCK ? tail : text + at, at, n, separator) &&
+                   (s->record > at || at - s->record <= s->max_record_bytes);
         if (s->record - dropped < REPORT_BYTES) continue;
         dropped = s->record; /* what lies before is not looked at again: it need not stay in memory */
         file_map_forget(map, dropped);
@@ -179,7 +181,8 @@ finch_status data_csv_scan_regular(const data_file *file, const data_dialect *di
                  .n_columns = dialect->columns.n,
                  .types = types,
                  .utf8 = strcmp(file->encoding, "utf-8") == 0,
-                 .may_open = 1};
+                 .may_open = 1,
+                 .max_record_bytes = file->max_line_bytes};
     for (size_t i = 0; i < s.n_columns; i++) types[i] = NARROW_ALL;
     finch_status st = scan_blocks(&s, &map, dialect->separator, watch, regular, err);
     file_map_close(&map);

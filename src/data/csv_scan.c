@@ -24,8 +24,9 @@ typedef struct scanner {
     uint64_t line;       /* of the byte at hand */
     uint64_t record_line, quote_line;
     size_t n_fields;     /* separators of the record + 1 */
-    str record;          /* its bytes, up to DATA_LINE_MAX_BYTES */
-    size_t record_bytes;
+    str record;          /* its bytes, up to max_line_bytes */
+    uint64_t record_bytes;
+    bool plain_byte[256];  /* neither quote, escape, separator nor line end */
     str plain;           /* the record rewritten, for good */
 } scanner;
 
@@ -35,9 +36,9 @@ static finch_status reject(scanner *s, finch_error *err)
     size_t size = s->record.size, n = s->dialect->columns.n;
     uint64_t line = s->record_line;
     if (s->rejects == NULL) return FINCH_OK;
-    if (s->record_bytes > DATA_LINE_MAX_BYTES)
-        return data_rejects_add(s->rejects, path, line, text, size, err, "the row has more than %d bytes",
-                                DATA_LINE_MAX_BYTES);
+    if (s->record_bytes > s->file->max_line_bytes)
+        return data_rejects_add(s->rejects, path, line, text, size, err, DATA_TOO_LONG, "row", s->record_bytes,
+                                s->file->max_line_bytes);
     if (s->junk) return data_rejects_add(s->rejects, path, line, text, size, err, "text follows a closing quote");
     if (s->n_fields != n)
         return data_rejects_add(s->rejects, path, line, text, size, err, "%zu fields where the first line has %zu",
@@ -47,7 +48,7 @@ static finch_status reject(scanner *s, finch_error *err)
 
 static bool record_is_good(const scanner *s)
 {
-    if (s->junk || s->n_fields != s->dialect->columns.n || s->record_bytes > DATA_LINE_MAX_BYTES) return false;
+    if (s->junk || s->n_fields != s->dialect->columns.n || s->record_bytes > s->file->max_line_bytes) return false;
     return strcmp(s->file->encoding, "latin-1") == 0 || data_utf8_valid(s->record.at, s->record.size);
 }
 
@@ -64,6 +65,9 @@ static finch_status end_record(scanner *s, finch_error *err)
     finch_status st = FINCH_OK;
     bool blank = s->record_bytes == 0;
     if (blank && (!s->header_seen || s->dialect->columns.n == 1)) s->scan->irregular = true;
+    if (!s->header_seen && s->record_bytes > s->file->max_line_bytes)
+        return finch_fail_row(err, FINCH_E_DATA, s->record_line, "%s line %" PRIu64 ": " DATA_TOO_LONG, s->file->path,
+                              s->record_line, "first row, the columns' names,", s->record_bytes, s->file->max_line_bytes);
     if (!blank && !s->header_seen) {
         s->header_seen = true;
         st = keep(s, err);
@@ -107,6 +111,13 @@ static state step(scanner *s, char c)
     return FIELD_START;
 }
 
+static finch_status add_bytes(scanner *s, const char *at, size_t size, finch_error *err)
+{
+    size_t room = s->file->max_line_bytes - s->record.size;
+    s->record_bytes += size;
+    return str_add(&s->record, at, size < room ? size : room, err);
+}
+
 static finch_status take(scanner *s, char c, finch_error *err)
 {
     bool newline = c == '\n' || c == '\r';
@@ -125,8 +136,30 @@ static finch_status take(scanner *s, char c, finch_error *err)
     }
     if (newline && !inside) return end_record(s, err);
     s->at = step(s, c);
-    s->record_bytes++;
-    return s->record.size < DATA_LINE_MAX_BYTES ? str_add(&s->record, &c, 1, err) : FINCH_OK;
+    return add_bytes(s, &c, 1, err);
+}
+
+/* As many bytes as stand before one that means something, inside or outside of quotes. */
+static finch_status take_run(scanner *s, const unsigned char *at, size_t size, size_t *n, finch_error *err)
+{
+    size_t end = 0;
+    if (s->at == UNQUOTED || s->at == QUOTED)
+        while (end < size && s->plain_byte[at[end]]) end++;
+    *n = end;
+    if (end == 0) return FINCH_OK;
+    s->after_return = false;
+    return add_bytes(s, (const char *)at, end, err);
+}
+
+static finch_status take_piece(scanner *s, bytes piece, finch_error *err)
+{
+    for (size_t i = 0, n; i < piece.size; i += n) {
+        FINCH_TRY(take_run(s, piece.at + i, piece.size - i, &n, err));
+        if (n > 0) continue;
+        FINCH_TRY(take(s, (char)piece.at[i], err));
+        n = 1;
+    }
+    return FINCH_OK;
 }
 
 static finch_status scan_all(scanner *s, data_stream *stream, const progress *watch, finch_error *err)
@@ -134,7 +167,7 @@ static finch_status scan_all(scanner *s, data_stream *stream, const progress *wa
     bytes piece = {NULL, 1};
     while (piece.size > 0) {
         FINCH_TRY(data_stream_next(stream, &piece, err));
-        for (size_t i = 0; i < piece.size; i++) FINCH_TRY(take(s, (char)piece.at[i], err));
+        FINCH_TRY(take_piece(s, piece, err));
         if (!progress_report(watch, s->scan->n_rows, 0, NULL)) return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
     }
     if (s->at == QUOTED || s->at == ESCAPED)
@@ -158,6 +191,8 @@ finch_status data_csv_scan(const data_file *file, const data_dialect *dialect, c
                  .line = 1,
                  .record_line = 1,
                  .n_fields = 1};
+    for (size_t c = 0; c < sizeof s.plain_byte; c++) s.plain_byte[c] = c != '"' && c != '\n' && c != '\r';
+    s.plain_byte[(unsigned char)dialect->separator] = s.plain_byte[(unsigned char)dialect->escape] = false;
     FINCH_TRY(data_stream_open(file, &stream, err));
     finch_status st = scan_all(&s, stream, watch, err);
     if (st == FINCH_OK && good != NULL) st = data_spool_flush(good, err);

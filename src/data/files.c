@@ -149,7 +149,7 @@ finch_status data_file_inspect(const char *path, data_file *out, finch_error *er
 {
     struct stat info;
     file_map map;
-    *out = (data_file){.path = path, .encoding = "utf-8"};
+    *out = (data_file){.path = path, .encoding = "utf-8", .max_line_bytes = DATA_LINE_MAX_BYTES};
     if (stat(path, &info) != 0 && errno == ENOENT)
         return finch_fail(err, FINCH_E_NOT_FOUND, "%s: there is no such file; check the path", path);
     if (file_is_directory(path))

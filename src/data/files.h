@@ -21,11 +21,15 @@ const char *data_format_name(data_format format);
  * or [ in it. Errors: FINCH_E_NOT_FOUND naming what matches nothing. */
 finch_status data_paths_expand(const char *const *inputs, size_t n_inputs, data_names *out, finch_error *err);
 
+enum { DATA_LINE_MAX_BYTES = 2000000 }; /* preset of data_file.max_line_bytes */
+
 typedef struct data_file {
     const char *path;     /* borrowed */
     data_kind kind;       /* from the ending, or from the content where the ending says nothing */
     const char *encoding; /* of plain text files: "utf-8", "utf-16" by its byte order mark, or "latin-1" where the start
                              of the file is no UTF-8 and nothing in it looks like UTF-8; static */
+    size_t max_line_bytes; /* a CSV record or JSONL line longer than this is broken */
+    const char *text_key;  /* JSON: a row whose value of it is neither text nor null is broken; borrowed, may be NULL */
 } data_file;
 
 /* Errors: FINCH_E_NOT_FOUND, FINCH_E_IO (no permission), FINCH_E_DATA: a folder, an empty file, a Parquet

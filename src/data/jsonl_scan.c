@@ -7,16 +7,19 @@
 
 typedef struct line_scan {
     const data_file *file;
-    data_rejects *rejects;
+    data_rejects *rejects; /* may be NULL */
+    data_spool *good;      /* may be NULL */
     data_scan *scan;
-    str line; /* up to DATA_LINE_MAX_BYTES + 1 */
+    str line;              /* up to max_line_bytes */
+    uint64_t line_bytes;
+    bool has_text;         /* the line is not blank */
 } line_scan;
 
-static bool is_blank(const str *line)
+static bool has_text(const unsigned char *at, size_t size)
 {
-    for (size_t i = 0; i < line->size; i++)
-        if (memchr(" \t\r", line->at[i], 3) == NULL) return false;
-    return true;
+    for (size_t i = 0; i < size; i++)
+        if (memchr(" \t\r", at[i], 3) == NULL) return true;
+    return false;
 }
 
 /* What is wrong with the line, empty where nothing is. */
@@ -24,8 +27,8 @@ static void judge(line_scan *s, char *reason, size_t size)
 {
     json_error_t where;
     reason[0] = '\0';
-    if (s->line.size > DATA_LINE_MAX_BYTES) {
-        snprintf(reason, size, "the line has more than %d bytes", DATA_LINE_MAX_BYTES);
+    if (s->line_bytes > s->file->max_line_bytes) {
+        snprintf(reason, size, DATA_TOO_LONG, "line", s->line_bytes, s->file->max_line_bytes);
         return;
     }
     if (!data_utf8_valid(s->line.at, s->line.size)) {
@@ -37,7 +40,19 @@ static void judge(line_scan *s, char *reason, size_t size)
     if (value == NULL && json_error_code(&where) == json_error_numeric_overflow) return; /* 1e999: legal, infinite */
     if (value == NULL) snprintf(reason, size, "no valid JSON: %.80s (column %d)", where.text, where.column);
     else if (!json_is_object(value)) snprintf(reason, size, "the line is no JSON object {...}");
+    const char *key = s->file->text_key;
+    const json_t *text = key != NULL ? json_object_get(value, key) : NULL;
+    if (text != NULL && !json_is_string(text) && !json_is_null(text))
+        snprintf(reason, size, "the value of \"%.60s\" is no text", key);
     json_decref(value);
+}
+
+static finch_status keep(line_scan *s, finch_error *err)
+{
+    s->scan->n_rows++;
+    if (s->good == NULL) return FINCH_OK;
+    FINCH_TRY(data_spool_add(s->good, s->line.at, s->line.size, err));
+    return data_spool_add(s->good, "\n", 1, err);
 }
 
 static finch_status end_line(line_scan *s, finch_error *err)
@@ -45,12 +60,15 @@ static finch_status end_line(line_scan *s, finch_error *err)
     char reason[REJECT_REASON_BYTES];
     s->scan->n_lines++;
     finch_status st = FINCH_OK;
-    if (!is_blank(&s->line)) {
+    if (s->has_text) {
         judge(s, reason, sizeof reason);
-        if (reason[0] == '\0') s->scan->n_rows++;
-        else st = data_rejects_add(s->rejects, s->file->path, s->scan->n_lines, s->line.at, s->line.size, err, "%s", reason);
+        if (reason[0] == '\0') st = keep(s, err);
+        else if (s->rejects != NULL)
+            st = data_rejects_add(s->rejects, s->file->path, s->scan->n_lines, s->line.at, s->line.size, err, "%s", reason);
     }
     str_clear(&s->line);
+    s->line_bytes = 0;
+    s->has_text = false;
     return st;
 }
 
@@ -59,7 +77,9 @@ static finch_status take_piece(line_scan *s, bytes piece, finch_error *err)
     while (piece.size > 0) {
         const unsigned char *newline = memchr(piece.at, '\n', piece.size);
         size_t n = newline != NULL ? (size_t)(newline - piece.at) : piece.size;
-        size_t room = DATA_LINE_MAX_BYTES + 1 - s->line.size;
+        size_t room = s->file->max_line_bytes - s->line.size;
+        s->line_bytes += n;
+        s->has_text = s->has_text || has_text(piece.at, n);
         FINCH_TRY(str_add(&s->line, (const char *)piece.at, n < room ? n : room, err));
         if (newline != NULL) {
             FINCH_TRY(end_line(s, err));
@@ -78,17 +98,18 @@ static finch_status scan_lines(line_scan *s, data_stream *stream, const progress
         FINCH_TRY(take_piece(s, piece, err));
         if (!progress_report(watch, s->scan->n_rows, 0, NULL)) return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
     }
-    return s->line.size > 0 ? end_line(s, err) : FINCH_OK;
+    return s->line_bytes > 0 ? end_line(s, err) : FINCH_OK;
 }
 
-finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_scan *out,
-                             finch_error *err)
+finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_spool *good,
+                             data_scan *out, finch_error *err)
 {
     data_stream *stream;
     *out = (data_scan){0};
-    line_scan s = {.file = file, .rejects = rejects, .scan = out};
+    line_scan s = {.file = file, .rejects = rejects, .good = good, .scan = out};
     FINCH_TRY(data_stream_open(file, &stream, err));
     finch_status st = scan_lines(&s, stream, watch, err);
+    if (st == FINCH_OK && good != NULL) st = data_spool_flush(good, err);
     str_free(&s.line);
     data_stream_close(stream);
     return st;

@@ -39,6 +39,11 @@ const data_names *data_look_types(const data_look *look) { return data_relation_
 uint64_t data_look_rows(const data_look *look) { return data_relation_rows(look->relation); }
 uint64_t data_look_rejected(const data_look *look) { return data_relation_rejects(look->relation)->n; }
 
+finch_status data_look_list_rejects(const data_look *look, const char *path, finch_error *err)
+{
+    return data_rejects_write(data_relation_rejects(look->relation), path, err);
+}
+
 void data_grid_free(data_grid *grid)
 {
     for (size_t i = 0; grid->values != NULL && i < grid->n_rows * grid->n_columns; i++) mem_free(grid->values[i]);
@@ -268,7 +273,6 @@ finch_status data_look_convert(data_look *look, const char *output, const char *
     if (st == FINCH_OK) st = data_relation_check_rows(look->relation, *n_written, err);
     if (st == FINCH_OK) st = data_output_commit(&to, err);
     data_output_close(&to);
-    if (st == FINCH_OK && data_look_rejected(look) > 0)
-        st = data_rejects_write(data_relation_rejects(look->relation), rejects, err);
+    if (st == FINCH_OK && data_look_rejected(look) > 0) st = data_look_list_rejects(look, rejects, err);
     return st;
 }

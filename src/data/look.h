@@ -15,6 +15,8 @@ void data_look_close(data_look *look);
 const data_names *data_look_columns(const data_look *look);
 const data_names *data_look_types(const data_look *look);
 uint64_t data_look_rows(const data_look *look);
+/* Lists them: data/rejects.h. */
+finch_status data_look_list_rejects(const data_look *look, const char *path, finch_error *err);
 uint64_t data_look_rejected(const data_look *look);
 
 /* Values as text, row by row; NULL: null. Free with data_grid_free, which takes a zeroed struct. */

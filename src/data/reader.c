@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { HEAD_BYTES = 1 << 20 };
+enum { HEAD_BYTES = 1 << 20, OBJECT_LEAST_BYTES = 16 << 20 };
 
 /* A path as DuckDB's readers take it: they expand globs themselves, so what looks like one is put in brackets; and ~. */
 static finch_status add_path(str *sql, const char *path, finch_error *err)
@@ -42,6 +42,13 @@ static finch_status add_character(str *sql, const char *option, char value, finc
     return data_sql_text(sql, &value, 1, err);
 }
 
+/* What DuckDB must take: the longest record and its end. In the copy every quote is doubled and fields that had none are
+ * quoted. */
+static size_t longest_line(const data_reader *r)
+{
+    return r->good.buffer != NULL ? 2 * (r->file.max_line_bytes + r->columns.n) + 2 : r->file.max_line_bytes + 2;
+}
+
 static finch_status csv_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
 {
     const data_reader *r = &readers[0];
@@ -49,9 +56,10 @@ static finch_status csv_sql(const data_reader *readers, size_t n, str *sql, finc
     FINCH_TRY(add_paths(sql, readers, n, err));
     FINCH_TRY(str_add_format(sql, err,
                              ", auto_detect=false, header=true, strict_mode=true, null_padding=false,"
-                             " comment='', quote='\"', hive_partitioning=false, max_line_size=%d, buffer_size=4000004, "
+                             " comment='', quote='\"', hive_partitioning=false, max_line_size=%zu, buffer_size=%zu, "
                              "encoding='%s', compression='%s'",
-                             DATA_LINE_MAX_BYTES + 2, r->file.encoding, compression_word(r->file.kind.compression)));
+                             longest_line(r), 2 * longest_line(r), r->file.encoding,
+                             compression_word(r->file.kind.compression)));
     FINCH_TRY(add_character(sql, "delim", r->dialect.separator, err));
     FINCH_TRY(add_character(sql, "escape", r->dialect.escape, err));
     FINCH_TRY(str_add_text(sql, ", columns={", err));
@@ -63,14 +71,23 @@ static finch_status csv_sql(const data_reader *readers, size_t n, str *sql, finc
     return str_add_text(sql, "})", err);
 }
 
+/* DuckDB's preset is the least: its buffers are made for it. */
+static size_t longest_object(const data_reader *r)
+{
+    size_t most = r->file.max_line_bytes + 2;
+    return most > OBJECT_LEAST_BYTES ? most : OBJECT_LEAST_BYTES;
+}
+
 /* The good objects of JSON files, as one column named json. */
 static finch_status objects_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
 {
     FINCH_TRY(str_add_text(sql, "(SELECT json FROM read_json_objects(", err));
     FINCH_TRY(add_paths(sql, readers, n, err));
-    FINCH_TRY(str_add_format(sql, err, ", format='%s', ignore_errors=%s, hive_partitioning=false, compression='%s')",
+    FINCH_TRY(str_add_format(sql, err,
+                             ", format='%s', ignore_errors=%s, hive_partitioning=false, compression='%s', "
+                             "maximum_object_size=%zu)",
                              readers[0].array ? "array" : "newline_delimited", readers[0].array ? "false" : "true",
-                             compression_word(readers[0].file.kind.compression)));
+                             compression_word(readers[0].file.kind.compression), longest_object(&readers[0])));
     return str_add_text(sql, readers[0].array ? ")" : " WHERE json_valid(json) AND json_type(json) = 'OBJECT')", err);
 }
 
@@ -136,6 +153,10 @@ static finch_status open_csv(data_reader *r, const progress *watch, data_rejects
     FINCH_TRY(data_stream_open(&r->file, &stream, err));
     finch_status st = data_stream_head(stream, HEAD_BYTES, &head, err);
     data_stream_close(stream);
+    if (st == FINCH_OK && head.size > 0 && strcspn(head.at, "\r\n") == head.size)
+        st = finch_fail_row(err, FINCH_E_DATA, 1,
+                            "%s line 1: the columns' names should stand here, and it has no end within %d bytes; is it CSV?",
+                            r->file.path, HEAD_BYTES);
     if (st == FINCH_OK) {
         st = data_dialect_detect(head.at, head.size, '\0', &r->dialect, err);
         if (st != FINCH_OK) st = finch_fail_prefix(err, "%s", r->file.path);
@@ -163,12 +184,37 @@ static finch_status open_parquet(data_database *db, data_reader *r, finch_error 
     return finch_fail_prefix(err, "%s can not be read as Parquet", r->file.path);
 }
 
+/* An array's items can not be set aside: the first whose text is none is an error. */
+static finch_status check_texts(data_database *db, const data_reader *r, const char *objects, finch_error *err)
+{
+    str sql = {0}, key = {0};
+    uint64_t first = 0;
+    if (r->file.text_key == NULL) return FINCH_OK;
+    finch_status st = data_sql_text(&key, r->file.text_key, strlen(r->file.text_key), err);
+    if (st == FINCH_OK)
+        st = str_add_format(
+            &sql, err,
+            "SELECT min(n) FROM (SELECT row_number() OVER () AS n, json_type(json_extract(json, [%s])[1]) AS "
+            "kind FROM %s) WHERE kind NOT IN ('VARCHAR', 'NULL')",
+            key.at, objects);
+    if (st == FINCH_OK) st = data_query_count(db, sql.at, &first, err);
+    str_free(&sql);
+    str_free(&key);
+    if (st != FINCH_OK || first == 0) return st;
+    return finch_fail_row(err, FINCH_E_DATA, first, "%s item %" PRIu64 ": the value of \"%s\" is no text", r->file.path,
+                          first, r->file.text_key);
+}
+
 static finch_status count_objects(data_database *db, data_reader *r, const char *objects, finch_error *err)
 {
     str sql = {0};
     uint64_t n_other = 0;
     finch_status st = str_add_format(&sql, err, "SELECT count(*) FROM %s", objects);
     if (st == FINCH_OK) st = data_query_count(db, sql.at, &r->scan.n_rows, err);
+    if (st != FINCH_OK && err != NULL && strstr(err->message, "maximum_object_size") != NULL)
+        st = finch_fail(err, FINCH_E_DATA,
+                        "%s: an item of the array has more than %zu bytes; a longer one is read with --max-line-bytes",
+                        r->file.path, longest_object(r));
     str_clear(&sql);
     if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT count(*) FROM %s WHERE json_type(json) <> 'OBJECT'", objects);
     if (st == FINCH_OK) st = data_query_count(db, sql.at, &n_other, err);
@@ -176,6 +222,17 @@ static finch_status count_objects(data_database *db, data_reader *r, const char 
     if (st == FINCH_OK && n_other > 0)
         st = finch_fail(err, FINCH_E_DATA, "%s: %" PRIu64 " items of the array are no objects {...}", r->file.path, n_other);
     return st;
+}
+
+static finch_status scan_jsonl(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
+{
+    size_t n_before = rejects->n;
+    FINCH_TRY(data_jsonl_scan(&r->file, watch, rejects, NULL, &r->scan, err));
+    if (rejects->n == n_before) return FINCH_OK;
+    FINCH_TRY(data_spool_open(&r->good, err));
+    FINCH_TRY(data_jsonl_scan(&r->file, watch, NULL, &r->good, &r->scan, err));
+    r->file.kind.compression = DATA_PLAIN;
+    return FINCH_OK;
 }
 
 static finch_status open_json(data_database *db, data_reader *r, const progress *watch, data_rejects *rejects,
@@ -191,19 +248,22 @@ static finch_status open_json(data_database *db, data_reader *r, const progress 
     data_stream_close(stream);
     r->array = st == FINCH_OK && head.size > 0 && head.at[strspn(head.at, " \t\r\n")] == '[';
     str_free(&head);
-    if (st == FINCH_OK && !r->array) st = data_jsonl_scan(&r->file, watch, rejects, &r->scan, err);
+    if (st == FINCH_OK && !r->array) st = scan_jsonl(r, watch, rejects, err);
     if (st == FINCH_OK) st = objects_sql(r, 1, &objects, err);
     if (st == FINCH_OK && r->array) st = count_objects(db, r, objects.at, err);
+    if (st == FINCH_OK && r->array) st = check_texts(db, r, objects.at, err);
     if (st == FINCH_OK && r->scan.n_rows > 0) st = data_reader_json_structure(db, r, objects.at, err);
     str_free(&objects);
     return st;
 }
 
-finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects,
-                              data_reader *out, finch_error *err)
+finch_status data_reader_open(data_database *db, const char *path, size_t max_line_bytes, const char *text_key,
+                              const progress *watch, data_rejects *rejects, data_reader *out, finch_error *err)
 {
     *out = (data_reader){0};
     finch_status st = data_file_inspect(path, &out->file, err);
+    if (max_line_bytes > 0) out->file.max_line_bytes = max_line_bytes;
+    out->file.text_key = text_key;
     if (st == FINCH_OK) {
         switch (out->file.kind.format) {
         case DATA_CSV: st = open_csv(out, watch, rejects, err); break;

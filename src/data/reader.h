@@ -10,7 +10,7 @@
 
 typedef struct data_reader {
     data_file file;
-    data_spool good;       /* CSV: a copy of the good rows, where there are others or the encoding asks for it */
+    data_spool good;       /* a copy of the good rows, where there are others or CSV's encoding asks for it */
     data_dialect dialect;  /* CSV */
     bool array;            /* JSON: one array, not lines */
     char *structure;       /* JSON: its rows' structure for from_json */
@@ -20,9 +20,9 @@ typedef struct data_reader {
     data_scan scan;        /* its n_rows for every format */
 } data_reader;
 
-/* Inspects the file and fills *out; broken rows go to rejects. */
-finch_status data_reader_open(data_database *db, const char *path, const progress *watch, data_rejects *rejects,
-                              data_reader *out, finch_error *err);
+/* Inspects the file and fills *out; broken rows go to rejects. max_line_bytes: as data_source has it; text_key: as data_file. */
+finch_status data_reader_open(data_database *db, const char *path, size_t max_line_bytes, const char *text_key,
+                              const progress *watch, data_rejects *rejects, data_reader *out, finch_error *err);
 void data_reader_close(data_reader *r);
 
 /* Whether one call of DuckDB's reader serves both. */

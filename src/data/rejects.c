@@ -80,12 +80,18 @@ static finch_status write_one(const data_reject *r, file_writer *writer, str *li
 
 finch_status data_rejects_write(const data_rejects *rejects, const char *path, finch_error *err)
 {
+    return data_rejects_write_all(&rejects, 1, path, err);
+}
+
+finch_status data_rejects_write_all(const data_rejects *const *lists, size_t n_lists, const char *path, finch_error *err)
+{
     static const char header[] = "file,line,reason,text\n";
     file_writer writer;
     str line = {0};
     FINCH_TRY(file_writer_open(path, &writer, err));
     finch_status st = file_writer_write(&writer, header, sizeof header - 1, err);
-    for (size_t i = 0; st == FINCH_OK && i < rejects->n; i++) st = write_one(&rejects->at[i], &writer, &line, err);
+    for (size_t l = 0; l < n_lists; l++)
+        for (size_t i = 0; st == FINCH_OK && i < lists[l]->n; i++) st = write_one(&lists[l]->at[i], &writer, &line, err);
     str_free(&line);
     if (st == FINCH_OK) return file_writer_commit(&writer, err);
     file_writer_abort(&writer);

@@ -4,11 +4,16 @@
 
 #include "base/str.h"
 
+#include <inttypes.h>
+
 enum {
     REJECTS_MAX = 100000,     /* past this the file is something else than it seems */
     REJECT_TEXT_BYTES = 400,  /* of the row's text that is kept */
     REJECT_REASON_BYTES = 120
 };
+
+/* The reason for a row or line that is too long: what it is, its bytes (uint64_t), the limit (size_t). */
+#define DATA_TOO_LONG "the %s has %" PRIu64 " bytes, more than %zu; a longer one is read with --max-line-bytes"
 
 typedef struct data_reject {
     const char *path; /* borrowed */
@@ -30,5 +35,7 @@ finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t 
 
 /* A CSV of file, line, reason, text; whole or not at all. */
 finch_status data_rejects_write(const data_rejects *rejects, const char *path, finch_error *err);
+/* The same of several lists, one behind the other. */
+finch_status data_rejects_write_all(const data_rejects *const *lists, size_t n_lists, const char *path, finch_error *err);
 
 #endif

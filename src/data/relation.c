@@ -17,13 +17,14 @@ struct data_relation {
     data_names columns, types;
 };
 
-static finch_status open_readers(data_database *db, const data_source *source, const progress *watch, data_relation *r,
-                                 finch_error *err)
+static finch_status open_readers(data_database *db, const data_source *source, const data_relation_options *options,
+                                 data_relation *r, finch_error *err)
 {
     FINCH_TRY(data_paths_expand(source->inputs, source->n_inputs, &r->paths, err));
     FINCH_TRY(MEM_NEW(&r->readers, r->paths.n, err));
     while (r->n_open < r->paths.n) {
-        FINCH_TRY(data_reader_open(db, r->paths.at[r->n_open], watch, &r->rejects, &r->readers[r->n_open], err));
+        FINCH_TRY(data_reader_open(db, r->paths.at[r->n_open], source->max_line_bytes, options->text_column, options->watch,
+                                   &r->rejects, &r->readers[r->n_open], err));
         r->n_rows += r->readers[r->n_open++].scan.n_rows;
         const data_reject *first = r->rejects.at;
         if (source->strict && r->rejects.n > 0)
@@ -37,7 +38,41 @@ static finch_status open_readers(data_database *db, const data_source *source, c
     return FINCH_OK;
 }
 
-/* ---- types of CSV columns ---- */
+/* ---- types of columns ---- */
+
+static const char *type_of(const data_reader *reader, const char *column)
+{
+    if (reader->file.kind.format == DATA_CSV) return "VARCHAR";
+    size_t at = data_names_find_any_case(&reader->columns, column);
+    return at < reader->types.n ? reader->types.at[at] : NULL;
+}
+
+/* Lists, structs and bytes: what goes into one column with nothing but itself. */
+static bool stands_alone(const char *type)
+{
+    static const char *const starts[] = {"STRUCT", "MAP", "UNION", "BLOB"};
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
+        if (strncmp(type, starts[i], strlen(starts[i])) == 0) return true;
+    return strchr(type, '[') != NULL;
+}
+
+/* DuckDB would find out in the middle of the rows, and not say in which file. */
+static finch_status check_types_together(const data_relation *r, finch_error *err)
+{
+    for (size_t i = 1; i < r->n_open; i++) {
+        const data_reader *first = &r->readers[0], *other = &r->readers[i];
+        for (size_t c = 0; c < first->columns.n; c++) {
+            const char *name = first->columns.at[c], *a = type_of(first, name), *b = type_of(other, name);
+            if (a == NULL || b == NULL || stands_alone(a) == stands_alone(b)) continue;
+            return finch_fail(
+                err, FINCH_E_DATA,
+                "column \"%s\" is %.60s in %s and %.60s in %s: they do not go into one table; work on the files "
+                "one by one",
+                name, a, first->file.path, b, other->file.path);
+        }
+    }
+    return FINCH_OK;
+}
 
 /* When every value of the column c is of the type: a condition with c as %1$s. Integers must come back as they were
  * written; reals may not have more digits than a double keeps, so that a long id stays what it is. */
@@ -216,7 +251,8 @@ finch_status data_relation_open(data_database *db, const data_source *source, co
     finch_status st = FINCH_OK;
     *out = NULL;
     FINCH_GO(done, st, MEM_NEW(&r, 1, err));
-    FINCH_GO(done, st, open_readers(db, source, options->watch, r, err));
+    FINCH_GO(done, st, open_readers(db, source, options, r, err));
+    FINCH_GO(done, st, check_types_together(r, err));
     FINCH_GO(done, st, build_query(db, r, options, err));
     FINCH_GO(done, st, data_describe(db, r->sql.at, &r->columns, &r->types, err));
 done:
@@ -243,6 +279,14 @@ const data_names *data_relation_columns(const data_relation *r) { return &r->col
 const data_names *data_relation_types(const data_relation *r) { return &r->types; }
 uint64_t data_relation_rows(const data_relation *r) { return r->n_rows; }
 const data_rejects *data_relation_rejects(const data_relation *r) { return &r->rejects; }
+
+data_rejects data_relation_take_rejects(data_relation *r)
+{
+    data_rejects taken = r->rejects;
+    r->rejects = (data_rejects){0};
+    return taken;
+}
+
 size_t data_relation_files(const data_relation *r) { return r->paths.n; }
 
 const char *data_relation_file(const data_relation *r, size_t i, uint64_t *n_rows)
@@ -292,6 +336,26 @@ finch_status data_relation_need(const data_relation *r, const char *column, cons
             return fail_missing(reader, column, option, err);
     }
     return FINCH_OK;
+}
+
+finch_status data_relation_need_text(const data_relation *r, const char *column, const char *option, finch_error *err)
+{
+    FINCH_TRY(data_relation_need(r, column, option, err));
+    for (size_t i = 0; i < r->n_open; i++) {
+        const char *type = type_of(&r->readers[i], column);
+        if (type == NULL || strcmp(type, "VARCHAR") == 0 || strcmp(type, "JSON") == 0) continue;
+        return finch_fail(err, FINCH_E_DATA, "%s: the column \"%s\" holds %.60s, not texts; name the texts' column with %s",
+                          r->readers[i].file.path, column, type, option != NULL ? option : "--text-column");
+    }
+    return FINCH_OK;
+}
+
+const char *data_relation_place(const data_relation *r, uint64_t row, uint64_t *number)
+{
+    size_t i = 0;
+    for (; i + 1 < r->n_open && row >= r->readers[i].scan.n_rows; i++) row -= r->readers[i].scan.n_rows;
+    *number = row + 1;
+    return r->paths.at[i];
 }
 
 finch_status data_relation_check_rows(const data_relation *r, uint64_t n_read, finch_error *err)

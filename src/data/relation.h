@@ -16,7 +16,7 @@ typedef struct data_relation data_relation;
 
 /* typed        CSV columns get the narrowest type that every value has: whole number, real number, true or false, date,
  *              time; else they stay text, byte for byte. A number with leading zeros or more digits than fit stays text.
- * text_column  stays text in any case; may be NULL.
+ * text_column  stays text in any case, and JSON rows where it is neither text nor null are broken; may be NULL.
  * watch        may be NULL. */
 typedef struct data_relation_options {
     bool typed;
@@ -39,6 +39,8 @@ const data_names *data_relation_types(const data_relation *r);
 /* Good rows of all files. */
 uint64_t data_relation_rows(const data_relation *r);
 const data_rejects *data_relation_rejects(const data_relation *r);
+/* Hands them over: the relation has none any more. Their paths stay the relation's. */
+data_rejects data_relation_take_rejects(data_relation *r);
 size_t data_relation_files(const data_relation *r);
 /* Of file i, in the order of the rows: its path, borrowed, and its good rows. */
 const char *data_relation_file(const data_relation *r, size_t i, uint64_t *n_rows);
@@ -58,6 +60,12 @@ data_relation_part data_relation_part_at(const data_relation *r, size_t index);
 /* Whether every file has the column; the error names the file, its columns and the likeliest. option ("--text-column")
  * is the remedy's option, may be NULL. */
 finch_status data_relation_need(const data_relation *r, const char *column, const char *option, finch_error *err);
+
+/* The same, and in no file it holds anything but texts (CSV columns are texts). */
+finch_status data_relation_need_text(const data_relation *r, const char *column, const char *option, finch_error *err);
+
+/* Where a row of the whole table comes from, for messages: its file, borrowed, and its 1-based number in it. */
+const char *data_relation_place(const data_relation *r, uint64_t row, uint64_t *number);
 
 /* FINCH_E_FAILED where the query gave another number of rows than the files have. */
 finch_status data_relation_check_rows(const data_relation *r, uint64_t n_read, finch_error *err);

@@ -3,7 +3,8 @@
  *
  * Broken CSV rows are not left to DuckDB at all. It forgives some (text behind a closing quote), and behind others it
  * takes up reading at the wrong place: with ignore_errors one row `1,"a"b` loses the rows that follow it. A file with
- * such rows is read from a copy of its good ones. */
+ * such rows is read from a copy of its good ones; so is JSONL, where DuckDB gives up a file for one line that is too long.
+ * A record or line of more than file->max_line_bytes is broken; no more of it is kept in memory than that. */
 #ifndef FINCH_DATA_SCAN_H
 #define FINCH_DATA_SCAN_H
 
@@ -12,8 +13,6 @@
 #include "data/rejects.h"
 #include "data/spool.h"
 #include "data/stream.h"
-
-enum { DATA_LINE_MAX_BYTES = 2000000 }; /* a record or line longer than this is broken */
 
 typedef struct data_scan {
     uint64_t n_rows;        /* good ones */
@@ -29,8 +28,8 @@ typedef struct data_scan {
 finch_status data_csv_scan(const data_file *file, const data_dialect *dialect, const progress *watch, data_rejects *rejects,
                            data_spool *good, data_scan *out, finch_error *err);
 
-/* Lines of JSON objects. Blank lines are passed over. */
-finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_scan *out,
-                             finch_error *err);
+/* Lines of JSON objects; good takes the good ones, each ended by \n. Blank lines are passed over. */
+finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_spool *good,
+                             data_scan *out, finch_error *err);
 
 #endif

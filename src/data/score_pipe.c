@@ -33,6 +33,7 @@ typedef struct pipe_job {
     data_names added;
     str in; /* bytes that were read and not answered yet */
     str out; /* answers of the round */
+    size_t max_line_bytes;
     bool skipping; /* inside a line that was too long and is answered already */
     bool ended;
     uint64_t n_lines, n_broken;
@@ -166,7 +167,8 @@ static void take_line(pipe_job *j, size_t begin, size_t end)
     j->inputs[i] = (data_scoring_input){0};
     j->n_lines++;
     if (line->size == 0) return;
-    if (line->size > DATA_LINE_MAX_BYTES) reason(line, "the line has more than %d bytes", DATA_LINE_MAX_BYTES);
+    if (line->size > j->max_line_bytes)
+        reason(line, "the line has more than %zu bytes; a longer one is read with --max-line-bytes", j->max_line_bytes);
     else if (understand(j, line, j->in.at + begin)) {
         const json_t *text = json_object_get(line->object, j->options->text_column);
         if (json_is_string(text)) j->inputs[i].text = text_of(text);
@@ -276,7 +278,7 @@ static finch_status answer_buffer(pipe_job *j, finch_error *err)
     while (at < j->in.size) {
         const char *newline = memchr(j->in.at + at, '\n', j->in.size - at);
         size_t end = newline != NULL ? (size_t)(newline - j->in.at) : j->in.size;
-        bool whole = newline != NULL || j->ended, too_long = end - at > DATA_LINE_MAX_BYTES;
+        bool whole = newline != NULL || j->ended, too_long = end - at > j->max_line_bytes;
         if (!whole && !too_long) break;
         if (!j->skipping) take_line(j, at, end);
         j->skipping = newline == NULL;
@@ -296,7 +298,12 @@ static finch_status answer_buffer(pipe_job *j, finch_error *err)
 finch_status data_score_pipe(data_scoring *s, const data_score_options *options, int input, int output, uint64_t *rejected,
                              finch_error *err)
 {
-    pipe_job j = {.scoring = s, .options = options, .input = input, .output = output};
+    size_t asked = options->source.max_line_bytes;
+    pipe_job j = {.scoring = s,
+                  .options = options,
+                  .input = input,
+                  .output = output,
+                  .max_line_bytes = asked > 0 ? asked : DATA_LINE_MAX_BYTES};
     s->watch = options->watch;
     finch_status st = open_job(&j, err);
     while (st == FINCH_OK && !j.ended) {

@@ -42,8 +42,8 @@ static finch_status add_reader(const split_file *f, const data_names *columns, c
     FINCH_TRY(str_add_format(sql, err, ", auto_detect=false, hive_partitioning=false, compression='%s'", compression));
     if (csv) {
         FINCH_TRY(str_add_format(
-            sql, err,
-            ", header=true, quote='\"', escape='\"', strict_mode=true, max_line_size=%d, delim=", DATA_LINE_MAX_BYTES + 2));
+            sql, err, ", header=true, quote='\"', escape='\"', strict_mode=true, max_line_size=%zu, buffer_size=%zu, delim=",
+            f->max_line_bytes, 2 * f->max_line_bytes));
         FINCH_TRY(str_add_text(sql, data_output_is_tsv(o) ? "'\t'" : "','", err));
         return add_columns(columns, f->with_fold, sql, err);
     }

@@ -120,7 +120,11 @@ finch_status split_files_open(const data_split_options *options, const data_name
     FINCH_GO(done, st, MEM_NEW(&out->at, NAMED_FILES + 2 * options->n_folds, err));
     FINCH_GO(done, st, list_files(out, options, n_parts, err));
     FINCH_GO(done, st, check_places(out, inputs, err));
-    for (size_t i = 0; i < out->n; i++) FINCH_GO(done, st, data_output_open(out->at[i].path.at, &out->at[i].output, err));
+    size_t asked = options->source.max_line_bytes;
+    for (size_t i = 0; i < out->n; i++) {
+        out->at[i].max_line_bytes = 2 * (asked > 0 ? asked : DATA_LINE_MAX_BYTES);
+        FINCH_GO(done, st, data_output_open(out->at[i].path.at, &out->at[i].output, err));
+    }
 done:
     if (st != FINCH_OK) split_files_close(out);
     return st;

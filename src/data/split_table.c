@@ -13,6 +13,7 @@ enum { REPORT_ROWS = 1 << 16 };
 /* What one reading works on. */
 typedef struct reading {
     split_table *table;
+    const data_relation *relation;
     near_index *texts; /* NULL: they are not looked at */
     split_intern labels, clusters, groups;
     uint32_t *first_cluster, *first_group; /* [n_rows] the first row of each number */
@@ -49,7 +50,8 @@ static finch_status find_text(const data_relation *relation, const data_split_op
     t->columns.text = column_if_there(relation, o->text_column);
     if (t->columns.text == NULL && !o->text_needed) t->columns.text = column_if_there(relation, "body");
     bool needed = t->clusters == DATA_SPLIT_CLUSTERS_TEXTS || t->clusters == DATA_SPLIT_CLUSTERS_BOTH;
-    if (t->columns.text != NULL || !needed) return FINCH_OK;
+    if (!needed) return FINCH_OK;
+    if (t->columns.text != NULL) return data_relation_need_text(relation, t->columns.text, "--text-column", err);
     FINCH_TRY(data_relation_need(relation, o->text_column, "--text-column", err));
     return finch_fail(err, FINCH_E_DATA, "there is no column of texts; name it with --text-column");
 }
@@ -79,6 +81,7 @@ static finch_status find_columns(const data_relation *relation, const data_split
     if (o->by != DATA_SPLIT_RANDOM) t->columns.label = column_if_there(relation, o->label_column);
     t->by = o->by;
     if (o->by == DATA_SPLIT_AUTO) t->by = t->columns.label != NULL ? DATA_SPLIT_LABEL : DATA_SPLIT_RANDOM;
+    if (t->columns.label != NULL) FINCH_TRY(data_relation_need(relation, t->columns.label, "--label-column", err));
     if (o->group_column != NULL) {
         FINCH_TRY(data_relation_need(relation, o->group_column, "--group-column", err));
         t->columns.group = o->group_column;
@@ -232,6 +235,16 @@ static finch_status take_text(reading *r, const data_cursor *cursor, finch_error
     return FINCH_OK;
 }
 
+static finch_status fail_time(const reading *r, uint32_t row, finch_error *err)
+{
+    uint64_t number;
+    const char *path = data_relation_place(r->relation, row, &number);
+    return finch_fail_row(err, FINCH_E_DATA, number,
+                          "%s row %" PRIu64 ": the column \"%s\" has no time that can be read (2020-04-09 23:59:51, a date, "
+                          "or a number such as Unix seconds, the same in all rows); mend it or name another --time-column",
+                          path, number, r->table->columns.time);
+}
+
 static finch_status take_row(reading *r, const data_cursor *cursor, uint32_t row, finch_error *err)
 {
     split_table *t = r->table;
@@ -240,12 +253,7 @@ static finch_status take_row(reading *r, const data_cursor *cursor, uint32_t row
     FINCH_TRY(take_key(&r->clusters, r->first_cluster, cursor, COLUMN_CLUSTER, row, t->unit_of, err));
     FINCH_TRY(take_key(&r->groups, r->first_group, cursor, COLUMN_GROUP, row, t->unit_of, err));
     if (r->texts != NULL) FINCH_TRY(take_text(r, cursor, err));
-    if (t->time != NULL && !data_cursor_integer(cursor, COLUMN_TIME, &t->time[row]))
-        return finch_fail_row(
-            err, FINCH_E_DATA, (uint64_t)row + 1,
-            "row %" PRIu64 ": the column \"%s\" has no time that can be read (2020-04-09 23:59:51, a date, "
-            "or a number such as Unix seconds, the same in all rows); mend it or name another --time-column",
-            (uint64_t)row + 1, t->columns.time);
+    if (t->time != NULL && !data_cursor_integer(cursor, COLUMN_TIME, &t->time[row])) return fail_time(r, row, err);
     return FINCH_OK;
 }
 
@@ -337,7 +345,7 @@ static void close_reading(reading *r)
 finch_status split_table_read(data_database *db, const data_relation *relation, const data_split_options *options,
                               split_table *out, finch_error *err)
 {
-    reading r = {.table = out};
+    reading r = {.table = out, .relation = relation};
     str sql = {0};
     duckdb_result result;
     finch_status st;

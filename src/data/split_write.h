@@ -19,6 +19,7 @@ typedef struct split_file {
     bool is_train;        /* takes its name last */
     bool is_checked;      /* its rows are part of the check: together such files have every row once */
     uint64_t n_rows;
+    size_t max_line_bytes; /* of what is written: every quote may have been doubled */
 } split_file;
 
 typedef struct split_files {

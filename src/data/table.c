@@ -24,7 +24,7 @@ struct data_columns {
     bool *has;                          /* [n_columns] */
     value *values;                      /* [capacity, n_columns] */
     text_block *blocks;
-    size_t n_rejected;
+    data_rejects rejects;
     data_names files;
     uint64_t *ends; /* [files.n] rows up to the file's last */
     str note;       /* of the rejected rows */
@@ -100,7 +100,9 @@ static finch_status choose_columns(const data_relation *r, const char *const *co
 {
     const data_names *there = data_relation_columns(r);
     for (size_t i = 0; i < c->n_columns; i++) {
-        if (required == NULL || required[i]) FINCH_TRY(data_relation_need(r, columns[i], NULL, err));
+        bool wanted = required == NULL || required[i];
+        if (wanted && i == 0) FINCH_TRY(data_relation_need_text(r, columns[i], NULL, err));
+        else if (wanted) FINCH_TRY(data_relation_need(r, columns[i], NULL, err));
         c->has[i] = data_names_find(there, columns[i]) < there->n;
     }
     return FINCH_OK;
@@ -118,10 +120,20 @@ static finch_status note_files(const data_relation *r, data_columns *c, finch_er
     return FINCH_OK;
 }
 
-static finch_status note_rejects(const data_rejects *rejects, data_columns *c, finch_error *err)
+/* The paths of rejects are the relation's, which ends before the columns do; both lists are in the files' order. */
+static void keep_rejects(data_relation *r, data_columns *c)
+{
+    c->rejects = data_relation_take_rejects(r);
+    for (size_t i = 0, file = 0; i < c->rejects.n; i++) {
+        while (file + 1 < c->files.n && strcmp(c->files.at[file], c->rejects.at[i].path) != 0) file++;
+        c->rejects.at[i].path = c->files.at[file];
+    }
+}
+
+static finch_status note_rejects(data_columns *c, finch_error *err)
 {
     enum { NOTED_MAX = 5 };
-    c->n_rejected = rejects->n;
+    const data_rejects *rejects = &c->rejects;
     for (size_t i = 0; i < rejects->n && i < NOTED_MAX; i++) {
         const data_reject *r = &rejects->at[i];
         FINCH_TRY(str_add_format(&c->note, err, "%s%s line %llu (%s)", i > 0 ? ", " : "", r->path,
@@ -143,11 +155,12 @@ finch_status data_columns_read(const data_source *src, const char *const *column
     c->n_columns = n_columns;
     FINCH_GO(done, st, MEM_NEW(&c->has, n_columns, err));
     FINCH_GO(done, st, data_database_open(&db, err));
-    FINCH_GO(done, st, data_relation_open(&db, src, &(data_relation_options){0}, &r, err));
+    FINCH_GO(done, st, data_relation_open(&db, src, &(data_relation_options){.text_column = columns[0]}, &r, err));
     FINCH_GO(done, st, choose_columns(r, columns, required, c, err));
     FINCH_GO(done, st, read_rows(&db, r, columns, c, err));
     FINCH_GO(done, st, note_files(r, c, err));
-    FINCH_GO(done, st, note_rejects(data_relation_rejects(r), c, err));
+    keep_rejects(r, c);
+    FINCH_GO(done, st, note_rejects(c, err));
 done:
     data_relation_close(r);
     data_database_close(&db);
@@ -167,6 +180,7 @@ void data_columns_free(data_columns *c)
     mem_free(c->has);
     mem_free(c->ends);
     str_free(&c->note);
+    data_rejects_free(&c->rejects);
     data_names_free(&c->files);
     mem_free(c);
 }
@@ -200,5 +214,6 @@ uint64_t data_columns_row_number(const data_columns *c, size_t row)
     size_t i = file_of(c, row);
     return (uint64_t)row + 1 - (i > 0 ? c->ends[i - 1] : 0);
 }
-size_t data_columns_rejected(const data_columns *c) { return c->n_rejected; }
+size_t data_columns_rejected(const data_columns *c) { return c->rejects.n; }
+const data_rejects *data_columns_rejects(const data_columns *c) { return &c->rejects; }
 const char *data_columns_reject_note(const data_columns *c) { return c->note.at != NULL ? c->note.at : ""; }

@@ -14,17 +14,19 @@
 
 /* Where rows come from.
  * inputs  paths or globs, read in this order (a glob's files in name order).
- * strict  a broken row ends the reading with an error; else it is set aside and counted. */
+ * strict  a broken row ends the reading with an error; else it is set aside and counted.
+ * max_line_bytes  a CSV record or JSONL line that is longer is broken; 0: DATA_LINE_MAX_BYTES. */
 typedef struct data_source {
     const char *const *inputs;
     size_t n_inputs;
     bool strict;
+    size_t max_line_bytes;
 } data_source;
 
 /* Immutable once read: threads share one. */
 typedef struct data_columns data_columns;
 
-/* Reads columns[0..n_columns) of every row of src.
+/* Reads columns[0..n_columns) of every row of src. columns[0] is that of the texts: where a file has it, it must hold texts.
  * required  which of them every file must have; NULL: all. A column that is not required and not there is absent:
  *           data_columns_has is false and each row's value is null.
  * *out is NULL on failure. Errors: FINCH_E_NOT_FOUND (no such file), FINCH_E_DATA (a column missing - the message
@@ -44,8 +46,9 @@ bool data_columns_null(const data_columns *c, size_t column, size_t row);
 const char *data_columns_file(const data_columns *c, size_t row);
 uint64_t data_columns_row_number(const data_columns *c, size_t row);
 
-/* Rows set aside because they were broken. */
+/* Rows set aside because they were broken; data/rejects.h lists them. */
 size_t data_columns_rejected(const data_columns *c);
+const struct data_rejects *data_columns_rejects(const data_columns *c);
 /* Where the first few of them stand and why, for people: "a.csv line 4 (text follows a closing quote), ..."; "" for none. */
 const char *data_columns_reject_note(const data_columns *c);
 

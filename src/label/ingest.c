@@ -81,17 +81,9 @@ static finch_status run_query(data_database *db, const data_relation *input, tak
     return st;
 }
 
-static finch_status check_column(const data_relation *input, const char *column, finch_error *err)
-{
-    FINCH_TRY(data_relation_need(input, column, "--text-column", err));
-    const char *type = data_relation_types(input)->at[data_names_find(data_relation_columns(input), column)];
-    if (strcmp(type, "VARCHAR") == 0 || strcmp(type, "JSON") == 0) return FINCH_OK;
-    return finch_fail(err, FINCH_E_DATA,
-                      "the column \"%s\" holds %.60s, not texts; name the texts' column with --text-column", column, type);
-}
-
 finch_status ingest_table(store *s, labels_job *job, const data_source *source, const char *text_column,
-                          const export_options *output, const progress *watch, ingest_result *out, finch_error *err)
+                          const export_options *output, const char *rejects, const progress *watch, ingest_result *out,
+                          finch_error *err)
 {
     data_database db = {0};
     data_relation *input = NULL;
@@ -101,7 +93,7 @@ finch_status ingest_table(store *s, labels_job *job, const data_source *source, 
     if (st == FINCH_OK) st = data_database_open(&db, err);
     if (st == FINCH_OK)
         st = data_relation_open(&db, source, &(data_relation_options){false, text_column, watch}, &input, err);
-    if (st == FINCH_OK) st = check_column(input, text_column, err);
+    if (st == FINCH_OK) st = data_relation_need_text(input, text_column, "--text-column", err);
     if (st == FINCH_OK && output != NULL) st = export_check_names(output, data_relation_columns(input), err);
     if (st == FINCH_OK) {
         t->s = s;
@@ -113,6 +105,8 @@ finch_status ingest_table(store *s, labels_job *job, const data_source *source, 
     }
     if (st == FINCH_OK) st = data_relation_check_rows(input, out->n_rows, err);
     if (st == FINCH_OK) out->n_rejected = data_relation_rejects(input)->n;
+    if (st == FINCH_OK && out->n_rejected > 0 && rejects != NULL)
+        st = data_rejects_write(data_relation_rejects(input), rejects, err);
     data_relation_close(input);
     data_database_close(&db); /* before what its function works on */
     if (t != NULL) {
@@ -152,7 +146,7 @@ finch_status ingest_gold(store *s, const labels_job *job, const char *path, cons
 {
     const char *columns[] = {text_column, label_column};
     data_columns *table = NULL;
-    data_source source = {&path, 1, true};
+    data_source source = {.inputs = &path, .n_inputs = 1, .strict = true};
     *n = 0;
     finch_status st = data_columns_read(&source, columns, NULL, 2, &table, err);
     if (st == FINCH_OK) st = add_gold(s, job, table, path, n, err);

@@ -12,9 +12,11 @@ typedef struct ingest_result {
 } ingest_result;
 
 /* Streams: memory does not grow with the table. May be run again at any time; labels_added is the caller's.
- * output  what will be written at the end, so that names that are taken are told before anything is paid for; may be NULL. */
+ * output   what will be written at the end, so that names that are taken are told before anything is paid for; may be NULL.
+ * rejects  where broken rows are listed, if there are any; may be NULL. */
 finch_status ingest_table(store *s, labels_job *job, const data_source *source, const char *text_column,
-                          const export_options *output, const progress *watch, ingest_result *out, finch_error *err);
+                          const export_options *output, const char *rejects, const progress *watch, ingest_result *out,
+                          finch_error *err);
 
 /* Texts with people's classes (--gold), asked before all others: a small table with text_column and label_column. */
 finch_status ingest_gold(store *s, const labels_job *job, const char *path, const char *text_column,

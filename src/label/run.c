@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "data/files.h"
-#include "data/rejects.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -96,7 +95,7 @@ static finch_status set_output(run *r, finch_error *err)
     FINCH_TRY(MEM_NEW(&r->inputs, r->paths.n, err));
     for (size_t i = 0; i < r->paths.n; i++) r->inputs[i] = r->paths.at[i];
     r->output = (export_options){
-        .source = {r->inputs, r->paths.n, o->source.strict},
+        .source = {r->inputs, r->paths.n, o->source.strict, o->source.max_line_bytes},
         .text_column = o->text_column,
         .output = o->output,
         .prefix = o->prefix,
@@ -190,7 +189,7 @@ static finch_status read_texts(run *r, finch_error *err)
     label_report *report = r->report;
     FINCH_TRY(store_set_bulk(r->s, true, err));
     finch_status st = ingest_table(r->s, &report->job, &r->output.source, o->text_column,
-                                   o->output != NULL ? &r->output : NULL, o->watch, &report->in, err);
+                                   o->output != NULL ? &r->output : NULL, o->rejects, o->watch, &report->in, err);
     finch_status back = store_set_bulk(r->s, false, st == FINCH_OK ? err : NULL);
     if (st == FINCH_OK) st = back;
     if (st == FINCH_OK) st = labels_added(r->s, &report->job, (int64_t)report->in.n_rows, &report->in.n_reused, err);

@@ -151,7 +151,7 @@ class Refused(Folder):
         done = finch(*self.words("model", "--max-steps", 1, "--json"), env=PASSIVE)
         self.assertEqual(0, done.returncode, done.stderr)
         self.assertEqual(1, json.loads(done.stdout)["data"]["train"][0]["rejected"])
-        self.assertRegex(done.stderr, r"1 broken rows were set aside: .*train.csv line \d+ \(1 fields")
+        self.assertRegex(done.stderr, r"1 broken rows were set aside, see .*rejects.csv: .*train.csv line \d+ \(1 fields")
 
     def test_only_unlabelled_rows(self):
         self.train = self.write("empty.csv", [["text", "label"], ["buy", ""], ["sell", " "]])

@@ -32,7 +32,8 @@ static outcome scan_both(const char *text, size_t size)
     data_rejects rejects = {0};
     data_dialect dialect = {.separator = ',', .escape = '"'};
     const char *path = write_text(text, size);
-    data_file file = {.path = path, .kind = {DATA_CSV, DATA_PLAIN}, .encoding = "utf-8"};
+    data_file file = {
+        .path = path, .kind = {DATA_CSV, DATA_PLAIN}, .encoding = "utf-8", .max_line_bytes = DATA_LINE_MAX_BYTES};
     for (size_t i = 0; i < COLUMNS; i++) CHECK_OK(data_names_add(&dialect.columns, &"abc"[i], 1, &err), &err);
     CHECK_OK(data_csv_scan_regular(&file, &dialect, NULL, &o.fast, o.types, &o.regular, &err), &err);
     o.careful_status = data_csv_scan(&file, &dialect, NULL, &rejects, NULL, &o.careful, &err);

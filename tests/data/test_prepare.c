@@ -97,7 +97,7 @@ static finch_status prepare_folder(const char *folder, finch_error *err)
     snprintf(html, sizeof html, "%s/out.report.html", folder);
     const char *const inputs[] = {input};
     prepare_options o = plain_options();
-    o.source = (data_source){inputs, 1, false};
+    o.source = (data_source){.inputs = inputs, .n_inputs = 1};
     o.output = output;
     o.dropped = dropped;
     o.rejects = rejects;

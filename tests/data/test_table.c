@@ -24,7 +24,8 @@ static data_columns *read_two(const char *path, const char *a, const char *b)
 {
     data_columns *c;
     const char *columns[] = {a, b};
-    CHECK_OK(data_columns_read(&(data_source){&path, 1, false}, columns, (bool[]){true, false}, 2, &c, &err), &err);
+    CHECK_OK(data_columns_read(&(data_source){.inputs = &path, .n_inputs = 1}, columns, (bool[]){true, false}, 2, &c, &err),
+             &err);
     return c;
 }
 
@@ -32,7 +33,8 @@ static finch_status read_status(const char *path, bool strict)
 {
     data_columns *c;
     const char *column = "body";
-    finch_status st = data_columns_read(&(data_source){&path, 1, strict}, &column, NULL, 1, &c, &err);
+    finch_status st = data_columns_read(&(data_source){.inputs = &path, .n_inputs = 1, .strict = strict}, &column, NULL, 1,
+                                        &c, &err);
     CHECK((st == FINCH_OK) == (c != NULL));
     data_columns_free(c);
     return st;
@@ -144,7 +146,7 @@ TEST(files_of_several_kinds_are_one_table_by_name)
     snprintf(pattern, sizeof pattern, "%s/a[2-9].csv", harness_folder());
     inputs[1] = pattern;
     inputs[2] = WRITTEN("b.jsonl", "{\"body\":\"z\",\"id\":3}\n");
-    CHECK_OK(data_columns_read(&(data_source){inputs, 3, false}, columns, NULL, 2, &c, &err), &err);
+    CHECK_OK(data_columns_read(&(data_source){.inputs = inputs, .n_inputs = 3}, columns, NULL, 2, &c, &err), &err);
     CHECK_EQUAL(3, data_columns_rows(c));
     CHECK_VALUE("x", c, 0, 0);
     CHECK_VALUE("2", c, 1, 1);
@@ -238,7 +240,8 @@ TEST(random_files_are_read_as_they_were_counted)
         strcat(content, "\n2,y\n");
         const char *path = written("random.csv", content, strlen(content)), *columns[] = {"body"};
         data_columns *c;
-        finch_status st = data_columns_read(&(data_source){&path, 1, false}, columns, (bool[]){false}, 1, &c, &err);
+        finch_status st = data_columns_read(&(data_source){.inputs = &path, .n_inputs = 1}, columns, (bool[]){false}, 1, &c,
+                                            &err);
         if (st != FINCH_OK && !(st == FINCH_E_DATA && strstr(err.message, "never closed") != NULL))
             fail_msg("%s: %s", content, err.message);
         if (st == FINCH_OK) n_read += data_columns_rows(c);
@@ -255,7 +258,7 @@ TEST(failed_allocations_are_reported_and_leak_nothing)
     for (bool again = true; again; nth++) {
         data_columns *c;
         fault_arm(FAULT_ALLOC, nth);
-        finch_status st = data_columns_read(&(data_source){&path, 1, false}, columns, NULL, 2, &c, &err);
+        finch_status st = data_columns_read(&(data_source){.inputs = &path, .n_inputs = 1}, columns, NULL, 2, &c, &err);
         again = fault_disarm();
         CHECK_STATUS(again ? FINCH_E_MEMORY : FINCH_OK, st, &err);
         data_columns_free(c);

@@ -18,13 +18,17 @@ static void need(bool holds)
 static data_file file_of(uint8_t how, const char *path)
 {
     static const char *const encodings[] = {"utf-8", "utf-8", "latin-1", "utf-16"};
-    return (data_file){.path = path, .kind = {DATA_CSV, DATA_PLAIN}, .encoding = encodings[how & 3]};
+    size_t most = (how & 4) != 0 ? 48 : DATA_LINE_MAX_BYTES; /* so that records past the limit are met */
+    return (data_file){.path = path, .kind = {DATA_CSV, DATA_PLAIN}, .encoding = encodings[how & 3], .max_line_bytes = most};
 }
 
 /* Rows of the copy, which has commas and doubled quotes and nothing that is broken. */
 static void check_copy(const data_file *file, const data_dialect *dialect, const data_spool *good, const data_scan *first)
 {
-    data_file copy = {.path = good->path, .kind = {DATA_CSV, DATA_PLAIN}, .encoding = file->encoding};
+    data_file copy = {.path = good->path,
+                      .kind = {DATA_CSV, DATA_PLAIN},
+                      .encoding = file->encoding,
+                      .max_line_bytes = DATA_LINE_MAX_BYTES};
     if (strcmp(file->encoding, "utf-16") == 0) copy.encoding = "utf-8"; /* the scan has decoded it */
     data_dialect plain = {.separator = ',', .escape = '"', .columns = dialect->columns};
     data_rejects rejects = {0};

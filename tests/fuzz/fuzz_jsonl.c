@@ -38,8 +38,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2) return 0;
     bool utf16 = data[0] % 2 == 1;
     fuzz_write_file("fuzz.jsonl", data + 1, size - 1);
-    data_file file = {.path = fuzz_path, .kind = {DATA_JSONL, DATA_PLAIN}, .encoding = utf16 ? "utf-16" : "utf-8"};
-    finch_status st = data_jsonl_scan(&file, NULL, &rejects, &scan, NULL);
+    data_file file = {.path = fuzz_path,
+                      .kind = {DATA_JSONL, DATA_PLAIN},
+                      .encoding = utf16 ? "utf-16" : "utf-8",
+                      .max_line_bytes = (data[0] & 4) != 0 ? 48 : DATA_LINE_MAX_BYTES};
+    finch_status st = data_jsonl_scan(&file, NULL, &rejects, NULL, &scan, NULL);
     need(st == FINCH_OK || (utf16 && st == FINCH_E_DATA));
     for (size_t i = 0; i < rejects.n; i++) need(rejects.at[i].line >= 1 && rejects.at[i].line <= scan.n_lines);
     if (!utf16) check_lines(data + 1, size - 1, &scan, rejects.n);
