@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/gemma_config.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,8 +45,8 @@ static finch_status read_arch(const reader *r, model_config *c)
     if (strcmp(type, "bert") == 0) c->arch = MODEL_BERT;
     else if (strcmp(type, "mpnet") == 0) c->arch = MODEL_MPNET;
     else
-        return finch_fail(r->err, FINCH_E_UNSUPPORTED, "%s: \"model_type\" is \"%s\"; finch runs \"bert\" and \"mpnet\"",
-                          r->path, type);
+        return finch_fail(r->err, FINCH_E_UNSUPPORTED,
+                          "%s: \"model_type\" is \"%s\"; finch runs bert, mpnet, gemma3 and gemma3_text", r->path, type);
     return FINCH_OK;
 }
 
@@ -156,9 +157,33 @@ static finch_status read_labels(const reader *r, model_config *c)
     return FINCH_OK;
 }
 
+/* Gemma 3 has no dropout of its own and no type or relative tables. */
+static finch_status read_gemma(const reader *r, model_config *c)
+{
+    gemma_config g;
+    FINCH_TRY(gemma_config_from_json(r->root, r->path, &g, r->err));
+    model_config_of_gemma(&g, c);
+    return read_labels(r, c);
+}
+
+void model_config_of_gemma(const gemma_config *g, model_config *out)
+{
+    out->arch = MODEL_GEMMA3;
+    out->vocab_size = g->vocab_size;
+    out->hidden_size = g->hidden_size;
+    out->n_layers = g->n_layers;
+    out->n_heads = g->n_heads;
+    out->intermediate_size = g->intermediate_size;
+    out->n_positions = g->n_positions;
+    out->pad_id = g->pad_id;
+    out->layer_norm_eps = g->norm_eps;
+    out->hidden_act = MODEL_GELU_TANH;
+}
+
 static finch_status read_all(const reader *r, model_config *c)
 {
     if (!json_is_object(r->root)) return finch_fail(r->err, FINCH_E_DATA, "%s: it must be a JSON object", r->path);
+    if (gemma_config_is(r->root)) return read_gemma(r, c);
     FINCH_TRY(read_arch(r, c));
     FINCH_TRY(read_sizes(r, c));
     FINCH_TRY(read_positions(r, c));

@@ -4,7 +4,7 @@
 
 #include "base/status.h"
 
-typedef enum model_arch { MODEL_BERT, MODEL_MPNET } model_arch;
+typedef enum model_arch { MODEL_BERT, MODEL_MPNET, MODEL_GEMMA3 } model_arch;
 
 typedef enum model_activation { MODEL_GELU, MODEL_GELU_TANH, MODEL_RELU } model_activation;
 
@@ -21,11 +21,11 @@ enum {
 typedef struct model_config {
     model_arch arch;
     size_t vocab_size;
-    size_t hidden_size;       /* a multiple of n_heads */
+    size_t hidden_size;       /* a multiple of n_heads, but in Gemma 3 */
     size_t n_layers;
     size_t n_heads;
     size_t intermediate_size;
-    size_t n_positions;       /* rows of the position table */
+    size_t n_positions;       /* rows of the position table; Gemma 3: the most tokens it was made for */
     size_t n_types;           /* rows of the token-type table; 0 for MPNet, which has none */
     size_t position_offset;   /* the first token's row of the position table: 0 for BERT, pad_id + 1 for MPNet */
     int32_t pad_id;
@@ -39,7 +39,7 @@ typedef struct model_config {
     char labels[MODEL_LABELS_MAX][MODEL_LABEL_BYTES_MAX];
 } model_config;
 
-/* folder/config.json. Errors: FINCH_E_NOT_FOUND, FINCH_E_DATA and FINCH_E_UNSUPPORTED (another model_type, activation or
+/* folder/config.json; of a Gemma 3 what all architectures have (the rest: gemma_config.h). Errors: FINCH_E_NOT_FOUND, FINCH_E_DATA and FINCH_E_UNSUPPORTED (another model_type, activation or
  * position embedding) naming file and key, FINCH_E_IO, FINCH_E_MEMORY; *out is then zeroed. */
 finch_status model_config_read(const char *folder, model_config *out, finch_error *err);
 

@@ -130,14 +130,15 @@ static void place_wanted(pass *p)
 
 /* ---- angles --------------------------------------------------------------------------------------------------- */
 
-/* In f32, as transformers computes them. */
-static void fill_angles(const pass *p, double theta, double factor, size_t n_places, float *out)
+void gemma_angles(const gemma_config *c, bool is_global, size_t first, size_t n, float *out)
 {
-    size_t width = p->g->config.head_width, half = width / 2;
+    size_t width = c->head_width, half = width / 2;
+    float theta = (float)(is_global ? c->global_theta : c->local_theta);
+    float factor = (float)(is_global ? c->global_factor : c->local_factor);
     for (size_t i = 0; i < half; i++) {
-        float frequency = 1.0f / powf((float)theta, (float)(2 * i) / (float)width) / (float)factor;
-        for (size_t place = 0; place < n_places; place++) {
-            float angle = (float)(p->first_place + place) * frequency;
+        float frequency = 1.0f / powf(theta, (float)(2 * i) / (float)width) / factor;
+        for (size_t place = 0; place < n; place++) {
+            float angle = (float)(first + place) * frequency;
             out[place * width + i] = cosf(angle);
             out[place * width + half + i] = sinf(angle);
         }
@@ -157,8 +158,7 @@ static finch_status make_angles(pass *p, arena *a, finch_error *err)
     p->longest = end;
     for (size_t i = 0; i < 2; i++) {
         FINCH_TRY(ARENA_NEW(a, &p->angles[i], (end - first) * c->head_width, err));
-        fill_angles(p, i == 0 ? c->local_theta : c->global_theta, i == 0 ? c->local_factor : c->global_factor, end - first,
-                    p->angles[i]);
+        gemma_angles(c, i == 1, first, end - first, p->angles[i]);
     }
     return FINCH_OK;
 }

@@ -72,6 +72,9 @@ struct gemma_cache {
     float *values;
 };
 
+/* Cosines and sines [n, 2, head_width / 2] of the places from first on; in f32, as transformers computes them. */
+void gemma_angles(const gemma_config *c, bool is_global, size_t first, size_t n, float *out);
+
 /* Threads that a call may use. */
 size_t gemma_team(size_t n_threads);
 

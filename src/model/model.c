@@ -91,6 +91,10 @@ finch_status model_open(const char *folder, model_compute compute, model **out, 
     *out = NULL;
     FINCH_GO(done, st, MEM_NEW(&m, 1, err));
     FINCH_GO(done, st, model_config_read(folder, &m->config, err));
+    if (m->config.arch == MODEL_GEMMA3) {
+        st = finch_fail(err, FINCH_E_UNSUPPORTED, "%s: a Gemma 3 does not score yet", folder);
+        goto done;
+    }
     FINCH_GO(done, st, read_quantization(folder, &is_int8, err));
     m->compute = compute != MODEL_AUTO ? compute : is_int8 ? MODEL_INT8 : MODEL_F32;
     m->kernels = ops_choose();

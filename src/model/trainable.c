@@ -91,9 +91,13 @@ finch_status trainable_open(const char *folder, const trainable_options *options
     FINCH_GO(done, st, choose_labels(t, options, &same_labels, err));
     FINCH_GO(done, st, text_tokenizer_open(folder, &t->tokenizer, err));
     FINCH_GO(done, st, check_vocabulary(t, folder, err));
-    FINCH_GO(done, st, weights_open(folder, &w, err));
-    FINCH_GO(done, st, trainable_layout(t, err));
-    FINCH_GO(done, st, trainable_load(t, w, same_labels, err));
+    if (t->config.arch == MODEL_GEMMA3 || options->lora != NULL) {
+        FINCH_GO(done, st, adapters_open(t, folder, options, same_labels, err));
+    } else {
+        FINCH_GO(done, st, weights_open(folder, &w, err));
+        FINCH_GO(done, st, trainable_layout(t, err));
+        FINCH_GO(done, st, trainable_load(t, w, same_labels, err));
+    }
     *out = t;
 done:
     weights_close(w);
@@ -117,6 +121,10 @@ void trainable_close(trainable *t)
     mem_free(t->layers);
     mem_free(t->touched);
     mem_free(t->is_touched);
+    gemma_learner_destroy(t->learner);
+    gemma_close(t->base);
+    mem_free(t->base_path);
+    mem_free(t->targets);
     mem_free(t);
 }
 
@@ -131,13 +139,13 @@ bool trainable_head_is_new(const trainable *t) { return t->head_is_new; }
 static bool written_by_product(const trainable *t, size_t index)
 {
     const trainable_parameter *p = &t->parameters[index];
+    if (t->learner != NULL) return false;
     if (p->value == t->word.value) return t->head == TRAINABLE_MASKED_LM;
     bool looked_up = p->value == t->position.value || p->value == t->type.value || p->value == t->relative.value;
     return !t->is_vector[index] && !looked_up;
 }
 
-/* Clears what a step only adds to. */
-static void gradients_begin(trainable *t)
+void gradients_begin(trainable *t)
 {
     for (size_t i = 0; t->grads_stale && i < t->n_parameters; i++) {
         trainable_parameter *p = &t->parameters[i];
@@ -239,6 +247,7 @@ finch_status trainable_step(trainable *t, const model_batch *batch, const traina
     FINCH_TRY(check_batch(t, TRAINABLE_CLASSIFIER, batch, err));
     FINCH_TRY(classifier_targets_check(t, batch, targets, err));
     arena_reset(&t->scratch);
+    if (t->learner != NULL) return adapters_step(t, batch, targets, scale, step, loss_sum, err);
     step_pass p = {.batch = batch, .training = true, .step = step};
     FINCH_TRY(pass_forward(t, &p, NULL, batch->n_texts, err));
     gradients_begin(t);
@@ -251,6 +260,7 @@ finch_status trainable_logits(trainable *t, const model_batch *batch, float *log
 {
     FINCH_TRY(check_batch(t, TRAINABLE_CLASSIFIER, batch, err));
     arena_reset(&t->scratch);
+    if (t->learner != NULL) return adapters_logits(t, batch, logits, err);
     step_pass p = {.batch = batch};
     classifier_pass c;
     FINCH_TRY(pass_forward(t, &p, NULL, batch->n_texts, err));

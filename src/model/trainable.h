@@ -1,4 +1,5 @@
-/* A BERT or MPNet that learns: f32 master parameters, their gradients, forward and backward of a packed batch.
+/* A BERT or MPNet that learns, or adapters and a classifier beside a frozen Gemma 3: f32 master parameters, their gradients,
+ * forward and backward of a packed batch.
  *
  * The backward pass is explicit (a forward and a backward per layer, no graph). Texts are packed end to end, no padding
  * in any layer. Dropout masks are a function of (seed, step, site, place), so a step can be repeated bit for bit.
@@ -8,6 +9,7 @@
 #ifndef FINCH_MODEL_TRAINABLE_H
 #define FINCH_MODEL_TRAINABLE_H
 
+#include "model/lora.h"
 #include "model/model.h"
 #include "text/text.h"
 
@@ -19,7 +21,8 @@ typedef enum trainable_head { TRAINABLE_CLASSIFIER, TRAINABLE_MASKED_LM } traina
  * dropout of the folder's config.
  * labels  [n_labels] NUL-terminated names in the order of their ids, copied; n_labels 0: those of the config. A folder
  *         whose classifier has other labels gets a new classifier (trainable_head_is_new says so).
- * *_dropout  probability in [0, 1); below 0: the config's. */
+ * *_dropout  probability in [0, 1); below 0: the config's.
+ * lora    adapters learn and the model is frozen; NULL: the model learns. A Gemma needs them, BERT and MPNet take none. */
 typedef struct trainable_options {
     trainable_head head;
     bool bf16; /* products in bf16, everything else in f32 */
@@ -27,6 +30,7 @@ typedef struct trainable_options {
     const char *const *labels;
     double hidden_dropout, attention_dropout, classifier_dropout;
     uint64_t seed; /* a new head's weights, dropout */
+    const lora_options *lora;
 } trainable_options;
 
 #define TRAINABLE_OPTIONS_DEFAULT \
@@ -114,7 +118,8 @@ void trainable_values_changed(trainable *t);
 typedef void (*trainable_rows_fn)(void *context, const int32_t *rows, size_t n);
 void trainable_before_rows(trainable *t, trainable_rows_fn fn, void *context);
 
-/* Writes folder in Hugging Face layout: config.json (architectures, id2label, label2id, problem_type), model.safetensors
+/* Adapters: writes PEFT's layout (adapter_config.json, adapter_model.safetensors with the classifier) and the tokenizer's files.
+ * Else writes folder in Hugging Face layout: config.json (architectures, id2label, label2id, problem_type), model.safetensors
  * (the names of transformers), the tokenizer's files. It opens in transformers. Call adamw_settle first where an
  * optimiser is attached. Errors: FINCH_E_IO, FINCH_E_MEMORY. */
 finch_status trainable_save(const trainable *t, const char *folder, finch_error *err);

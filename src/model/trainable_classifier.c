@@ -134,6 +134,15 @@ static double text_loss(const float *logits, size_t n, const trainable_targets *
     return weight * loss;
 }
 
+double classifier_losses(const trainable *t, const float *logits, size_t n, const trainable_targets *targets, double scale,
+                         float *dlogits)
+{
+    size_t labels = t->config.n_labels;
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += text_loss(logits + i * labels, labels, targets, i, scale, dlogits + i * labels);
+    return sum;
+}
+
 finch_status classifier_targets_check(const trainable *t, const model_batch *b, const trainable_targets *targets,
                                       finch_error *err)
 {
@@ -167,8 +176,7 @@ finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets
     FINCH_TRY(classifier_forward(t, p, y, &c, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &dlogits, n * labels, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &dy, plan_room(t, n) * t->config.hidden_size, err));
-    for (size_t i = 0; i < n; i++)
-        *loss_sum += text_loss(c.logits + i * labels, labels, targets, i, scale, dlogits + i * labels);
+    *loss_sum += classifier_losses(t, c.logits, n, targets, scale, dlogits);
     FINCH_TRY(classifier_backward(t, p, &c, dlogits, dy, err));
     return backward_run(t, p, dy, err);
 }

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/json.h"
+#include "model/gemma_learn.h"
 #include "model/trainable.h"
 #include "tensor/train_ops.h"
 #include "tensor/weights.h"
@@ -58,6 +59,10 @@ struct trainable {
     json_t *config_json; /* as read, for saving */
     text_tokenizer *tokenizer;
     const train_ops *ops;
+    gemma *base; /* a Gemma with adapters: these three are set, and what belongs to layers and tables is not */
+    gemma_learner *learner;
+    lora_options lora;
+    char *base_path, *targets;
 
     size_t n_parameters;
     trainable_parameter *parameters;
@@ -206,6 +211,20 @@ finch_status classifier_targets_check(const trainable *t, const model_batch *b, 
                                       finch_error *err);
 finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets *targets, double scale, double *loss_sum,
                              finch_error *err);
+
+/* The losses of n texts' logits, summed; their gradients into dlogits. */
+double classifier_losses(const trainable *t, const float *logits, size_t n, const trainable_targets *targets, double scale,
+                         float *dlogits);
+
+/* trainable_lora.c: opening, a step, evaluation and saving of adapters; batch and targets are checked. */
+finch_status adapters_open(trainable *t, const char *folder, const trainable_options *options, bool same_labels,
+                           finch_error *err);
+finch_status adapters_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale,
+                           uint64_t step, double *loss_sum, finch_error *err);
+finch_status adapters_logits(trainable *t, const model_batch *batch, float *logits, finch_error *err);
+finch_status adapters_save(const trainable *t, const char *folder, finch_error *err);
+/* Clears what a step adds to (trainable.c). */
+void gradients_begin(trainable *t);
 
 /* trainable_mlm.c: target_ids [n_selected] in the order of p->selected. */
 finch_status mlm_step(trainable *t, step_pass *p, const int32_t *target_ids, double scale, bool backward, double *loss_sum,

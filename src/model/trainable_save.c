@@ -89,6 +89,7 @@ done:
 finch_status trainable_save(const trainable *t, const char *folder, finch_error *err)
 {
     FINCH_TRY(file_make_directories(folder, err));
+    if (t->learner != NULL) return adapters_save(t, folder, err);
     FINCH_TRY(save_weights(t, folder, err));
     FINCH_TRY(text_tokenizer_save(t->tokenizer, folder, err));
     return save_config(t, folder, err);

@@ -155,6 +155,11 @@ finch_status compressed_scales(const compressed_matrix *m, float *out, finch_err
     return read_scales(m, 0, m->rows, out, err);
 }
 
+finch_status compressed_row_scale(const compressed_matrix *m, size_t row, float *out, finch_error *err)
+{
+    return read_scales(m, row, 1, out, err);
+}
+
 finch_status compressed_rows_to_f32(const compressed_matrix *m, size_t first, size_t n, float *out, finch_error *err)
 {
     if (first > m->rows || n > m->rows - first)

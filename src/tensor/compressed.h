@@ -58,6 +58,8 @@ finch_status compressed_require(const weights *w, const char *name, size_t rows,
 finch_status compressed_to_f32(const compressed_matrix *m, float *out, finch_error *err);
 /* Rows [first, first + n) as f32 into out [n, columns]. Errors: FINCH_E_USAGE (rows past the end). */
 finch_status compressed_rows_to_f32(const compressed_matrix *m, size_t first, size_t n, float *out, finch_error *err);
+/* The scale of one row; as compressed_scales. */
+finch_status compressed_row_scale(const compressed_matrix *m, size_t row, float *out, finch_error *err);
 /* The scales as f32 into out [rows]; only where scale is not NULL. Errors: FINCH_E_DATA where one is not finite and above 0. */
 finch_status compressed_scales(const compressed_matrix *m, float *out, finch_error *err);
 

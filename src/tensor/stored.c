@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PACK_ROWS = 64 };
+enum { PACK_ROWS = 64, BACK_COLUMNS = 256 /* a whole number of every type's blocks */ };
 
 /* ---- from a file ---------------------------------------------------------------------------------------------- */
 
@@ -139,5 +139,64 @@ void stored_product(const ops *o, const stored_matrix *m, const float *x, size_t
                                              .n_cols = n,
                                              .c = y + first,
                                              .ldc = ldy});
+    }
+}
+
+/* ---- products with W itself ------------------------------------------------------------------------------------ */
+
+size_t stored_back_parts(const stored_matrix *m) { return (m->columns + BACK_COLUMNS - 1) / BACK_COLUMNS; }
+
+size_t stored_back_floats(const stored_matrix *m, size_t n_rows) { return (m->rows + n_rows) * BACK_COLUMNS; }
+
+/* Columns [first, first + n) of all rows, with a row every BACK_COLUMNS floats. */
+static void read_columns(const stored_matrix *m, size_t first, size_t n, float *out)
+{
+    float scale;
+    for (size_t row = 0; row < m->rows; row++, out += BACK_COLUMNS) {
+        size_t at = row * m->columns + first;
+        if (m->blocks != NULL) {
+            (void)gguf_to_f32(m->blocks, at, n, out, NULL);
+            continue;
+        }
+        const tensor *t = m->plain.weight;
+        size_t item = tensor_dtype_bytes(t->dtype);
+        const unsigned char *data = (const unsigned char *)t->data + at * item;
+        if (m->plain.scale == NULL) {
+            tensor some = {.name = t->name,
+                           .dtype = t->dtype,
+                           .n_dims = 1,
+                           .dims = {n},
+                           .n_items = n,
+                           .data = data,
+                           .size_bytes = n * item};
+            (void)tensor_to_f32(&some, out, NULL);
+            continue;
+        }
+        (void)compressed_row_scale(&m->plain, row, &scale, NULL);
+        for (size_t i = 0; i < n; i++) out[i] = (float)((const int8_t *)data)[i] * scale;
+    }
+}
+
+void stored_product_back(const ops *o, const stored_matrix *m, const float *x, size_t ldx, size_t n_rows, size_t part_begin,
+                         size_t part_end, bool add, float *scratch, float *y, size_t ldy)
+{
+    float *w = scratch, *sum = scratch + m->rows * BACK_COLUMNS;
+    for (size_t part = part_begin; part < part_end; part++) {
+        size_t first = part * BACK_COLUMNS, n = least(BACK_COLUMNS, m->columns - first);
+        read_columns(m, first, n, w);
+        o->product_f32(&(kernel_product_f32){.a = x,
+                                             .lda = ldx,
+                                             .n_rows = n_rows,
+                                             .k = m->rows,
+                                             .b = w,
+                                             .ldb = BACK_COLUMNS,
+                                             .panel_stride = KERNEL_PANEL,
+                                             .n_cols = n,
+                                             .c = sum,
+                                             .ldc = BACK_COLUMNS});
+        for (size_t row = 0; row < n_rows; row++)
+            for (size_t i = 0; i < n; i++)
+                y[row * ldy + first + i] = add ? y[row * ldy + first + i] + sum[row * BACK_COLUMNS + i]
+                                               : sum[row * BACK_COLUMNS + i];
     }
 }

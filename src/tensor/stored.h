@@ -45,4 +45,12 @@ void stored_product(const ops *o, const stored_matrix *m, const float *x, size_t
                     size_t panel_end, float *scratch, float *y, size_t ldy);
 size_t stored_scratch_floats(const stored_matrix *m);
 
+/* The product with W itself, for gradients: columns [256 part_begin, 256 part_end) (cut at columns) of y [n_rows, columns],
+ * y = x W, or y += x W where add is set; x [n_rows, rows]. Order: kernel_product_f32's over all rows of W, then the addition.
+ * scratch  stored_back_floats(m, n_rows), 64-byte aligned. */
+void stored_product_back(const ops *o, const stored_matrix *m, const float *x, size_t ldx, size_t n_rows, size_t part_begin,
+                         size_t part_end, bool add, float *scratch, float *y, size_t ldy);
+size_t stored_back_floats(const stored_matrix *m, size_t n_rows);
+size_t stored_back_parts(const stored_matrix *m);
+
 #endif

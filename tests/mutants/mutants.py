@@ -252,6 +252,11 @@ GEMMA = [
     ("src/tensor/causal.c", "a window is one wider", "own < a->window ? 0 : own - a->window;", "own <= a->window ? 0 : own - a->window - 1;", "tensor_test_decoder_ops"),
     ("src/tensor/kernels/decoder_body.h", "the last vector's keys past the end count", "j < first || j + 16 > n) v16_store", "j < first) v16_store", "tensor_test_decoder_ops"),
     ("src/tensor/kernels/scalar/decoder.c", "rotations go the other way", "a * p->cosine[i] - b * p->sine[i]", "a * p->cosine[i] + b * p->sine[i]", "tensor_test_decoder_ops"),
+    ("src/model/gemma_learn_backward.c", "a norm's gradient forgets that its input scales it", "r * gain[i] * dy[i] - x[i] * shift", "r * gain[i] * dy[i]", "model_test_gemma_learn"),
+    ("src/model/gemma_learn_backward.c", "key heads keep the last query head's gradient only", "beta = i == 0 ? 0.0f : 1.0f", "beta = 0.0f", "model_test_gemma_learn"),
+    ("src/model/gemma_learn_backward.c", "rotations are not turned back", "sine[k] = -angles[half + k]", "sine[k] = angles[half + k]", "model_test_gemma_learn"),
+    ("src/model/gemma_learn_backward.c", "the adapter's part of an input's gradient is lost", "    add_dropped(l, p, from->kept[which], room, in, dx);\n", "", "model_test_gemma_learn"),
+    ("src/tensor/stored.c", "a gradient's product is not added", "add ? y[row * ldy + first + i] + sum[row * BACK_COLUMNS + i]", "add ? sum[row * BACK_COLUMNS + i]", "model_test_gemma_learn"),
     ("src/tensor/stored.c", "a cut product begins at the first panel again", "at = panel_begin;", "at = 0;", "tensor_test_decoder_ops"),
 ]
 

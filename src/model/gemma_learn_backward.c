@@ -1,0 +1,273 @@
+/* The backward pass: from the logits' gradients to those of adapters and classifier, layer by layer from the last.
+ *
+ * RMS norm y = x r g with r = 1 / sqrt(mean x^2 + eps): dx = r (g dy) - x r^3 / width * sum(g dy x). */
+#include "model/gemma_learn_internal.h"
+
+#include "tensor/gemm.h"
+
+#include <math.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+/* Gradients on their way down; [n_tokens, width] each. */
+typedef struct learn_back {
+    float *x;               /* of the residual stream */
+    float *hidden, *normed; /* of one step */
+    float *q, *k, *v, *context;
+    float *wide, *gate, *up;
+    float *low;             /* [n_tokens, rank] */
+    float *mixed;           /* probabilities' gradients, as learn_layer.probs */
+} learn_back;
+
+/* ---- norms ----------------------------------------------------------------------------------------------------- */
+
+enum { LANES = 16 };
+
+static float lanes_total(const float lane[LANES])
+{
+    float sum[LANES];
+    memcpy(sum, lane, sizeof sum);
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < half; i++) sum[i] += sum[i + half];
+    return sum[0];
+}
+
+/* dx = (or += where add) the gradient of a norm's input. */
+static void norm_back_row(const float *x, const float *gain, const float *dy, size_t width, float eps, bool add, float *dx)
+{
+    float squares[LANES] = {0}, products[LANES] = {0};
+    size_t whole = width / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES)
+        for (size_t k = 0; k < LANES; k++) {
+            squares[k] += x[i + k] * x[i + k];
+            products[k] += x[i + k] * gain[i + k] * dy[i + k];
+        }
+    for (size_t i = whole; i < width; i++) {
+        squares[i - whole] += x[i] * x[i];
+        products[i - whole] += x[i] * gain[i] * dy[i];
+    }
+    float r = 1.0f / sqrtf(lanes_total(squares) / (float)width + eps);
+    float shift = r * r * r / (float)width * lanes_total(products);
+    for (size_t i = 0; i < width; i++) {
+        float value = r * gain[i] * dy[i] - x[i] * shift;
+        dx[i] = add ? dx[i] + value : value;
+    }
+}
+
+static void norm_back(const gemma_learner *l, const float *x, const float *gain, const float *dy, size_t n_rows,
+                      size_t width, bool add, float *dx)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t row = 0; row < n_rows; row++)
+        norm_back_row(x + row * width, gain, dy + row * width, width, l->base->config.norm_eps, add, dx + row * width);
+}
+
+/* ---- products -------------------------------------------------------------------------------------------------- */
+
+/* dx (+)= dy W. */
+static void base_back(const gemma_learner *l, const gemma_learnt_pass *p, const stored_matrix *w, const float *dy, bool add,
+                      float *dx)
+{
+    size_t n_parts = stored_back_parts(w);
+#pragma omp parallel for schedule(dynamic) num_threads((int)p->team)
+    for (size_t part = 0; part < n_parts; part++)
+        stored_product_back(&l->base->products, w, dy, w->rows, p->n_tokens, part, part + 1, add, learn_thread_scratch(p),
+                            dx, w->columns);
+}
+
+static void add_dropped(const gemma_learner *l, const gemma_learnt_pass *p, const uint16_t *kept, const float *from,
+                        size_t width, float *to)
+{
+    const float *dropped = learn_drop(l, p, kept, from, width);
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < p->n_tokens * width; i++) to[i] += dropped[i];
+}
+
+/* A product's gradients: of its adapter, and of its input x where dx is given. room [n_tokens, in] is for the adapter's part. */
+static finch_status multiply_back(gemma_learner *l, const gemma_learnt_pass *p, size_t layer, const learn_layer *from,
+                                  learn_matrix which, const float *x, const float *dy, bool add, float *dx, float *low,
+                                  float *room, finch_error *err)
+{
+    const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
+    const learn_pair *pair = &l->pairs[layer][which];
+    size_t n = p->n_tokens, in = w->columns;
+    if (dx != NULL) base_back(l, p, w, dy, add, dx);
+    if (!pair->used) return FINCH_OK;
+    FINCH_TRY(learn_product(true, false, w->rows, l->rank, n, dy, w->rows, from->low[which], l->rank, 1.0f, pair->db,
+                            l->rank, err));
+    FINCH_TRY(learn_product(false, false, n, l->rank, w->rows, dy, w->rows, pair->b, l->rank, 0.0f, low, l->rank, err));
+    for (size_t i = 0; i < n * l->rank; i++) low[i] *= l->scale;
+    const float *dropped = learn_drop(l, p, from->kept[which], x, in);
+    FINCH_TRY(learn_product(true, false, l->rank, in, n, low, l->rank, dropped, in, 1.0f, pair->da, in, err));
+    if (dx == NULL) return FINCH_OK;
+    FINCH_TRY(learn_product(false, false, n, in, l->rank, low, l->rank, pair->a, in, 0.0f, room, in, err));
+    add_dropped(l, p, from->kept[which], room, in, dx);
+    return FINCH_OK;
+}
+
+/* ---- attention ------------------------------------------------------------------------------------------------- */
+
+/* dS = P (dP - sum(P dP)) in place of dP [n, ld]. */
+static void softmax_back(const float *probs, float *grad, size_t n, size_t ld)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float *row = probs + i * ld;
+        float *d = grad + i * ld, sum = 0.0f;
+        for (size_t j = 0; j <= i; j++) sum += row[j] * d[j];
+        for (size_t j = 0; j < n; j++) d[j] = row[j] * (d[j] - sum);
+    }
+}
+
+/* The query heads of one key head of one text, in order: their sums into dk and dv do not depend on threads. */
+static finch_status attend_back(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *from,
+                                const learn_back *g, size_t text, size_t key_head, finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    size_t width = c->head_width, group = c->n_heads / c->n_key_heads;
+    size_t begin = p->how.batch->offsets[text], n = p->how.batch->offsets[text + 1] - begin, ld = learn_round16(n);
+    size_t key_at = begin * p->keys + key_head * width;
+    for (size_t i = 0; i < group; i++) {
+        size_t head = key_head * group + i, at = begin * p->queries + head * width;
+        const float *probs = from->probs + p->probs_at[text] + head * n * ld;
+        float *mixed = g->mixed + p->probs_at[text] + head * n * ld, beta = i == 0 ? 0.0f : 1.0f;
+        FINCH_TRY(
+            gemm_f32(true, false, n, width, n, probs, ld, g->context + at, p->queries, beta, g->v + key_at, p->keys, err));
+        FINCH_TRY(gemm_f32(false, true, n, n, width, g->context + at, p->queries, from->v + key_at, p->keys, 0.0f, mixed, ld,
+                           err));
+        softmax_back(probs, mixed, n, ld);
+        FINCH_TRY(
+            gemm_f32(false, false, n, width, n, mixed, ld, from->k + key_at, p->keys, 0.0f, g->q + at, p->queries, err));
+        FINCH_TRY(
+            gemm_f32(true, false, n, width, n, mixed, ld, from->q + at, p->queries, beta, g->k + key_at, p->keys, err));
+    }
+    return FINCH_OK;
+}
+
+static finch_status attend_back_all(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *from,
+                                    const learn_back *g, finch_error *err)
+{
+    size_t n_heads = l->base->config.n_key_heads, n = p->how.batch->n_texts * n_heads;
+    finch_status worst = FINCH_OK;
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < n; i++) {
+        finch_error own;
+        finch_status st = attend_back(l, p, from, g, i / n_heads, i % n_heads, &own);
+        if (st == FINCH_OK) continue;
+#pragma omp critical(finch_gemma_learn)
+        {
+            worst = st;
+            if (err != NULL) *err = own;
+        }
+    }
+    return worst;
+}
+
+/* Back through rotation and norm, in place. before: what the norm read. */
+static void turn_back(const gemma_learner *l, const gemma_learnt_pass *p, const float *before, size_t n_heads,
+                      const float *gain, bool is_global, float *grad)
+{
+    const model_batch *b = p->how.batch;
+    size_t width = l->base->config.head_width, half = width / 2;
+#pragma omp parallel for schedule(static)
+    for (size_t text = 0; text < b->n_texts; text++)
+        for (size_t i = b->offsets[text]; i < b->offsets[text + 1]; i++) {
+            const float *angles = p->angles[is_global] + (i - b->offsets[text]) * width;
+            float sine[KERNEL_HEAD_MAX / 2], *heads = grad + i * n_heads * width;
+            for (size_t k = 0; k < half; k++) sine[k] = -angles[half + k];
+            l->base->rows->rotate(&(decoder_rotate){heads, n_heads, width, angles, sine});
+        }
+    norm_back(l, before, gain, grad, p->n_tokens * n_heads, width, false, grad);
+}
+
+/* ---- layers ---------------------------------------------------------------------------------------------------- */
+
+static finch_status wide_back(gemma_learner *l, const gemma_learnt_pass *p, size_t layer, const learn_layer *from,
+                              const learn_back *g, finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    const gemma_layer *w = &l->base->layers[layer];
+    size_t hidden = c->hidden_size, n = p->n_tokens, items = n * c->intermediate_size;
+    norm_back(l, from->d, w->after_wide, g->x, n, hidden, false, g->hidden);
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_down, from->wide, g->hidden, false, g->wide, g->low, g->gate, err));
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < items; i++) {
+        g->gate[i] = g->wide[i] * from->up[i] * from->slope[i];
+        g->up[i] = g->wide[i] * from->gelu[i];
+    }
+    FINCH_TRY(
+        multiply_back(l, p, layer, from, LEARN_gate, from->normed2, g->gate, false, g->normed, g->low, g->hidden, err));
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_up, from->normed2, g->up, true, g->normed, g->low, g->hidden, err));
+    norm_back(l, from->middle, w->before_wide, g->normed, n, hidden, true, g->x);
+    return FINCH_OK;
+}
+
+static finch_status attention_back(gemma_learner *l, const gemma_learnt_pass *p, size_t layer, const learn_layer *from,
+                                   const learn_back *g, finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    const gemma_layer *w = &l->base->layers[layer];
+    size_t hidden = c->hidden_size, n = p->n_tokens;
+    bool is_global = c->is_global[layer];
+    float *below = layer == 0 ? NULL : g->normed; /* nothing learns below the first layer */
+    norm_back(l, from->o, w->after_attention, g->x, n, hidden, false, g->hidden);
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_out, from->context, g->hidden, false, g->context, g->low, g->q, err));
+    FINCH_TRY(attend_back_all(l, p, from, g, err));
+    turn_back(l, p, from->q0, c->n_heads, w->query_norm, is_global, g->q);
+    turn_back(l, p, from->k0, c->n_key_heads, w->key_norm, is_global, g->k);
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_query, from->normed1, g->q, false, below, g->low, g->hidden, err));
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_key, from->normed1, g->k, true, below, g->low, g->hidden, err));
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_value, from->normed1, g->v, true, below, g->low, g->hidden, err));
+    if (below != NULL) norm_back(l, from->x, w->before_attention, g->normed, n, hidden, true, g->x);
+    return FINCH_OK;
+}
+
+static finch_status plan(const gemma_learner *l, const gemma_learnt_pass *p, learn_back *g, finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    arena *a = p->how.scratch;
+    size_t n = p->n_tokens;
+    float **const hiddens[] = {&g->x, &g->hidden, &g->normed};
+    float **const wides[] = {&g->wide, &g->gate, &g->up};
+    for (size_t i = 0; i < 3; i++) FINCH_TRY(ARENA_NEW(a, hiddens[i], n * c->hidden_size, err));
+    for (size_t i = 0; i < 3; i++) FINCH_TRY(ARENA_NEW(a, wides[i], n * c->intermediate_size, err));
+    FINCH_TRY(ARENA_NEW(a, &g->q, n * p->queries, err));
+    FINCH_TRY(ARENA_NEW(a, &g->context, n * p->queries, err));
+    FINCH_TRY(ARENA_NEW(a, &g->k, n * p->keys, err));
+    FINCH_TRY(ARENA_NEW(a, &g->v, n * p->keys, err));
+    FINCH_TRY(ARENA_NEW(a, &g->low, n * l->rank, err));
+    return ARENA_NEW(a, &g->mixed, p->probs_at[p->how.batch->n_texts], err);
+}
+
+/* Classifier and last norm; leaves the gradient of the last layer's output in g->x. */
+static finch_status head_back(gemma_learner *l, const gemma_learnt_pass *p, const float *dlogits, const learn_back *g,
+                              finch_error *err)
+{
+    const model_batch *b = p->how.batch;
+    size_t hidden = l->base->config.hidden_size, n = b->n_texts;
+    float *rows = g->hidden; /* at least as many tokens as texts */
+    FINCH_TRY(learn_product(true, false, l->n_classes, hidden, n, dlogits, l->n_classes, p->hidden, hidden, 1.0f, l->dscore,
+                            hidden, err));
+    FINCH_TRY(learn_product(false, false, n, hidden, l->n_classes, dlogits, l->n_classes, l->score, hidden, 0.0f, rows,
+                            hidden, err));
+    norm_back(l, p->last, l->base->last_norm, rows, n, hidden, false, rows);
+    memset(g->x, 0, p->n_tokens * hidden * sizeof *g->x);
+    for (size_t text = 0; text < n; text++)
+        memcpy(g->x + (b->offsets[text + 1] - 1) * hidden, rows + text * hidden, hidden * sizeof *rows);
+    return FINCH_OK;
+}
+
+finch_status gemma_learner_backward(gemma_learner *l, gemma_learnt_pass *p, const float *dlogits, finch_error *err)
+{
+    learn_back g;
+    FINCH_TRY(plan(l, p, &g, err));
+    FINCH_TRY(head_back(l, p, dlogits, &g, err));
+    for (size_t layer = l->base->config.n_layers; layer-- > 0;) {
+        learn_layer *from = &p->layers[layer];
+        if (l->checkpoint) FINCH_TRY(learn_layer_forward(l, p, layer, from, p->end, err));
+        FINCH_TRY(wide_back(l, p, layer, from, &g, err));
+        FINCH_TRY(attention_back(l, p, layer, from, &g, err));
+    }
+    return FINCH_OK;
+}

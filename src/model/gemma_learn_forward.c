@@ -1,0 +1,349 @@
+/* The forward pass of a Gemma that learns. As gemma_forward.c, with what the backward pass reads kept: or, where activations are
+ * checkpointed, only each layer's input, and the layer is computed again when its turn comes. */
+#include "model/gemma_learn_internal.h"
+
+#include "tensor/gemm.h"
+
+#include <math.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+enum { ROWS_PART = 8, STREAM_LORA = 0xAD, GROUPS = 64 };
+
+size_t learn_round16(size_t n) { return (n + 15) / 16 * 16; }
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+const gemma_matrix *learn_matrix_of(const gemma_layer *w, learn_matrix which)
+{
+    switch (which) {
+#define MATRIX_CASE(name, hub, gguf_name, outputs, inputs) \
+    case LEARN_##name: return &w->name;
+        GEMMA_MATRIX_LIST(MATRIX_CASE)
+#undef MATRIX_CASE
+    default: return NULL;
+    }
+}
+
+float *learn_thread_scratch(const gemma_learnt_pass *p)
+{
+#ifdef _OPENMP
+    return p->scratch + (size_t)omp_get_thread_num() * p->thread_floats;
+#else
+    return p->scratch;
+#endif
+}
+
+/* ---- dropout --------------------------------------------------------------------------------------------------- */
+
+static uint32_t threshold_of(const gemma_learner *l) { return (uint32_t)lrintf(l->dropout * 65536.0f); }
+
+/* The words of a pair's dropout in this step: a function of (seed, step, layer, matrix), so that a layer that is computed again
+ * has them again. */
+static finch_status draw_kept(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer, size_t which, size_t width,
+                              uint16_t **out, finch_error *err)
+{
+    uint32_t threshold = threshold_of(l);
+    size_t n_groups = (p->n_tokens * (learn_round16(width) / 16) + 7) / 8, n_parts = (n_groups + GROUPS - 1) / GROUPS;
+    uint64_t stream = p->how.step << 16 | (uint64_t)layer << 8 | which, seed = p->how.seed ^ ((uint64_t)STREAM_LORA << 56);
+    if (!p->how.training || threshold == 0) {
+        *out = NULL;
+        return FINCH_OK;
+    }
+    if (*out == NULL) FINCH_TRY(ARENA_NEW(p->how.scratch, out, 8 * n_groups, err));
+    uint16_t *words = *out;
+#pragma omp parallel for schedule(static)
+    for (size_t part = 0; part < n_parts; part++)
+        l->ops->dropout_words(seed, stream, part * GROUPS, least(GROUPS, n_groups - part * GROUPS), threshold,
+                              words + 8 * part * GROUPS);
+    return FINCH_OK;
+}
+
+const float *learn_drop(const gemma_learner *l, const gemma_learnt_pass *p, const uint16_t *kept, const float *x,
+                        size_t width)
+{
+    size_t words = learn_round16(width) / 16;
+    float scale = 65536.0f / (float)(65536u - threshold_of(l));
+    if (kept == NULL) return x;
+#pragma omp parallel for schedule(static)
+    for (size_t row = 0; row < p->n_tokens; row++)
+        for (size_t i = 0; i < width; i++) {
+            bool keep = (kept[row * words + i / 16] >> (i % 16) & 1) != 0;
+            p->dropped[row * width + i] = keep ? x[row * width + i] * scale : 0.0f;
+        }
+    return p->dropped;
+}
+
+/* ---- products -------------------------------------------------------------------------------------------------- */
+
+/* y = x W^T, and beside it the adapter's part. */
+static finch_status multiply(gemma_learner *l, gemma_learnt_pass *p, size_t layer, learn_layer *to, learn_matrix which,
+                             const float *x, float *y, finch_error *err)
+{
+    const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
+    const learn_pair *pair = &l->pairs[layer][which];
+    size_t n = p->n_tokens, n_panels = (w->rows + KERNEL_PANEL - 1) / KERNEL_PANEL, n_parts = least(p->team, n_panels);
+#pragma omp parallel for schedule(static) num_threads((int)p->team)
+    for (size_t part = 0; part < n_parts; part++)
+        stored_product(&l->base->products, w, x, w->columns, n, n_panels * part / n_parts, n_panels * (part + 1) / n_parts,
+                       learn_thread_scratch(p), y, w->rows);
+    if (!pair->used) return FINCH_OK;
+    FINCH_TRY(draw_kept(l, p, layer, which, w->columns, &to->kept[which], err));
+    const float *dropped = learn_drop(l, p, to->kept[which], x, w->columns);
+    float *low = to->low[which];
+    FINCH_TRY(learn_product(false, true, n, l->rank, w->columns, dropped, w->columns, pair->a, w->columns, 0.0f, low,
+                            l->rank, err));
+    for (size_t i = 0; i < n * l->rank; i++) low[i] *= l->scale;
+    return learn_product(false, true, n, w->rows, l->rank, low, l->rank, pair->b, l->rank, 1.0f, y, w->rows, err);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------------------------ */
+
+static void norm_rows(const gemma_learner *l, const float *x, size_t n, size_t width, const float *gain,
+                      const float *residual, float *y)
+{
+    size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
+#pragma omp parallel for schedule(static)
+    for (size_t part = 0; part < n_parts; part++) {
+        size_t at = part * ROWS_PART * width;
+        l->base->rows->norm(&(decoder_norm){.x = x + at,
+                                            .ldx = width,
+                                            .n_rows = least(ROWS_PART, n - part * ROWS_PART),
+                                            .width = width,
+                                            .gain = gain,
+                                            .eps = l->base->config.norm_eps,
+                                            .residual = residual == NULL ? NULL : residual + at,
+                                            .y = y + at,
+                                            .ldy = width});
+    }
+}
+
+void learn_norm(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, const float *gain, const float *residual,
+                float *y)
+{
+    norm_rows(l, x, p->n_tokens, l->base->config.hidden_size, gain, residual, y);
+}
+
+/* Heads normalised and turned by their place: y from x, n_heads a token. */
+static void turn(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, size_t n_heads, const float *gain,
+                 bool is_global, float *y)
+{
+    const model_batch *b = p->how.batch;
+    size_t width = l->base->config.head_width;
+    norm_rows(l, x, p->n_tokens * n_heads, width, gain, NULL, y);
+#pragma omp parallel for schedule(static)
+    for (size_t text = 0; text < b->n_texts; text++)
+        for (size_t i = b->offsets[text]; i < b->offsets[text + 1]; i++) {
+            const float *angles = p->angles[is_global] + (i - b->offsets[text]) * width;
+            l->base->rows->rotate(&(decoder_rotate){y + i * n_heads * width, n_heads, width, angles, angles + width / 2});
+        }
+}
+
+/* ---- attention ------------------------------------------------------------------------------------------------- */
+
+/* One head of one text: probabilities and their sum of the values. */
+static finch_status attend(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *to, size_t text,
+                           size_t head, size_t window, finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    size_t width = c->head_width, begin = p->how.batch->offsets[text], n = p->how.batch->offsets[text + 1] - begin;
+    size_t ld = learn_round16(n), key_head = head / (c->n_heads / c->n_key_heads);
+    const float *q = to->q + begin * p->queries + head * width, *k = to->k + begin * p->keys + key_head * width;
+    const float *v = to->v + begin * p->keys + key_head * width;
+    float *probs = to->probs + p->probs_at[text] + head * n * ld;
+    FINCH_TRY(gemm_f32(false, true, n, n, width, q, p->queries, k, p->keys, 0.0f, probs, ld, err));
+    for (size_t i = 0; i < n; i++) {
+        float *row = probs + i * ld;
+        size_t first = window == 0 || i + 1 < window ? 0 : i + 1 - window;
+        float factor = l->base->rows->softmax(row, first, i + 1);
+        for (size_t j = 0; j < ld; j++) row[j] = j <= i ? row[j] * factor : 0.0f;
+    }
+    return gemm_f32(false, false, n, width, n, probs, ld, v, p->keys, 0.0f, to->context + begin * p->queries + head * width,
+                    p->queries, err);
+}
+
+static finch_status attend_all(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer, learn_layer *to,
+                               finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    size_t n = p->how.batch->n_texts * c->n_heads, window = c->is_global[layer] ? 0 : c->window;
+    finch_status worst = FINCH_OK;
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < n; i++) {
+        finch_error own;
+        finch_status st = attend(l, p, to, i / c->n_heads, i % c->n_heads, window, &own);
+        if (st == FINCH_OK) continue;
+#pragma omp critical(finch_gemma_learn)
+        {
+            worst = st;
+            if (err != NULL) *err = own;
+        }
+    }
+    return worst;
+}
+
+/* ---- layers ---------------------------------------------------------------------------------------------------- */
+
+static void gate(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *to)
+{
+    size_t width = l->base->config.intermediate_size, n_parts = (p->n_tokens + ROWS_PART - 1) / ROWS_PART;
+    const train_activate a = {.width = width, .kind = TRAIN_GELU_TANH, .x = to->slope, .bias = l->no_bias, .h = to->gelu};
+#pragma omp parallel for schedule(static)
+    for (size_t part = 0; part < n_parts; part++) {
+        size_t end = least((part + 1) * ROWS_PART, p->n_tokens);
+        l->ops->activate(&a, part * ROWS_PART, end);
+        for (size_t i = part * ROWS_PART * width; i < end * width; i++) to->wide[i] = to->gelu[i] * to->up[i];
+    }
+}
+
+finch_status learn_layer_forward(gemma_learner *l, gemma_learnt_pass *p, size_t layer, learn_layer *to, float *next,
+                                 finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    const gemma_layer *w = &l->base->layers[layer];
+    learn_norm(l, p, to->x, w->before_attention, NULL, to->normed1);
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_query, to->normed1, to->q0, err));
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_key, to->normed1, to->k0, err));
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_value, to->normed1, to->v, err));
+    turn(l, p, to->q0, c->n_heads, w->query_norm, c->is_global[layer], to->q);
+    turn(l, p, to->k0, c->n_key_heads, w->key_norm, c->is_global[layer], to->k);
+    FINCH_TRY(attend_all(l, p, layer, to, err));
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_out, to->context, to->o, err));
+    learn_norm(l, p, to->o, w->after_attention, to->x, to->middle);
+    learn_norm(l, p, to->middle, w->before_wide, NULL, to->normed2);
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_gate, to->normed2, to->slope, err));
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_up, to->normed2, to->up, err));
+    gate(l, p, to);
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_down, to->wide, to->d, err));
+    learn_norm(l, p, to->d, w->after_wide, to->middle, next);
+    return FINCH_OK;
+}
+
+/* ---- the plan -------------------------------------------------------------------------------------------------- */
+
+static finch_status plan_layer(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer, learn_layer *to,
+                               finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    arena *a = p->how.scratch;
+    size_t n = p->n_tokens, hidden = c->hidden_size, wide = c->intermediate_size;
+    float **const hiddens[] = {&to->normed1, &to->normed2, &to->o, &to->middle, &to->d};
+    float **const queries[] = {&to->q0, &to->q, &to->context};
+    float **const keys[] = {&to->k0, &to->k, &to->v};
+    float **const wides[] = {&to->slope, &to->gelu, &to->up, &to->wide};
+    for (size_t i = 0; i < 5; i++) FINCH_TRY(ARENA_NEW(a, hiddens[i], n * hidden, err));
+    for (size_t i = 0; i < 3; i++) FINCH_TRY(ARENA_NEW(a, queries[i], n * p->queries, err));
+    for (size_t i = 0; i < 3; i++) FINCH_TRY(ARENA_NEW(a, keys[i], n * p->keys, err));
+    for (size_t i = 0; i < 4; i++) FINCH_TRY(ARENA_NEW(a, wides[i], n * wide, err));
+    FINCH_TRY(ARENA_NEW(a, &to->probs, p->probs_at[p->how.batch->n_texts], err));
+    for (size_t i = 0; i < LEARN_MATRICES; i++) {
+        to->kept[i] = NULL;
+        if (l->pairs[layer][i].used) FINCH_TRY(ARENA_NEW(a, &to->low[i], n * l->rank, err));
+    }
+    return FINCH_OK;
+}
+
+/* In f32, as transformers computes them (gemma_forward.c). */
+static finch_status plan_angles(const gemma_learner *l, gemma_learnt_pass *p, size_t longest, finch_error *err)
+{
+    for (size_t i = 0; i < 2; i++) {
+        float *angles;
+        FINCH_TRY(ARENA_NEW(p->how.scratch, &angles, longest * l->base->config.head_width, err));
+        gemma_angles(&l->base->config, i == 1, 0, longest, angles);
+        p->angles[i] = angles;
+    }
+    return FINCH_OK;
+}
+
+static finch_status plan_probs(const gemma_learner *l, gemma_learnt_pass *p, size_t *longest, finch_error *err)
+{
+    const model_batch *b = p->how.batch;
+    size_t at = 0;
+    FINCH_TRY(ARENA_NEW(p->how.scratch, &p->probs_at, b->n_texts + 1, err));
+    *longest = 0;
+    for (size_t text = 0; text < b->n_texts; text++) {
+        size_t n = b->offsets[text + 1] - b->offsets[text];
+        p->probs_at[text] = at;
+        at += l->base->config.n_heads * n * learn_round16(n);
+        *longest = larger(*longest, n);
+    }
+    p->probs_at[b->n_texts] = at;
+    return FINCH_OK;
+}
+
+/* Each thread's: a panel, or columns of a matrix and a part of its product. */
+static size_t thread_floats(const gemma_learner *l, size_t n_tokens)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < LEARN_MATRICES; i++) {
+        const stored_matrix *w = &learn_matrix_of(&l->base->layers[0], (learn_matrix)i)->stored;
+        most = larger(most, larger(stored_scratch_floats(w), stored_back_floats(w, n_tokens)));
+    }
+    return learn_round16(most);
+}
+
+static finch_status plan(gemma_learner *l, gemma_learnt_pass *p, finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    arena *a = p->how.scratch;
+    size_t longest, n = p->n_tokens, hidden = c->hidden_size;
+    FINCH_TRY(plan_probs(l, p, &longest, err));
+    FINCH_TRY(plan_angles(l, p, longest, err));
+    FINCH_TRY(ARENA_NEW(a, &p->layers, c->n_layers, err));
+    memset(p->layers, 0, c->n_layers * sizeof *p->layers);
+    for (size_t i = 0; i < c->n_layers; i++) {
+        bool shared = (l->checkpoint || !p->how.training) && i > 0;
+        if (shared) p->layers[i] = p->layers[0];
+        else FINCH_TRY(plan_layer(l, p, i, &p->layers[i], err));
+        FINCH_TRY(ARENA_NEW(a, &p->layers[i].x, n * hidden, err));
+    }
+    FINCH_TRY(ARENA_NEW(a, &p->end, n * hidden, err));
+    FINCH_TRY(ARENA_NEW(a, &p->last, p->how.batch->n_texts * hidden, err));
+    FINCH_TRY(ARENA_NEW(a, &p->hidden, p->how.batch->n_texts * hidden, err));
+    FINCH_TRY(ARENA_NEW(a, &p->dropped, n * larger(larger(hidden, c->intermediate_size), p->queries), err));
+    p->thread_floats = thread_floats(l, n);
+    return ARENA_NEW(a, &p->scratch, p->team * p->thread_floats, err);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
+
+static void embed(const gemma_learner *l, const gemma_learnt_pass *p)
+{
+    const gemma *g = l->base;
+    size_t hidden = g->config.hidden_size;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < p->n_tokens; i++) {
+        float *x = p->layers[0].x + i * hidden;
+        stored_rows(&g->words, (size_t)p->how.batch->ids[i], 1, x);
+        for (size_t k = 0; k < hidden; k++) x[k] *= g->word_scale;
+    }
+}
+
+finch_status gemma_learner_forward(gemma_learner *l, const gemma_learning *how, float *logits, gemma_learnt_pass **out,
+                                   finch_error *err)
+{
+    const gemma_config *c = &l->base->config;
+    const model_batch *b = how->batch;
+    size_t hidden = c->hidden_size;
+    gemma_learnt_pass *p;
+    FINCH_TRY(ARENA_NEW(how->scratch, &p, 1, err));
+    *p = (gemma_learnt_pass){.how = *how,
+                             .n_tokens = b->n_tokens,
+                             .queries = c->n_heads * c->head_width,
+                             .keys = c->n_key_heads * c->head_width,
+                             .team = gemma_team(0)};
+    FINCH_TRY(plan(l, p, err));
+    embed(l, p);
+    for (size_t i = 0; i < c->n_layers; i++)
+        FINCH_TRY(learn_layer_forward(l, p, i, &p->layers[i], i + 1 < c->n_layers ? p->layers[i + 1].x : p->end, err));
+    for (size_t text = 0; text < b->n_texts; text++)
+        memcpy(p->last + text * hidden, p->end + (b->offsets[text + 1] - 1) * hidden, hidden * sizeof *p->last);
+    norm_rows(l, p->last, b->n_texts, hidden, l->base->last_norm, NULL, p->hidden);
+    *out = p;
+    return learn_product(false, true, b->n_texts, l->n_classes, hidden, p->hidden, hidden, l->score, hidden, 0.0f, logits,
+                         l->n_classes, err);
+}
