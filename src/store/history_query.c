@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NO_MODEL = -1, PARTS_MOST = 6 };
+enum {
+    NO_MODEL = -1,
+    PARTS_MOST = 8
+}; /* hours, days, hours of what was pruned; minutes, hours, days, hours, minutes behind it */
 
 /* [from, to) read at a grain; HISTORY_MINUTE_MS: single rows, added up by the minute. */
 typedef struct part {

@@ -103,7 +103,7 @@ static known_key *find(const table *t, const char *id)
 static void replace(keys_cache *c, table *fresh)
 {
     table old;
-    qsort(fresh->keys, fresh->n, sizeof *fresh->keys, by_id);
+    if (fresh->n > 0) qsort(fresh->keys, fresh->n, sizeof *fresh->keys, by_id);
     pthread_mutex_lock(&c->lock);
     for (size_t i = 0; i < c->known.n; i++) {
         known_key *key = find(fresh, c->known.keys[i].entry.id);

@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from postgres import Postgres
 
 BUILD = os.path.dirname(os.environ.get("FINCH", "build/finch"))
-TESTS = ("labels", "keys", "jobs", "history", "registry")
+TESTS = ("labels", "keys", "jobs", "history", "registry", "alerts", "drift")
 
 
 class OnPostgres(unittest.TestCase):
