@@ -1,6 +1,7 @@
 /* finch sql: DuckDB's SQL over files, with the model in it. */
 #include "cli/cli.h"
 #include "cli/grid.h"
+#include "cli/sql_store.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -25,6 +26,10 @@ static const cli_option options[] = {
     {"memory-limit", "SIZE", CLI_TEXT, NULL,
      "memory of the queries (4GiB, 500MB; default: 1GiB); what does not fit goes to $TMPDIR", false, 0, 0},
     {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that the model reads", false, 2, 65536},
+    {"state", "PLACE", CLI_PATH, NULL,
+     "the store behind the tables store.NAME: a file, or postgres://HOST/NAME (default: $FINCH_STATE, else "
+     "~/.local/share/finch/finch.sqlite)",
+     false, 0, 0},
     {0},
 };
 
@@ -110,7 +115,9 @@ static finch_status open_sql(job *j, const progress *watch, finch_error *err)
         FINCH_TRY(model_open(j->folder.at, MODEL_AUTO, &j->engine, err));
         o.engine = j->engine;
     }
-    return data_sql_open(&o, &j->sql, err);
+    FINCH_TRY(data_sql_open(&o, &j->sql, err));
+    if (!sql_store_needed(o.text)) return FINCH_OK;
+    return sql_store_copy(j->sql, o.text, cli_text(j->args, "state"), watch, err);
 }
 
 /* The line of the SQL where the error is, and a mark below it. */
@@ -200,6 +207,7 @@ static finch_status run(const cli_args *args, finch_error *err)
         cli_bar_end(&bar);
         if (st == FINCH_E_CANCELLED) st = cli_cancelled_fail(err);
         if (st != FINCH_OK) show_place(&j);
+        if (st == FINCH_E_USAGE) sql_store_hint(args, (finch_text){j.text, j.size});
     }
     data_sql_close(j.sql);
     model_close(j.engine);
@@ -217,11 +225,14 @@ const cli_command cli_command_sql = {
              "Beside its functions there are finch_score(text), finch_label(text), finch_probs(text) with a field for each "
              "class, "
              "finch_clean(text) and finch_tickers(text). A text is scored once however often a query asks.\n"
+             "Of the store there are the tables store.jobs, store.labels, store.answers, store.requests, store.reviews, "
+             "store.prompts, store.predictions, store.batches and store.models: copies, made when a statement names them.\n"
              "Rows go to stdout or to --output, whose ending says the format; of several statements the last one's. No "
              "extension is installed or loaded, and nothing is fetched.",
     .example =
         "finch sql \"SELECT ticker_symbol, avg(finch_score(body)) AS mood FROM 'tweets.parquet' GROUP BY 1 ORDER BY 2\"\n"
         "finch sql \"SELECT * FROM 'day-*.csv' WHERE finch_label(body) = 'STRONGLY_NEGATIVE'\" --output bad.parquet\n"
+        "finch sql \"SELECT job, label, count(*) FROM store.labels GROUP BY ALL ORDER BY ALL\" --state jobs.sqlite\n"
         "finch sql --file report.sql --format json",
     .operands = "[SQL]",
     .operands_min = 0,

@@ -2,6 +2,7 @@
 
 #include "data/output.h"
 #include "data/sql_functions.h"
+#include "data/sql_table.h"
 #include "data/sql_text.h"
 
 #include <jansson.h>
@@ -165,6 +166,8 @@ done:
     else data_sql_close(s);
     return st;
 }
+
+data_database *data_sql_database(data_sql *s) { return &s->db; }
 
 void data_sql_close(data_sql *s)
 {
