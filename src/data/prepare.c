@@ -9,9 +9,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* Of the memory limit: what the process itself takes, and what DuckDB gets at least. More makes nothing faster: it only
- * lets finished row groups wait. */
-enum { OWN_BYTES = 96 << 20, DATABASE_LEAST_BYTES = 192 << 20 };
+/* Of the memory limit: what the process itself takes, and what DuckDB gets at least. With less its threads wait for each
+ * other where rows are put in order again; more makes nothing faster, it only lets finished row groups wait. */
+enum { OWN_BYTES = 96 << 20, DATABASE_LEAST_BYTES = 256 << 20 };
 
 const char *prepare_stage_name(prepare_stage stage)
 {
@@ -245,11 +245,10 @@ static finch_status reading_query(const prepare_job *j, str *sql, finch_error *e
         FINCH_TRY(data_sql_name(sql, there->at[i], err));
         FINCH_TRY(str_add_format(sql, err, "%s AS c%zu", text ? " AS VARCHAR)" : "", i));
     }
-    return str_add_format(
-        sql, err,
-        " FROM (%s)))) TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE "
-        "30720)",
-        data_relation_sql(j->input), j->rows.path);
+    return str_add_format(sql, err,
+                          " FROM (%s)))) TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, "
+                          "DICTIONARY_SIZE_LIMIT 1, ROW_GROUP_SIZE 10240)",
+                          data_relation_sql(j->input), j->rows.path);
 }
 
 static finch_status read_rows(prepare_job *j, finch_error *err)

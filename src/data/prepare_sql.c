@@ -1,36 +1,32 @@
 /* Verdicts as functions in DuckDB, so that both tables are plain queries over the temporary file. */
 #include "data/prepare_job.h"
 
-static int64_t row_number(duckdb_data_chunk chunk, idx_t at)
+/* The chunk's row numbers; NULL, with an error set, where one is none of a row: the file and the verdicts do not belong
+ * together. */
+static const int64_t *row_numbers(duckdb_function_info info, duckdb_data_chunk chunk, const prepare_verdicts *v)
 {
-    return ((const int64_t *)duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)))[at];
-}
-
-/* False, with an error set, where the number is none of a row: the file and the verdicts do not belong together. */
-static bool numbers_fit(duckdb_function_info info, duckdb_data_chunk chunk, const prepare_verdicts *v)
-{
+    const int64_t *numbers = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0));
     for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) {
-        int64_t n = row_number(chunk, i);
-        if (n >= 0 && (uint64_t)n < v->n) continue;
+        if (numbers[i] >= 0 && (uint64_t)numbers[i] < v->n) continue;
         duckdb_scalar_function_set_error(info, "a row number lies outside of the table");
-        return false;
+        return NULL;
     }
-    return true;
+    return numbers;
 }
 
 static void run_reason(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
 {
     const prepare_verdicts *v = duckdb_scalar_function_get_extra_info(info);
+    const int64_t *numbers = row_numbers(info, chunk, v);
     uint8_t *out = duckdb_vector_get_data(output);
-    if (!numbers_fit(info, chunk, v)) return;
-    for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) out[i] = v->reason[row_number(chunk, i)];
+    for (idx_t i = 0; numbers != NULL && i < duckdb_data_chunk_get_size(chunk); i++) out[i] = v->reason[numbers[i]];
 }
 
 static void run_rows(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output, const uint32_t *rows)
 {
+    const int64_t *numbers = row_numbers(info, chunk, duckdb_scalar_function_get_extra_info(info));
     int64_t *out = duckdb_vector_get_data(output);
-    if (!numbers_fit(info, chunk, duckdb_scalar_function_get_extra_info(info))) return;
-    for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); i++) out[i] = rows[row_number(chunk, i)];
+    for (idx_t i = 0; numbers != NULL && i < duckdb_data_chunk_get_size(chunk); i++) out[i] = rows[numbers[i]];
 }
 
 static void run_kept(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)

@@ -3,25 +3,40 @@
 #include "text/clean_words.h"
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
-enum { C_RUN = 1, C_SPACE = 2, C_SPACE_LEAD = 4, C_ALNUM = 8, C_NO_LINK = 16, C_NO_NAME_AFTER = 32, C_TRIMMED = 64 };
+enum {
+    C_RUN = 1,
+    C_SPACE = 2,
+    C_SPACE_LEAD = 4,
+    C_ALNUM = 8,
+    C_NO_LINK = 16,
+    C_NO_NAME_AFTER = 32,
+    C_TRIMMED = 64,
+    C_PLAIN = 128
+};
 enum { USER_BYTES = 20 }; /* Twitter's limit is 15; names of its first years have up to 20 */
 
-#define RUN (C_RUN | C_ALNUM | C_NO_NAME_AFTER)
+#define RUN (C_RUN | C_ALNUM | C_NO_NAME_AFTER | C_PLAIN)
 #define NO (C_NO_LINK)
 #define SPACE (C_SPACE | C_NO_LINK)
+#define SIGN (C_PLAIN)
 
 /* clang-format off */
 static const unsigned char classes[256] = {
     [0 ... 8] = NO, ['\t'] = SPACE, ['\n'] = SPACE, ['\v'] = SPACE, ['\f'] = SPACE, ['\r'] = SPACE, [14 ... 31] = NO, [' '] = SPACE,
     ['0' ... '9'] = RUN, ['A' ... 'Z'] = RUN, ['a' ... 'z'] = RUN,
-    ['.'] = C_RUN | C_TRIMMED, ['-'] = C_RUN, ['_'] = C_RUN | C_NO_NAME_AFTER,
-    ['!'] = C_NO_NAME_AFTER | C_TRIMMED, ['#'] = C_NO_NAME_AFTER, ['$'] = C_NO_NAME_AFTER | C_NO_LINK, ['%'] = C_NO_NAME_AFTER,
-    ['&'] = C_NO_NAME_AFTER, ['*'] = C_NO_NAME_AFTER | C_TRIMMED, ['@'] = C_NO_NAME_AFTER,
-    ['"'] = NO, ['<'] = NO, ['>'] = NO, [127 ... 0xC1] = NO,
-    [0xC2] = C_SPACE_LEAD | C_NO_LINK, [0xC3 ... 0xE0] = NO, [0xE1 ... 0xE3] = C_SPACE_LEAD | C_NO_LINK, [0xE4 ... 255] = NO,
-    [','] = C_TRIMMED, [';'] = C_TRIMMED, [':'] = C_TRIMMED, ['?'] = C_TRIMMED, ['\''] = C_TRIMMED, [')'] = C_TRIMMED,
-    [']'] = C_TRIMMED, ['}'] = C_TRIMMED,
+    ['.'] = C_RUN | C_TRIMMED, ['-'] = C_RUN | SIGN, ['_'] = C_RUN | C_NO_NAME_AFTER | SIGN,
+    ['!'] = C_NO_NAME_AFTER | C_TRIMMED | SIGN, ['#'] = C_NO_NAME_AFTER | SIGN, ['$'] = C_NO_NAME_AFTER | C_NO_LINK | SIGN,
+    ['%'] = C_NO_NAME_AFTER | SIGN, ['&'] = C_NO_NAME_AFTER | SIGN, ['*'] = C_NO_NAME_AFTER | C_TRIMMED | SIGN,
+    ['@'] = C_NO_NAME_AFTER, ['"'] = NO | SIGN, ['<'] = NO | SIGN, ['>'] = NO | SIGN, [127] = NO, [0x80 ... 0xC1] = NO | SIGN,
+    [0xC2] = C_SPACE_LEAD | C_NO_LINK, [0xC3 ... 0xE0] = NO | SIGN, [0xE1 ... 0xE3] = C_SPACE_LEAD | C_NO_LINK,
+    [0xE4 ... 255] = NO | SIGN, [','] = C_TRIMMED | SIGN, [';'] = C_TRIMMED | SIGN, [':'] = C_TRIMMED, ['?'] = C_TRIMMED | SIGN,
+    ['\''] = C_TRIMMED | SIGN, [')'] = C_TRIMMED | SIGN, [']'] = C_TRIMMED | SIGN, ['}'] = C_TRIMMED | SIGN,
+    ['('] = SIGN, ['+'] = SIGN, ['/'] = SIGN, ['='] = SIGN, ['['] = SIGN, ['\\'] = SIGN, ['^'] = SIGN, ['`'] = SIGN,
+    ['{'] = SIGN, ['|'] = SIGN, ['~'] = SIGN,
 };
 /* clang-format on */
 
@@ -244,4 +259,58 @@ size_t clean_piece_next(const char *text, size_t size, size_t at, clean_piece *k
     while (at < size && text[at] != '@' && !is(t, at, C_RUN | C_SPACE) &&
            !(is(t, at, C_SPACE_LEAD) && space_size(t, at) > 0));
     return at;
+}
+
+/* Whether text[at] goes on what is plain up to it: a space does where something plain follows. */
+static bool goes_on_plain(view t, size_t begin, size_t at)
+{
+    if (is(t, at, C_PLAIN)) return true;
+    return at > begin && at < t.size && t.at[at] == ' ' && is(t, at + 1, C_PLAIN);
+}
+
+#if defined(__SSE2__)
+enum { WIDE = 16 };
+
+static __m128i equals(__m128i bytes, char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); }
+
+/* Bit i: byte i is neither plain nor a space. The table above says the same, byte by byte. */
+static unsigned odd_bytes(__m128i bytes)
+{
+    __m128i odd = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes); /* < 0x20 */
+    odd = _mm_or_si128(odd, _mm_or_si128(equals(bytes, '.'), equals(bytes, ':')));
+    odd = _mm_or_si128(odd, _mm_or_si128(equals(bytes, '@'), equals(bytes, 0x7F)));
+    odd = _mm_or_si128(odd, _mm_or_si128(equals(bytes, (char)0xC2), equals(bytes, (char)0xE1)));
+    odd = _mm_or_si128(odd, _mm_or_si128(equals(bytes, (char)0xE2), equals(bytes, (char)0xE3)));
+    return (unsigned)_mm_movemask_epi8(odd);
+}
+
+/* On to the first byte that may not be plain, behind a plain one. */
+static size_t plain_wide(view t, size_t at)
+{
+    while (t.size - at >= WIDE) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(t.at + at));
+        unsigned odd = odd_bytes(bytes), spaces = (unsigned)_mm_movemask_epi8(equals(bytes, ' '));
+        unsigned stops = odd | (spaces & (odd | spaces) >> 1) |
+                         (spaces & 1u << (WIDE - 1)); /* the last one's next is unknown */
+        if (stops != 0) return at + (size_t)__builtin_ctz(stops);
+        at += WIDE;
+    }
+    return at;
+}
+#else
+static size_t plain_wide(view t, size_t at)
+{
+    (void)t;
+    return at;
+}
+#endif
+
+size_t clean_plain_end(const char *text, size_t size, size_t at)
+{
+    view t = {text, size};
+    size_t end = at;
+    while (goes_on_plain(t, at, end)) end = plain_wide(t, end + 1);
+    if (end == size) return end;
+    while (end > at && is(t, end - 1, C_RUN)) end--; /* what follows may make this run a link */
+    return end > at && text[end - 1] == ' ' ? end - 1 : end;
 }

@@ -77,6 +77,16 @@ static void put_user(writer *w, size_t begin, size_t end)
         w->report->changed |= TEXT_CLEAN_USERS;
 }
 
+/* What is plain from at on, copied as a whole; at where a piece has to be looked at. */
+static size_t take_plain(writer *w, size_t at)
+{
+    size_t end = w->began ? clean_plain_end(w->in.at, w->in.size_bytes, at) : at;
+    if (end == at) return at;
+    put(w, w->in.at + at, end - at);
+    w->behind_link = false;
+    return end;
+}
+
 /* "RT @user: " at begin: where the text goes on, or begin. */
 static size_t retweet_end(const writer *w, size_t begin)
 {
@@ -147,7 +157,10 @@ finch_status clean_words(finch_text in, const text_clean_options *options, str *
         return finch_fail(err, FINCH_E_MEMORY, "a text of %zu bytes is too long", in.size_bytes);
     FINCH_TRY(str_reserve(out, most, err));
     writer w = {.in = in, .options = options, .report = report, .out = out};
-    for (size_t at = 0; at < in.size_bytes;) at = take_piece(&w, at);
+    for (size_t at = 0; at < in.size_bytes;) {
+        at = take_plain(&w, at);
+        if (at < in.size_bytes) at = take_piece(&w, at);
+    }
     out->at[out->size] = '\0';
     return FINCH_OK;
 }

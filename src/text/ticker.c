@@ -9,10 +9,13 @@
 
 enum { ROOT_MAX = 6, CLASS_MAX = 2, WORD_MAX = 31, SEPARATOR_MAX = 4 };
 
+/* Letters and digits. */
+static const unsigned char word_bytes[256] = {['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1};
+
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
-static bool is_word(char c) { return is_letter(c) || is_digit(c); }
+static bool is_word(char c) { return word_bytes[(unsigned char)c] != 0; }
 static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }
 static char lower(char c) { return is_upper(c) ? (char)(c - 'A' + 'a') : c; }
 
@@ -53,10 +56,16 @@ typedef struct word {
     char folded[WORD_MAX + 1]; /* lower case; empty where the word is too long for any name */
 } word;
 
+static size_t word_end(finch_text t, size_t begin)
+{
+    size_t end = begin;
+    while (end < t.size_bytes && is_word(t.at[end])) end++;
+    return end;
+}
+
 static word word_at(finch_text t, size_t begin)
 {
-    word w = {.begin = begin, .end = begin};
-    while (w.end < t.size_bytes && is_word(t.at[w.end])) w.end++;
+    word w = {.begin = begin, .end = word_end(t, begin)};
     if (w.end - begin > WORD_MAX) return w;
     for (size_t i = begin; i < w.end; i++) w.folded[i - begin] = lower(t.at[i]);
     return w;
@@ -177,15 +186,17 @@ static bool name_at(finch_text t, const word *w, text_ticker *out)
 }
 
 /* Whether a ticker begins at *at, inside a piece that is none of links and user names; else *at moves on. */
-static bool find_at(finch_text t, size_t *at, clean_piece kind, text_ticker *out)
+static bool find_at(finch_text t, size_t *at, text_ticker *out)
 {
-    if (kind == CLEAN_OTHER && t.at[*at] == '$' && cashtag_at(t, *at, out)) return true;
-    if (kind != CLEAN_RUN || !is_word(t.at[*at])) {
+    size_t begin = *at;
+    if (!is_word(t.at[begin])) {
+        if (t.at[begin] == '$' && cashtag_at(t, begin, out)) return true;
         ++*at;
         return false;
     }
-    word w = word_at(t, *at);
-    *at = w.end;
+    *at = word_end(t, begin);
+    if (!ticker_name_may_begin(t.at + begin, *at - begin)) return false;
+    word w = word_at(t, begin);
     return name_at(t, &w, out);
 }
 
@@ -193,12 +204,13 @@ size_t text_tickers_find(finch_text text, text_ticker *out, size_t max)
 {
     size_t n = 0;
     for (size_t at = 0; at < text.size_bytes;) {
-        clean_piece kind;
-        size_t end = clean_piece_next(text.at, text.size_bytes, at, &kind);
+        clean_piece kind = CLEAN_OTHER;
+        size_t end = clean_plain_end(text.at, text.size_bytes, at);
+        if (end == at) end = clean_piece_next(text.at, text.size_bytes, at, &kind);
         if (kind != CLEAN_RUN && kind != CLEAN_OTHER) at = end;
         while (at < end) {
             text_ticker found;
-            if (!find_at(text, &at, kind, &found)) continue;
+            if (!find_at(text, &at, &found)) continue;
             at = found.end;
             if (n++ < max) out[n - 1] = found;
         }

@@ -5,13 +5,21 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { SYMBOLS_MAX = 1 << 14, NAMES_MAX = 1 << 12, SYMBOL_SLOTS = 1 << 15, NAME_SLOTS = 1 << 13, COLUMNS = 3 };
+enum {
+    SYMBOLS_MAX = 1 << 14,
+    NAMES_MAX = 1 << 12,
+    SYMBOL_SLOTS = 1 << 15,
+    NAME_SLOTS = 1 << 13,
+    NAME_MARKS = 1 << 16,
+    COLUMNS = 3
+};
 
 /* Written once, under table_once; constant from then on. A slot holds an index and one. */
 static text_symbol symbols[SYMBOLS_MAX];
 static ticker_name names[NAMES_MAX];
 static size_t n_symbols, n_names;
 static uint16_t symbol_slots[SYMBOL_SLOTS], name_slots[NAME_SLOTS];
+static uint64_t name_marks[NAME_MARKS / 64]; /* a bit for each name_mark of a name's first word */
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 
 static uint32_t hash_of(const char *at, size_t size)
@@ -64,6 +72,13 @@ static ticker_rule rule_of(const char *text)
     return strcmp(text, "capital") == 0 ? TICKER_CAPITAL : TICKER_CONTEXT;
 }
 
+/* Of a word in any case: three of its letters and whether its size is odd. */
+static size_t name_mark(const char *word, size_t size)
+{
+    size_t first = word[0] & 31, second = word[size > 1] & 31, last = word[size - 1] & 31;
+    return first | second << 5 | last << 10 | (size & 1) << 15;
+}
+
 static void add_name(char *const column[COLUMNS])
 {
     const text_symbol *listing = find(column[1], strlen(column[1]));
@@ -76,6 +91,9 @@ static void add_name(char *const column[COLUMNS])
     size_t slot = hash_of(column[0], size) % NAME_SLOTS;
     while (name_slots[slot] != 0) slot = (slot + 1) % NAME_SLOTS;
     name_slots[slot] = (uint16_t)n_names;
+    if (size == 0) return;
+    size_t mark = name_mark(column[0], size);
+    name_marks[mark / 64] |= 1ull << mark % 64;
 }
 
 static void fill(void)
@@ -92,6 +110,13 @@ static void need_table(void)
 {
     (void)pthread_once(&table_once, fill);
 } /* fails for no once and no function: neither is so */
+
+bool ticker_name_may_begin(const char *word, size_t size)
+{
+    need_table();
+    size_t mark = name_mark(word, size);
+    return name_marks[mark / 64] >> mark % 64 & 1;
+}
 
 const ticker_name *ticker_names_of(const char *word, size_t size, size_t *n)
 {

@@ -18,6 +18,9 @@ typedef struct ticker_name {
 /* The names that begin with this word (lower case): those from *first on, *n of them, shorter ones before longer ones. */
 const ticker_name *ticker_names_of(const char *word, size_t size, size_t *n);
 
+/* Whether a name may begin with this word (in any case, not empty): false for nearly all that do not. */
+bool ticker_name_may_begin(const char *word, size_t size);
+
 size_t ticker_name_count(void);
 const ticker_name *ticker_name_at(size_t index);
 

@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "text/clean.h"
 #include "text/clean_chars.h"
+#include "text/clean_words.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 
@@ -379,4 +380,61 @@ TEST(no_memory_is_an_error_and_leaves_nothing)
         n_failed++;
     }
     CHECK(n_failed >= 4);
+}
+
+/* What clean_plain_end passes over is what the walk from piece to piece would have copied as it is: runs, signs and single
+ * spaces between; and it ends where a piece does, or among other signs. */
+TEST(plain_text_is_what_the_pieces_leave_as_it_is)
+{
+    static const char *const parts[] = {"a",
+                                        "word",
+                                        " ",
+                                        "  ",
+                                        ".",
+                                        "..",
+                                        ":",
+                                        "://",
+                                        "http",
+                                        "/",
+                                        "@",
+                                        "$",
+                                        "#",
+                                        "-",
+                                        "_",
+                                        "\xC2\xA0",
+                                        "\xE2\x80\xA6",
+                                        "\t",
+                                        "www.",
+                                        "t.co/x",
+                                        "\xF0\x9F\x9A\x80",
+                                        "\xC3\xA9",
+                                        "ht",
+                                        "9",
+                                        "buy the dip today, all of you"};
+    rng random = {.seed = 20261127};
+    size_t n_plain = 0;
+    for (int turn = 0; turn < 20000; turn++) {
+        char text[512];
+        size_t size = 0;
+        for (size_t n = rng_below(&random, 12); n > 0; n--) {
+            const char *part = parts[rng_below(&random, sizeof parts / sizeof *parts)];
+            memcpy(text + size, part, strlen(part));
+            size += strlen(part);
+        }
+        for (size_t at = 0; at < size;) {
+            clean_piece kind = CLEAN_OTHER;
+            size_t end = clean_plain_end(text, size, at), piece = at;
+            CHECK(end >= at && end <= size);
+            for (; piece < end; n_plain++) {
+                size_t next = clean_piece_next(text, size, piece, &kind);
+                CHECK(kind == CLEAN_RUN || kind == CLEAN_OTHER ||
+                      (kind == CLEAN_SPACE && next == piece + 1 && text[piece] == ' '));
+                CHECK(kind != CLEAN_SPACE || (piece > at && next < end));
+                piece = next;
+            }
+            CHECK(piece == end || kind == CLEAN_OTHER);
+            at = end > at ? end : clean_piece_next(text, size, at, &kind);
+        }
+    }
+    CHECK(n_plain > 10000);
 }
