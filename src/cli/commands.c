@@ -19,6 +19,7 @@
     X(quantize)         \
     X(models)           \
     X(keys)             \
+    X(history)          \
     X(data)             \
     X(sql)              \
     X(tokenize)         \

@@ -124,7 +124,7 @@ static finch_status give_prediction(void *context, const history_row *row, finch
     if (row->id > m->last) return FINCH_OK;
     FINCH_TRY(give_events_below(m, row->id, err));
     json_t *object = history_row_json(row);
-    char *text = object != NULL ? values_dump(object) : NULL;
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(7)) : NULL; /* kept in 1e-6 */
     json_decref(object);
     if (text == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for an event");
     event e = {row->id, row->time_ms, "prediction", {text, strlen(text)}, row->tickers};

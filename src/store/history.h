@@ -54,8 +54,10 @@ typedef struct history_prediction {
 finch_status history_append(store *s, const char *batch, const history_prediction *predictions, size_t n, int64_t *first_id,
                             finch_error *err);
 
-/* The same for what was predicted elsewhere or long ago: its ids are below 0, so that it is no news for events_after. */
-finch_status history_import(store *s, const char *batch, const history_prediction *predictions, size_t n, finch_error *err);
+/* The same for what was predicted elsewhere or long ago: its ids are below 0, so that it is no news for events_after. *is_new:
+ * the batch was not there already. */
+finch_status history_import(store *s, const char *batch, const history_prediction *predictions, size_t n, bool *is_new,
+                            finch_error *err);
 /* 1 to 15 of A-Z 0-9 . - _ ^ = */
 bool history_ticker_valid(const char *ticker);
 
@@ -73,22 +75,22 @@ int64_t history_bucket_start(const history_bucket *bucket, int64_t time_ms);
 int64_t history_bucket_next(const history_bucket *bucket, int64_t start_ms);
 
 typedef struct history_query {
-    const char *ticker;   /* NULL or "*": all texts */
+    const char *ticker; /* NULL or "*": all texts */
     int64_t from_ms, to_ms; /* [from, to) */
     history_bucket bucket;
-    const char *model;    /* NULL: all that are not shadows */
-    bool by_reach;        /* weighted */
+    const char *model; /* NULL: all that are not shadows */
+    bool by_reach; /* weighted */
     bool with_spam, with_near_duplicates;
 } history_query;
 
 /* Of one bucket, or a whole span. */
 typedef struct history_point {
     int64_t start_ms, end_ms;
-    int64_t n;                 /* counted in */
-    int64_t n_seen;            /* counted in or left out */
+    int64_t n; /* counted in */
+    int64_t n_seen; /* counted in or left out */
     int64_t n_spam, n_near_duplicates; /* of those seen; what is both counts as spam */
-    double weight;             /* the sum of weights; n where not by reach */
-    double mean;               /* of score; NAN where n is 0 */
+    double weight; /* the sum of weights; n where not by reach */
+    double mean; /* of score; NAN where n is 0 */
     double low, high; /* its 95 % interval: mean -+ t * standard error, by Student's t with the effective number of
                                 * texts (Kish: (sum w)^2 / sum w^2) less 1; NAN where that is below 2 */
     double deviation; /* of the scores; NAN as low */

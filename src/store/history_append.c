@@ -255,8 +255,11 @@ finch_status history_append(store *s, const char *batch, const history_predictio
     return st;
 }
 
-finch_status history_import(store *s, const char *batch, const history_prediction *predictions, size_t n, finch_error *err)
+finch_status history_import(store *s, const char *batch, const history_prediction *predictions, size_t n, bool *is_new,
+                            finch_error *err)
 {
     appending a = {.batch = batch, .predictions = predictions, .n = n, .import = true};
-    return append(s, &a, err);
+    finch_status st = append(s, &a, err);
+    *is_new = st == FINCH_OK && a.first_id != 0;
+    return st;
 }

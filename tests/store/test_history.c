@@ -402,6 +402,7 @@ TEST(what_is_no_prediction_is_refused_whole)
 TEST(a_batch_counts_once_however_often_it_comes)
 {
     int64_t first;
+    bool is_new;
     test_begin();
     make_all(4);
     CHECK_OK(history_append(s, "upload 7", made, 50, &first, &err), &err);
@@ -409,9 +410,11 @@ TEST(a_batch_counts_once_however_often_it_comes)
     CHECK_OK(history_append(s, "upload 7", made, 50, &first, &err), &err);
     CHECK_EQUAL(0, first);
     CHECK_EQUAL(50, test_number("SELECT count(*) FROM prediction"));
-    CHECK_OK(history_import(s, "old", made + 50, 50, &err), &err);
-    CHECK_OK(history_import(s, "old", made + 50, 50, &err), &err);
-    CHECK_OK(history_import(s, "older", made + 100, 25, &err), &err);
+    CHECK_OK(history_import(s, "old", made + 50, 50, &is_new, &err), &err);
+    CHECK(is_new);
+    CHECK_OK(history_import(s, "old", made + 50, 50, &is_new, &err), &err);
+    CHECK(!is_new);
+    CHECK_OK(history_import(s, "older", made + 100, 25, &is_new, &err), &err);
     CHECK_EQUAL(-75, test_number("SELECT min(id) FROM prediction"));
     CHECK_EQUAL(125, test_number("SELECT count(*) FROM prediction"));
     CHECK_EQUAL(125, test_number("SELECT n FROM history_ticker WHERE ticker = '*'"));
