@@ -157,17 +157,44 @@ static finch_status read_labels(const reader *r, model_config *c)
     return FINCH_OK;
 }
 
+/* Whether the folder was saved by a class with a classifier. */
+static bool is_classifier(const json_t *root)
+{
+    size_t index;
+    json_t *name;
+    json_array_foreach(json_object_get(root, "architectures"), index, name)
+    {
+        if (json_is_string(name) && strstr(json_string_value(name), "ForSequenceClassification") != NULL) return true;
+    }
+    return json_has(root, "id2label");
+}
+
 /* Gemma 3 has no dropout of its own and no type or relative tables. */
 static finch_status read_gemma(const reader *r, model_config *c)
 {
     gemma_config g;
     FINCH_TRY(gemma_config_from_json(r->root, r->path, &g, r->err));
     model_config_of_gemma(&g, c);
-    return read_labels(r, c);
+    return is_classifier(r->root) ? read_labels(r, c) : FINCH_OK;
+}
+
+/* A GGUF file's metadata. */
+static finch_status read_blocks(const char *path, model_config *c, finch_error *err)
+{
+    gguf *g;
+    gemma_config read;
+    FINCH_TRY(gguf_open(path, &g, err));
+    finch_status st = gemma_config_from_gguf(g, path, &read, err);
+    if (st == FINCH_OK) model_config_of_gemma(&read, c);
+    gguf_close(g);
+    return st;
 }
 
 void model_config_of_gemma(const gemma_config *g, model_config *out)
 {
+    static const char *const five[] = {"STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE"};
+    out->n_labels = sizeof five / sizeof five[0];
+    for (size_t i = 0; i < out->n_labels; i++) snprintf(out->labels[i], MODEL_LABEL_BYTES_MAX, "%s", five[i]);
     out->arch = MODEL_GEMMA3;
     out->vocab_size = g->vocab_size;
     out->hidden_size = g->hidden_size;
@@ -198,6 +225,7 @@ finch_status model_config_read(const char *folder, model_config *out, finch_erro
     str path = {0};
     json_t *root = NULL;
     *out = (model_config){0};
+    if (file_exists(folder) && !file_is_directory(folder)) return read_blocks(folder, out, err);
     FINCH_GO(done, st, file_join(folder, "config.json", &path, err));
     FINCH_GO(done, st, json_parse_file(path.at, &root, err));
     st = read_all(&(reader){root, path.at, err}, out);

@@ -2,6 +2,7 @@
 #ifndef FINCH_MODEL_ENGINE_H
 #define FINCH_MODEL_ENGINE_H
 
+#include "model/gemma.h"
 #include "model/model.h"
 #include "tensor/compressed.h"
 #include "tensor/linear.h"
@@ -38,6 +39,8 @@ struct model {
     linear head_dense;          /* BERT's pooler, MPNet's classifier.dense: hidden to hidden, tanh after it; f32 */
     linear head_out;            /* hidden to labels; f32 */
     float temperature;
+    gemma *gemma; /* a Gemma 3: its engine (gemma.h); of the above only config to tokenizer and temperature are set */
+    struct gemma_words *label_words; /* and where it has no classifier, its label words (gemma_model.h) */
 };
 
 /* Outputs from the queries to the keys of a qkv row: hidden_size to the next whole panel. */
@@ -52,24 +55,24 @@ void engine_unload(model *m);
 typedef struct engine_pass {
     const model *m;
     const model_batch *batch;
-    size_t team;              /* threads that run the pass together: 1, or all of the enclosing parallel region */
-    size_t block_rows;        /* rows taken through a layer's dense half at a time */
+    size_t team; /* threads that run the pass together: 1, or all of the enclosing parallel region */
+    size_t block_rows; /* rows taken through a layer's dense half at a time */
     size_t qkv_width;
-    float *x;                 /* [n_tokens, hidden]: the residual stream */
-    float *qkv;               /* [n_tokens, qkv_width] */
-    float *context;           /* [n_tokens, hidden] */
-    float *sum;               /* [block_rows, hidden] */
-    float *wide;              /* [block_rows, intermediate] */
-    float *first;             /* [n_texts, hidden]: the first tokens in the last layer */
-    float *first_query;       /* [n_texts, part width] */
-    bool *broken;             /* [n_texts]: whether a word's row is not finite */
-    linear_input in;          /* [n_tokens] rows of hidden */
-    linear_input block_in;    /* [block_rows] rows of hidden */
-    linear_input wide_in;     /* [block_rows] rows of intermediate */
+    float *x; /* [n_tokens, hidden]: the residual stream */
+    float *qkv; /* [n_tokens, qkv_width] */
+    float *context; /* [n_tokens, hidden] */
+    float *sum; /* [block_rows, hidden] */
+    float *wide; /* [block_rows, intermediate] */
+    float *first; /* [n_texts, hidden]: the first tokens in the last layer */
+    float *first_query; /* [n_texts, part width] */
+    bool *broken; /* [n_texts]: whether a word's row is not finite */
+    linear_input in; /* [n_tokens] rows of hidden */
+    linear_input block_in; /* [block_rows] rows of hidden */
+    linear_input wide_in; /* [block_rows] rows of intermediate */
     float *attention_scratch; /* [team, attention_floats] */
     size_t attention_floats;
-    size_t wait_arrived;      /* the team's barrier: members there; atomic */
-    unsigned wait_round;      /* and how often it opened; atomic */
+    size_t wait_arrived; /* the team's barrier: members there; atomic */
+    unsigned wait_round; /* and how often it opened; atomic */
 } engine_pass;
 
 finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch *b, size_t team, arena *a, finch_error *err);

@@ -340,6 +340,6 @@ finch_status engine_check_logits(const model *m, const float *logits, size_t n_t
         if (!isfinite(logits[i]))
             return finch_fail_row(err, FINCH_E_DATA, i / n_labels + 1,
                                   "%s gives text %zu a logit that is not a finite number; its weights are broken",
-                                  weights_path(m->file), i / n_labels + 1);
+                                  m->gemma != NULL ? gemma_path(m->gemma) : weights_path(m->file), i / n_labels + 1);
     return FINCH_OK;
 }

@@ -18,12 +18,14 @@
 
 typedef struct gemma gemma;
 
-/* path: a folder with config.json, or a GGUF file. compute MODEL_AUTO: int8 where the folder's weights are int8, else f32.
+/* path: a folder with config.json, a GGUF file, or a folder of adapters in PEFT's layout, whose base is opened beside them. compute MODEL_AUTO: int8 where the folder's weights are int8, else f32.
  * *out is NULL on failure. Errors: those of gemma_config.h, weights_open, gguf_open; FINCH_E_DATA for a tensor that is missing
  * or has another shape. */
 finch_status gemma_open(const char *path, model_compute compute, gemma **out, finch_error *err);
 void gemma_close(gemma *g);
 
+/* The path gemma_open got, for messages. */
+const char *gemma_path(const gemma *g);
 const gemma_config *gemma_get_config(const gemma *g);
 model_compute gemma_get_compute(const gemma *g);
 /* Classes of the sequence-classification head (score.weight); 0 where there is none. */

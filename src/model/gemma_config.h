@@ -39,7 +39,7 @@ bool gemma_config_is(const json_t *root);
  * for another general.architecture. */
 finch_status gemma_config_from_gguf(const gguf *g, const char *path, gemma_config *out, finch_error *err);
 
-/* What a Gemma's configuration has in common with all; labels are left as they are. */
+/* What a Gemma's configuration has in common with all; the labels are the five of the label words (gemma_model.h). */
 void model_config_of_gemma(const gemma_config *g, model_config *out);
 
 #endif

@@ -272,6 +272,8 @@ void gemma_close(gemma *g)
     mem_free(g);
 }
 
+const char *gemma_path(const gemma *g) { return g->path; }
+
 const gemma_config *gemma_get_config(const gemma *g) { return &g->config; }
 
 model_compute gemma_get_compute(const gemma *g) { return g->compute; }

@@ -3,6 +3,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/engine.h"
+#include "model/gemma_model.h"
+#include "model/tokenizer_file.h"
 
 #include <math.h>
 #include <string.h>
@@ -83,26 +85,30 @@ static finch_status check_tokenizer(const model *m, const char *folder, finch_er
     return FINCH_OK;
 }
 
-finch_status model_open(const char *folder, model_compute compute, model **out, finch_error *err)
+static finch_status open_engine(model *m, const char *folder, model_compute compute, finch_error *err)
+{
+    bool is_int8 = false;
+    FINCH_TRY(read_quantization(folder, &is_int8, err));
+    m->compute = compute != MODEL_AUTO ? compute : is_int8 ? MODEL_INT8 : MODEL_F32;
+    m->kernels = ops_choose();
+    FINCH_TRY(weights_open(folder, &m->file, err));
+    return engine_load(m, err);
+}
+
+finch_status model_open(const char *path, model_compute compute, model **out, finch_error *err)
 {
     finch_status st = FINCH_OK;
     model *m = NULL;
-    bool is_int8 = false;
     *out = NULL;
     FINCH_GO(done, st, MEM_NEW(&m, 1, err));
-    FINCH_GO(done, st, model_config_read(folder, &m->config, err));
-    if (m->config.arch == MODEL_GEMMA3) {
-        st = finch_fail(err, FINCH_E_UNSUPPORTED, "%s: a Gemma 3 does not score yet", folder);
-        goto done;
-    }
-    FINCH_GO(done, st, read_quantization(folder, &is_int8, err));
-    m->compute = compute != MODEL_AUTO ? compute : is_int8 ? MODEL_INT8 : MODEL_F32;
-    m->kernels = ops_choose();
-    FINCH_GO(done, st, read_temperature(folder, &m->temperature, err));
-    FINCH_GO(done, st, text_tokenizer_open(folder, &m->tokenizer, err));
-    FINCH_GO(done, st, check_tokenizer(m, folder, err));
-    FINCH_GO(done, st, weights_open(folder, &m->file, err));
-    st = engine_load(m, err);
+    m->temperature = 1.0f;
+    FINCH_GO(done, st, model_config_read(path, &m->config, err));
+    if (file_is_directory(path)) FINCH_GO(done, st, read_temperature(path, &m->temperature, err));
+    if (m->config.arch == MODEL_GEMMA3) FINCH_GO(done, st, gemma_model_open(m, path, compute, err));
+    FINCH_GO(done, st, model_tokenizer_open(path, &m->tokenizer, err));
+    FINCH_GO(done, st, check_tokenizer(m, path, err));
+    if (m->gemma != NULL) st = gemma_model_choose_head(m, path, err);
+    else st = open_engine(m, path, compute, err);
 done:
     if (st == FINCH_OK) *out = m;
     else model_close(m);
@@ -113,6 +119,7 @@ void model_close(model *m)
 {
     if (m == NULL) return;
     engine_unload(m);
+    gemma_model_close(m);
     weights_close(m->file);
     text_tokenizer_close(m->tokenizer);
     mem_free(m);
@@ -171,8 +178,12 @@ finch_status model_logits(const model *m, const model_batch *b, float *logits, a
     FINCH_TRY(check_batch(m, b, err));
     arena_place mark = arena_mark(scratch);
     FINCH_GO(done, st, ARENA_NEW(scratch, &own, b->n_texts * m->config.n_labels, err));
-    FINCH_GO(done, st, engine_pass_init(&pass, m, b, team_size(), scratch, err));
-    engine_pass_run_team(&pass, own);
+    if (m->gemma != NULL) {
+        FINCH_GO(done, st, gemma_model_logits(m, b, team_size(), own, scratch, err));
+    } else {
+        FINCH_GO(done, st, engine_pass_init(&pass, m, b, team_size(), scratch, err));
+        engine_pass_run_team(&pass, own);
+    }
     FINCH_GO(done, st, engine_check_logits(m, own, b->n_texts, err));
     memcpy(logits, own, b->n_texts * m->config.n_labels * sizeof *logits);
 done:

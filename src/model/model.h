@@ -19,10 +19,12 @@ typedef enum model_compute { MODEL_AUTO, MODEL_F32, MODEL_BF16, MODEL_INT8, MODE
 typedef struct model model;
 
 /* config.json, the weights (weights.h says which files), the tokenizer, and finch.json where there is one.
- * BertForSequenceClassification and MPNetForSequenceClassification, with or without their prefix ("bert.", "mpnet.").
+ * BertForSequenceClassification and MPNetForSequenceClassification, with or without their prefix ("bert.", "mpnet.");
+ * Gemma3ForSequenceClassification, adapters of PEFT beside one, or a Gemma 3 without a classifier, also as a GGUF file: then
+ * the five classes are five words after a prompt (gemma_model.h).
  * *out is NULL on failure. Errors: those of model_config_read, weights_open and text_tokenizer_open; FINCH_E_DATA for a
  * tensor that is missing or has another shape, and where there is no classification head (the remedy is finch train). */
-finch_status model_open(const char *folder, model_compute compute, model **out, finch_error *err);
+finch_status model_open(const char *path, model_compute compute, model **out, finch_error *err);
 void model_close(model *m);
 
 const model_config *model_get_config(const model *m);

@@ -5,6 +5,7 @@
  * padding, has nothing to give here. Fewer texts than threads (a request that somebody waits for) are tokenised by the
  * caller and run by all threads together. A text's logits do not depend on any of this (forward.c). */
 #include "model/engine.h"
+#include "model/gemma_model.h"
 
 #include <string.h>
 #ifdef _OPENMP
@@ -117,8 +118,12 @@ static finch_status micro_batch_run(micro_batch *b, const scorer_job *job, size_
     engine_pass pass;
     size_t n_labels = job->m->config.n_labels;
     model_batch batch = {b->ids, b->offsets, b->n_texts, b->n_tokens};
-    FINCH_TRY(engine_pass_init(&pass, job->m, &batch, team, a, err));
-    engine_pass_run_team(&pass, b->logits);
+    if (job->m->gemma != NULL) {
+        FINCH_TRY(gemma_model_logits(job->m, &batch, team, b->logits, a, err));
+    } else {
+        FINCH_TRY(engine_pass_init(&pass, job->m, &batch, team, a, err));
+        engine_pass_run_team(&pass, b->logits);
+    }
     for (size_t i = 0; i < b->n_texts; i++) {
         if (engine_check_logits(job->m, b->logits + i * n_labels, 1, err) != FINCH_OK) {
             if (err != NULL) err->row = b->text[i] + 1;

@@ -2,6 +2,7 @@
 #include "model/trainable.h"
 
 #include "base/file.h"
+#include "model/tokenizer_file.h"
 #include "model/trainable_internal.h"
 
 #include <math.h>
@@ -89,7 +90,7 @@ finch_status trainable_open(const char *folder, const trainable_options *options
     FINCH_GO(done, st, read_config(t, folder, err));
     FINCH_GO(done, st, choose_options(t, options, err));
     FINCH_GO(done, st, choose_labels(t, options, &same_labels, err));
-    FINCH_GO(done, st, text_tokenizer_open(folder, &t->tokenizer, err));
+    FINCH_GO(done, st, model_tokenizer_open(folder, &t->tokenizer, err));
     FINCH_GO(done, st, check_vocabulary(t, folder, err));
     if (t->config.arch == MODEL_GEMMA3 || options->lora != NULL) {
         FINCH_GO(done, st, adapters_open(t, folder, options, same_labels, err));

@@ -255,6 +255,8 @@ GEMMA = [
     ("src/tensor/causal.c", "a window is one wider", "own < a->window ? 0 : own - a->window;", "own <= a->window ? 0 : own - a->window - 1;", "tensor_test_decoder_ops"),
     ("src/tensor/kernels/decoder_body.h", "the last vector's keys past the end count", "j < first || j + 16 > n) v16_store", "j < first) v16_store", "tensor_test_decoder_ops"),
     ("src/tensor/kernels/scalar/decoder.c", "rotations go the other way", "a * p->cosine[i] - b * p->sine[i]", "a * p->cosine[i] + b * p->sine[i]", "tensor_test_decoder_ops"),
+    ("src/model/gemma_model.c", "what words get with no text is not taken off", "logits[i] -= w->bias[i % WORDS];", "(void)w;", "parity_test_gemma_score"),
+    ("src/model/gemma_model.c", "texts keep their <bos> inside the prompt", "if (b->ids[from] == bos) from++;", "(void)bos;", "parity_test_gemma_score"),
     ("src/model/gemma_learn_backward.c", "a norm's gradient forgets that its input scales it", "r * gain[i] * dy[i] - x[i] * shift", "r * gain[i] * dy[i]", "model_test_gemma_learn"),
     ("src/model/gemma_learn_backward.c", "key heads keep the last query head's gradient only", "beta = i == 0 ? 0.0f : 1.0f", "beta = 0.0f", "model_test_gemma_learn"),
     ("src/model/gemma_learn_backward.c", "rotations are not turned back", "sine[k] = -angles[half + k]", "sine[k] = angles[half + k]", "model_test_gemma_learn"),
