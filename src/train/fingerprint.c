@@ -143,7 +143,8 @@ finch_status fingerprints_open(const char *folder, fingerprints **out, finch_err
     char *data = NULL;
     size_t size = 0;
     *out = NULL;
-    if (!file_is_directory(folder)) return finch_fail(err, FINCH_E_NOT_FOUND, "%s is a file and has no fingerprints", folder);
+    if (!file_is_directory(folder))
+        return finch_fail(err, FINCH_E_NOT_FOUND, "%s is a file and has no fingerprints", folder);
     finch_status st = file_join(folder, FINGERPRINT_FILE, &path, err);
     if (st == FINCH_OK) st = file_read(path.at, FILE_LIMIT_BYTES, &data, &size, err);
     if (st == FINCH_OK) st = fingerprints_parse(data, size, path.at, out, err);
