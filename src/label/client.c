@@ -343,6 +343,8 @@ finch_status client_poll(client *c, double seconds, finch_error *err)
     return collect(c, err);
 }
 
+void client_wake(client *c) { curl_multi_wakeup(c->multi); }
+
 static client_failure failure_of(const transfer *t)
 {
     switch (t->code) {

@@ -1,5 +1,5 @@
 /* HTTP to one provider: many POSTs at once over few connections (HTTP/2 where the server has it, keep-alive else), TLS
- * verified, nothing followed or sent elsewhere. One thread: client_poll does all the work.
+ * verified, nothing followed or sent elsewhere. One thread: client_poll does all the work; client_wake is any thread's.
  * The certificates of authorities are the system's, or those of $FINCH_CA_BUNDLE, $CURL_CA_BUNDLE, $SSL_CERT_FILE. */
 #ifndef FINCH_LABEL_CLIENT_H
 #define FINCH_LABEL_CLIENT_H
@@ -51,6 +51,8 @@ typedef struct client_response {
 
 /* Waits until something happens, at most `seconds`. */
 finch_status client_poll(client *c, double seconds, finch_error *err);
+/* Ends a client_poll that another thread waits in, or its next one at once. */
+void client_wake(client *c);
 /* False where none has ended since. */
 bool client_take(client *c, client_response *out);
 

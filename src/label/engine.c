@@ -10,7 +10,6 @@
 
 #define TURN_SECONDS 0.25  /* the longest wait of a turn */
 #define WATCH_SECONDS 0.1
-#define LOOK_SECONDS 2.0   /* between two looks at the job's state and the others' spending */
 
 void engine_stop(engine *e, engine_end end, const char *format, ...)
 {
@@ -65,6 +64,7 @@ static finch_status begin(engine *e, finch_error *err)
     batch_list_open(&e->planned);
     batch_list_open(&e->paced);
     batch_list_open(&e->flying);
+    batch_list_open(&e->writing.planned);
     e->outcomes_tail = &e->outcomes;
     e->last_good = clock_seconds();
     e->last_renew = e->last_good;
@@ -84,33 +84,6 @@ static finch_status begin(engine *e, finch_error *err)
 
 /* ---- looking around ---- */
 
-static finch_status check_quality(engine *e, finch_error *err)
-{
-    const engine_options *o = e->options;
-    agreement a = {0};
-    if (o->stop_kappa < -1 || e->n_gold_seen == 0 || e->n_gold_seen < o->stop_after) return FINCH_OK;
-    FINCH_TRY(labels_gold(e->s, e->job, agreement_add, &a, err));
-    e->n_gold_seen = 0; /* the next look needs as many new ones */
-    if (a.n >= o->stop_after && agreement_kappa(&a) < o->stop_kappa)
-        engine_stop(e, ENGINE_QUALITY,
-                    "stopped: Cohen's kappa with the gold labels is %.3f after %zu of them, below --stop-kappa %.3g",
-                    agreement_kappa(&a), a.n, o->stop_kappa);
-    return FINCH_OK;
-}
-
-static finch_status look_around(engine *e, double now, finch_error *err)
-{
-    engine_progress *p = &e->result->progress;
-    if (now - e->last_look < LOOK_SECONDS) return FINCH_OK;
-    e->last_look = now;
-    FINCH_TRY(labels_job_get_state(e->s, e->job->id, &e->state, err));
-    if (e->state.size > 0 && strcmp(e->state.at, "paused") == 0)
-        engine_stop(e, ENGINE_PAUSED, "paused by finch label pause; go on with: finch label resume --job %s",
-                    e->job->name.at);
-    if (e->options->max_cost >= 0 || store_is_shared(e->s)) FINCH_TRY(labels_spent(e->s, e->job, &p->job_cost_nano, err));
-    return FINCH_OK;
-}
-
 static void watch(engine *e, double now)
 {
     const engine_options *o = e->options;
@@ -128,33 +101,6 @@ static finch_status give_back(store *s, void *context, finch_error *err)
     return labels_release(s, e->job, err);
 }
 
-/* A transaction that was run twice because its COMMIT stayed without answer may have leased texts the first time too, which
- * are in nobody's hand and would be renewed for ever. Nothing is in hand now, so all that the store says we have are these. */
-static finch_status give_back_orphans(engine *e, finch_error *err)
-{
-    if (store_retries(e->s) == e->retries_seen) return FINCH_OK;
-    e->retries_seen = store_retries(e->s);
-    e->last_lease = -1e18;
-    return store_transaction(e->s, give_back, e, err);
-}
-
-/* Nothing is in hand and the row is empty: is the job done, or do others hold the rest? */
-static finch_status check_done(engine *e, bool *done, finch_error *err)
-{
-    labels_counts counts;
-    engine_progress *p = &e->result->progress;
-    *done = false;
-    if (e->ready.n + e->planned.n + e->paced.n + e->flying.n > 0 || e->outcomes != NULL || e->last_lease < 0)
-        return FINCH_OK;
-    if (e->lease_more && e->leasing.n_leased + e->leasing.n_reused > 0) return FINCH_OK;
-    FINCH_TRY(labels_count(e->s, e->job, &counts, err));
-    *done = counts.waiting + counts.leased == 0;
-    p->labelled = counts.labelled;
-    p->aside = counts.aside;
-    memcpy(p->classes, counts.classes, sizeof p->classes);
-    return *done ? FINCH_OK : give_back_orphans(e, err);
-}
-
 /* ---- the loop ---- */
 
 static finch_status take_responses(engine *e, finch_error *err)
@@ -164,40 +110,49 @@ static finch_status take_responses(engine *e, finch_error *err)
     return FINCH_OK;
 }
 
-static finch_status turn(engine *e, bool *done, finch_error *err)
+/* Nothing is on its way or unwritten; and but for a run that ends early, nothing else is left in the store either. */
+static bool nothing_left(const engine *e)
 {
-    double now = clock_seconds();
-    FINCH_TRY(take_responses(e, err));
-    FINCH_TRY(engine_plan(e, now, err));
-    FINCH_TRY(engine_flush(e, now, err));
-    FINCH_TRY(engine_send_due(e, clock_seconds(), err));
-    watch(e, clock_seconds());
-    FINCH_TRY(look_around(e, clock_seconds(), err));
-    FINCH_TRY(check_quality(e, err));
-    if (e->ending) *done = e->flying.n == 0 && e->paced.n == 0 && e->outcomes == NULL;
-    else FINCH_TRY(check_done(e, done, err));
-    if (*done) return FINCH_OK;
-    /* Batches that can go at once wait for nothing. */
-    double wait = engine_wait(e, clock_seconds(), TURN_SECONDS);
-    bool room = e->flying.n + e->paced.n < pace_window_size(&e->window);
-    if (!e->ending && e->last_lease < 0 && room && e->ready.n > 0) wait = 0;
-    return client_poll(e->provider, wait, err);
+    const writing *last = &e->writing;
+    bool underway = e->planned.n + e->paced.n + e->flying.n > 0 || e->outcomes != NULL;
+    if (underway || e->ending) return !underway;
+    return e->ready.n == 0 && last->rest && !last->any_left;
 }
 
-static void drop_everything(engine *e)
+static finch_status turn(engine *e, bool *done, finch_error *err)
 {
-    batch_list_free(&e->ready);
-    batch_list_free(&e->planned);
-    batch_list_free(&e->paced);
-    batch_list_free(&e->flying);
-    for (outcome *o = e->outcomes, *next; o != NULL; o = next) {
+    FINCH_TRY(take_responses(e, err));
+    FINCH_TRY(engine_send_due(e, clock_seconds(), err));
+    if (!engine_writer_busy(e)) {
+        if (e->given) FINCH_TRY(engine_end_writing(e, err));
+        FINCH_TRY(engine_send_due(e, clock_seconds(), err));
+        *done = nothing_left(e);
+        if (*done) return FINCH_OK;
+        FINCH_TRY(engine_plan(e, clock_seconds(), err));
+        engine_begin_writing(e, clock_seconds());
+    }
+    watch(e, clock_seconds());
+    return client_poll(e->provider, engine_wait(e, clock_seconds(), TURN_SECONDS), err);
+}
+
+static void drop_outcomes(outcome *first)
+{
+    for (outcome *o = first, *next; o != NULL; o = next) {
         next = o->next;
         batch_free(o->of);
         outcome_free(o);
     }
-    labels_items_free(&e->leased);
+}
+
+static void drop_everything(engine *e)
+{
+    drop_outcomes(e->outcomes);
+    drop_outcomes(e->writing.outcomes);
+    batch_list *lists[] = {&e->ready, &e->planned, &e->paced, &e->flying, &e->writing.planned};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) batch_list_free(lists[i]);
+    labels_items_free(&e->writing.leased);
+    str_free(&e->writing.state);
     str_free(&e->body);
-    str_free(&e->state);
 }
 
 finch_status engine_run(store *s, const labels_job *job, client *provider, key_ring *keys, const engine_options *options,
@@ -207,10 +162,17 @@ finch_status engine_run(store *s, const labels_job *job, client *provider, key_r
     double began = clock_seconds();
     bool done = false;
     *out = (engine_result){.end = ENGINE_DONE};
+    /* Answers wait for a store that is away as long as the run waits for the provider. */
+    if (options->give_up_seconds > STORE_PATIENCE_SECONDS) store_set_patience(s, options->give_up_seconds);
     finch_status st = begin(&e, err);
-    while (st == FINCH_OK && !done) st = turn(&e, &done, err);
+    if (st == FINCH_OK) {
+        st = engine_writer_open(&e, err);
+        while (st == FINCH_OK && !done) st = turn(&e, &done, err);
+        engine_writer_close(&e);
+    }
     out->seconds = clock_seconds() - began;
     finch_status released = store_transaction(s, give_back, &e, st == FINCH_OK ? err : NULL);
+    store_set_patience(s, STORE_PATIENCE_SECONDS);
     drop_everything(&e);
     return st != FINCH_OK ? st : released;
 }

@@ -1,8 +1,10 @@
 /* The engine asks a job's texts until each is labelled or set aside, the job is told to stop, or the provider gives out.
  *
- * One thread, one loop. A turn takes what came in, then writes in one transaction: how requests ended, their answers, what
- * becomes of each text, new leases, and the requests about to be sent; only after the commit are these sent. So at any
- * moment a kill loses what is in flight and nothing else. */
+ * Two threads. The loop takes what came in, sends what is journalled, and plans. The writer has the store: in one transaction
+ * after another it writes how requests ended, their answers, what becomes of each text, new leases, and the requests about
+ * to be sent, which are sent only after the commit. A window of requests is journalled ahead, so neither answers nor requests
+ * wait for the disk, and a store that is away for minutes holds up no transfer. At any moment a kill loses what is in flight,
+ * or came in since the last commit began, and nothing else. */
 #ifndef FINCH_LABEL_ENGINE_H
 #define FINCH_LABEL_ENGINE_H
 

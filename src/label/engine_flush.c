@@ -1,5 +1,6 @@
-/* The transaction of a turn. It may be run twice (a lost connection, two writers), so it begins each time from what the turn
- * has in memory and counts nothing; what it came to is taken over after the commit. */
+/* The transaction. It may be run twice (a lost connection, two writers), so it begins each time from what is in memory and
+ * counts nothing; what it came to is taken over after the commit. Of the engine the writer touches only e->writing and what
+ * does not change: the options, the job, the store, keys' names. */
 #include "label/engine_internal.h"
 
 #include "base/clock.h"
@@ -10,6 +11,7 @@
 
 #define LEASE_PAUSE_SECONDS 0.5 /* between two looks at an empty row */
 #define EXPIRED_PAUSE_SECONDS 1.0
+#define LOOK_SECONDS 2.0 /* between two looks at the job's state and the others' spending */
 
 /* ---- what becomes of answered items ---- */
 
@@ -127,14 +129,14 @@ static finch_status journal_batch(engine *e, batch *b, finch_error *err)
     return st;
 }
 
-static finch_status lease(engine *e, finch_error *err)
+static finch_status lease(engine *e, writing *w, finch_error *err)
 {
-    size_t wanted = (e->options->in_flight + 8) * e->options->batch;
-    labels_items_free(&e->leased);
-    e->leasing = (labels_lease_result){0};
-    if (!e->lease_more) return FINCH_OK;
-    return labels_lease(e->s, e->job, wanted, (int64_t)(e->options->lease_seconds * 1e3), e->lease_expired, &e->leased,
-                        &e->leasing, err);
+    size_t wanted = (e->options->in_flight / 2 + 8) * e->options->batch;
+    labels_items_free(&w->leased);
+    w->leasing = (labels_lease_result){0};
+    if (!w->lease) return FINCH_OK;
+    return labels_lease(e->s, e->job, wanted, (int64_t)(e->options->lease_seconds * 1e3), w->expired, &w->leased,
+                        &w->leasing, err);
 }
 
 static finch_status keep_format(engine *e, const char *model, const known_format *f, finch_error *err)
@@ -142,16 +144,90 @@ static finch_status keep_format(engine *e, const char *model, const known_format
     return f->news ? labels_model_set_format(e->s, e->options->provider, model, (int)f->format, err) : FINCH_OK;
 }
 
-static finch_status write_turn(store *s, void *context, finch_error *err)
+static finch_status look(engine *e, writing *w, finch_error *err)
+{
+    FINCH_TRY(labels_job_get_state(e->s, e->job->id, &w->state, err));
+    return labels_spent(e->s, e->job, &w->spent_nano, err);
+}
+
+static finch_status look_at_gold(engine *e, writing *w, finch_error *err)
+{
+    w->gold = (agreement){0};
+    return labels_gold(e->s, e->job, agreement_add, &w->gold, err);
+}
+
+static finch_status look_at_rest(engine *e, writing *w, finch_error *err)
+{
+    FINCH_TRY(labels_any_left(e->s, e->job, &w->any_left, err));
+    return w->any_left ? FINCH_OK : labels_count(e->s, e->job, &w->counts, err);
+}
+
+static finch_status write_all(store *s, void *context, finch_error *err)
 {
     engine *e = context;
-    (void)s;
-    for (outcome *o = e->outcomes; o != NULL; o = o->next) FINCH_TRY(keep_outcome(e, o, err));
-    for (batch *b = e->planned.first; b != NULL; b = b->next) FINCH_TRY(journal_batch(e, b, err));
-    FINCH_TRY(keep_format(e, e->job->model.at, &e->formats[0], err));
-    FINCH_TRY(keep_format(e, e->job->judge_model.at, &e->formats[1], err));
-    if (e->renew) FINCH_TRY(labels_renew(e->s, e->job, (int64_t)(e->options->lease_seconds * 1e3), err));
-    return lease(e, err);
+    writing *w = &e->writing;
+    if (w->orphans) FINCH_TRY(labels_release(s, e->job, err));
+    for (outcome *o = w->outcomes; o != NULL; o = o->next) FINCH_TRY(keep_outcome(e, o, err));
+    for (batch *b = w->planned.first; b != NULL; b = b->next) FINCH_TRY(journal_batch(e, b, err));
+    FINCH_TRY(keep_format(e, e->job->model.at, &w->formats[0], err));
+    FINCH_TRY(keep_format(e, e->job->judge_model.at, &w->formats[1], err));
+    if (w->renew) FINCH_TRY(labels_renew(s, e->job, (int64_t)(e->options->lease_seconds * 1e3), err));
+    FINCH_TRY(lease(e, w, err));
+    if (w->look) FINCH_TRY(look(e, w, err));
+    if (w->quality) FINCH_TRY(look_at_gold(e, w, err));
+    return w->rest ? look_at_rest(e, w, err) : FINCH_OK;
+}
+
+finch_status engine_write(engine *e, finch_error *err)
+{
+    uint64_t retries = store_retries(e->s);
+    finch_status st = store_transaction(e->s, write_all, e, err);
+    e->writing.retried = store_retries(e->s) != retries;
+    return st;
+}
+
+/* ---- before it ---- */
+
+/* More is leased while there is less in hand than half of what goes out at once; an empty row is looked at now and then. */
+static void want_lease(engine *e, writing *w, bool idle, double now)
+{
+    size_t low = (pace_window_size(&e->window) + 1) / 2 * e->options->batch;
+    bool low_now = e->ready_items < low && e->ready.n < e->options->in_flight * 2;
+    bool time = now - e->last_lease >= LEASE_PAUSE_SECONDS || (idle && e->heard);
+    w->lease = !e->ending && low_now && time;
+    w->expired = w->lease && now - e->last_expired >= EXPIRED_PAUSE_SECONDS;
+    w->renew = now - e->last_renew >= e->options->lease_seconds / 3;
+}
+
+/* Whether there is anything to look at: the job, people's labels, the end. */
+static void want_looks(engine *e, writing *w, bool idle, double now)
+{
+    const engine_options *o = e->options;
+    w->look = now - e->last_look >= LOOK_SECONDS;
+    w->quality = o->stop_kappa >= -1 && e->n_gold_seen > 0 && e->n_gold_seen >= o->stop_after;
+    w->rest = idle && w->lease;
+    w->orphans = w->rest && e->orphans;
+}
+
+void engine_begin_writing(engine *e, double now)
+{
+    writing *w = &e->writing;
+    /* What came in last is written and looked behind in one transaction. */
+    bool idle = e->ready.n + e->planned.n + e->paced.n + e->flying.n == 0;
+    want_lease(e, w, idle, now);
+    want_looks(e, w, idle, now);
+    if (w->rest) e->heard = false;
+    for (int i = 0; i < 2; i++) w->formats[i] = e->formats[i];
+    bool news = e->formats[0].news || e->formats[1].news;
+    if (e->outcomes == NULL && e->planned.n == 0 && !w->lease && !w->renew && !w->look && !w->quality && !news) return;
+    w->outcomes = e->outcomes;
+    e->outcomes = NULL;
+    e->outcomes_tail = &e->outcomes;
+    batch_list_open(&w->planned);
+    for (batch *b; (b = batch_list_take(&e->planned)) != NULL;) batch_list_add(&w->planned, b);
+    e->formats[0].news = e->formats[1].news = false;
+    e->given = true;
+    engine_writer_give(e);
 }
 
 /* ---- after the commit ---- */
@@ -171,9 +247,9 @@ static void count_verdicts(engine *e, const outcome *o)
     }
 }
 
-static void take_outcomes(engine *e)
+static void take_outcomes(engine *e, writing *w)
 {
-    for (outcome *o = e->outcomes, *next; o != NULL; o = next) {
+    for (outcome *o = w->outcomes, *next; o != NULL; o = next) {
         next = o->next;
         if (o->keep) {
             e->ready_items += o->of->n;
@@ -186,53 +262,77 @@ static void take_outcomes(engine *e)
         }
         outcome_free(o);
     }
-    e->outcomes = NULL;
-    e->outcomes_tail = &e->outcomes;
+    w->outcomes = NULL;
 }
 
-static void take_planned(engine *e, double now)
+static void take_planned(engine *e, writing *w, double now)
 {
-    for (batch *b; (b = batch_list_take(&e->planned)) != NULL;) {
+    for (batch *b; (b = batch_list_take(&w->planned)) != NULL;) {
         b->due = now + (double)b->wait_us * 1e-6;
         batch_list_add(&e->paced, b);
     }
 }
 
-static void take_lease(engine *e, double now)
+static void take_lease(engine *e, const writing *w, double now)
 {
     engine_progress *p = &e->result->progress;
-    if (!e->lease_more) return;
-    e->last_lease = now;
-    p->reused += e->leasing.n_reused;
+    if (!w->lease) return;
+    p->reused += w->leasing.n_reused;
     for (int c = 0; c < LABELS_CLASSES; c++) {
-        p->labelled += (int64_t)e->leasing.reused_classes[c];
-        p->classes[c] += (int64_t)e->leasing.reused_classes[c];
+        p->labelled += (int64_t)w->leasing.reused_classes[c];
+        p->classes[c] += (int64_t)w->leasing.reused_classes[c];
     }
-    if (e->leasing.n_leased + e->leasing.n_reused > 0) e->last_lease = -1e18; /* there is more: no pause */
+    e->row_empty = w->leasing.n_leased + w->leasing.n_reused == 0;
+    e->last_lease = e->row_empty ? now : -1e18; /* where there is more: no pause */
 }
 
-/* More is leased while there is less in hand than what goes out at once; an empty row is looked at now and then. */
-static void want_lease(engine *e, double now)
+static void take_looks(engine *e, const writing *w, double now)
 {
-    size_t low = pace_window_size(&e->window) * e->options->batch;
-    bool low_now = e->ready_items < low && e->ready.n < e->options->in_flight * 2;
-    e->lease_more = !e->ending && low_now && now - e->last_lease >= LEASE_PAUSE_SECONDS;
-    e->lease_expired = e->lease_more && now - e->last_expired >= EXPIRED_PAUSE_SECONDS;
-    e->renew = now - e->last_renew >= e->options->lease_seconds / 3;
+    engine_progress *p = &e->result->progress;
+    if (w->look) {
+        e->last_look = now;
+        p->job_cost_nano = w->spent_nano;
+        for (const outcome *o = e->outcomes; o != NULL; o = o->next) /* they came in meanwhile */
+            if (o->told.cost_nano > 0) p->job_cost_nano += o->told.cost_nano;
+        if (w->state.size > 0 && strcmp(w->state.at, "paused") == 0)
+            engine_stop(e, ENGINE_PAUSED, "paused by finch label pause; go on with: finch label resume --job %s",
+                        e->job->name.at);
+    }
+    if (w->quality) {
+        e->n_gold_seen = 0; /* the next look needs as many new ones */
+        double kappa = agreement_kappa(&w->gold);
+        if (w->gold.n >= e->options->stop_after && kappa < e->options->stop_kappa)
+            engine_stop(e, ENGINE_QUALITY,
+                        "stopped: Cohen's kappa with the gold labels is %.3f after %zu of them, below --stop-kappa %.3g",
+                        kappa, w->gold.n, e->options->stop_kappa);
+    }
+    if (w->rest && !w->any_left) {
+        p->labelled = w->counts.labelled;
+        p->aside = w->counts.aside;
+        memcpy(p->classes, w->counts.classes, sizeof p->classes);
+    }
 }
 
-finch_status engine_flush(engine *e, double now, finch_error *err)
+finch_status engine_end_writing(engine *e, finch_error *err)
 {
-    bool news = e->formats[0].news || e->formats[1].news;
-    want_lease(e, now);
-    if (e->outcomes == NULL && e->planned.n == 0 && !e->lease_more && !e->renew && !news) return FINCH_OK;
-    FINCH_TRY(store_transaction(e->s, write_turn, e, err));
-    now = clock_seconds();
-    if (e->lease_expired) e->last_expired = now;
-    if (e->renew) e->last_renew = now;
-    e->formats[0].news = e->formats[1].news = false;
-    take_outcomes(e);
-    take_planned(e, now);
-    take_lease(e, now);
-    return engine_make_batches(e, err);
+    writing *w = &e->writing;
+    double now = clock_seconds();
+    if (w->status != FINCH_OK) {
+        if (err != NULL) *err = w->error;
+        return w->status;
+    }
+    e->given = false;
+    if (w->expired) e->last_expired = now;
+    if (w->renew) e->last_renew = now;
+    if (w->orphans) e->orphans = false;
+    if (w->retried) {
+        e->orphans = true;
+        /* While the store was away nobody could renew a lease: others get the time to do so before what they hold is taken. */
+        e->last_expired = now + e->options->lease_seconds / 3;
+    }
+    take_outcomes(e, w);
+    take_planned(e, w, now);
+    take_lease(e, w, now);
+    take_looks(e, w, now);
+    return engine_make_batches(e, &w->leased, err);
 }

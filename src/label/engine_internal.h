@@ -1,11 +1,14 @@
 /* What the engine's files share: engine.c the loop, engine_send.c batches on their way out, engine_receive.c responses,
- * engine_flush.c the transaction. */
+ * engine_flush.c the transaction, engine_writer.c the thread that runs it. */
 #ifndef FINCH_LABEL_ENGINE_INTERNAL_H
 #define FINCH_LABEL_ENGINE_INTERNAL_H
 
 #include "base/arena.h"
+#include "label/agreement.h"
 #include "label/answer.h"
 #include "label/engine.h"
+
+#include <pthread.h>
 
 /* Items asked together, from their lease until they are settled or given back. */
 typedef struct batch {
@@ -64,6 +67,37 @@ typedef struct known_format {
     bool news;  /* to be written into the store */
 } known_format;
 
+/* One transaction: what is written, what is asked, and what it came to. The writer's while it is busy, else the loop's. */
+typedef struct writing {
+    outcome *outcomes;
+    batch_list planned;
+    known_format formats[2];
+    bool lease, expired, renew;
+    bool look;    /* at the job's state and what all have spent */
+    bool quality; /* at the gold texts */
+    bool rest;    /* whether anything is left to do, and the counts where nothing is */
+    bool orphans; /* give back first what the store says we have: nothing is in hand */
+    /* what it came to */
+    labels_items leased;
+    labels_lease_result leasing;
+    str state;
+    int64_t spent_nano;
+    agreement gold;
+    bool any_left;
+    labels_counts counts;
+    bool retried;
+    finch_status status;
+    finch_error error;
+} writing;
+
+typedef struct writer {
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards the three below */
+    pthread_cond_t changed;
+    bool busy, quit;
+    bool running; /* the thread is there */
+} writer;
+
 typedef struct engine {
     const engine_options *options;
     store *s;
@@ -75,14 +109,14 @@ typedef struct engine {
     double last_sent[KEYS_MAX]; /* a key's */
     batch_list ready;    /* leased, to be asked when due */
     batch_list planned;  /* in the next transaction's journal */
-    batch_list paced;    /* journalled, waiting for their time */
+    batch_list paced;    /* journalled, waiting for their time and a place among the flying */
     batch_list flying;   /* the provider has them */
     int64_t flying_cost_nano;
-    outcome *outcomes, **outcomes_tail;
+    outcome *outcomes, **outcomes_tail; /* for the next transaction */
+    writing writing;
+    writer writer;
+    bool given;          /* the writer has a transaction whose results were not taken yet */
     size_t ready_items;
-    bool lease_more, lease_expired, renew;
-    labels_items leased;
-    labels_lease_result leasing;
     double last_lease, last_renew, last_watch, last_look, last_expired;
     uint64_t n_good;       /* answers with labels */
     uint64_t n_refused;    /* 4xx in a row before any good one */
@@ -93,9 +127,12 @@ typedef struct engine {
     bool ending;
     engine_result *result;
     str body;              /* a request being written */
-    str state;
     size_t n_gold_seen;
-    uint64_t retries_seen; /* store_retries at the last look for orphans */
+    /* A transaction was run twice. Where the first COMMIT only stayed without answer it may have leased texts too, which are in
+     * nobody's hand and would be renewed for ever. */
+    bool orphans;
+    bool row_empty; /* the last lease gave nothing */
+    bool heard; /* a response has come since the last look at what is left */
     char last_failure[ANSWER_REASON_BYTES];
 } engine;
 
@@ -106,7 +143,7 @@ void engine_stop(engine *e, engine_end end, const char *format, ...) FINCH_PRINT
 bool engine_judges(const engine *e, const batch *b);
 
 /* engine_send.c */
-finch_status engine_make_batches(engine *e, finch_error *err); /* of what was leased */
+finch_status engine_make_batches(engine *e, labels_items *leased, finch_error *err); /* which it empties */
 finch_status engine_plan(engine *e, double now, finch_error *err);
 finch_status engine_send_due(engine *e, double now, finch_error *err);
 /* Seconds until something of ours is due; at most most. */
@@ -118,6 +155,18 @@ finch_status outcome_new(engine *e, batch *b, outcome **out, finch_error *err);
 void outcome_free(outcome *o);
 
 /* engine_flush.c */
-finch_status engine_flush(engine *e, double now, finch_error *err);
+/* Gives the writer the next transaction, where there is anything to write or ask. */
+void engine_begin_writing(engine *e, double now);
+/* The transaction, in the writer's thread. */
+finch_status engine_write(engine *e, finch_error *err);
+/* Takes over what the last one came to. */
+finch_status engine_end_writing(engine *e, finch_error *err);
+
+/* engine_writer.c */
+finch_status engine_writer_open(engine *e, finch_error *err);
+/* Waits for what it is at. */
+void engine_writer_close(engine *e);
+void engine_writer_give(engine *e);
+bool engine_writer_busy(engine *e);
 
 #endif

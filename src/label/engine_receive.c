@@ -366,6 +366,7 @@ finch_status engine_receive(engine *e, const client_response *r, finch_error *er
     outcome *o = NULL;
     batch_list_remove(&e->flying, b);
     e->flying_cost_nano -= b->cost_nano;
+    e->heard = true;
     finch_status st = outcome_new(e, b, &o, err);
     if (st != FINCH_OK) {
         batch_free(b);

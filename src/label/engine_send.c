@@ -109,20 +109,20 @@ static finch_status place_answered(engine *e, labels_item *item, finch_error *er
     return st;
 }
 
-finch_status engine_make_batches(engine *e, finch_error *err)
+finch_status engine_make_batches(engine *e, labels_items *leased, finch_error *err)
 {
     batch_list open;
     finch_status st = FINCH_OK;
     batch_list_open(&open);
-    for (size_t i = 0; st == FINCH_OK && i < e->leased.n; i++) {
-        labels_item *item = &e->leased.at[i];
+    for (size_t i = 0; st == FINCH_OK && i < leased->n; i++) {
+        labels_item *item = &leased->at[i];
         st = item->answered ? place_answered(e, item, err) : place_item(e, item, &open, err);
     }
     for (batch *b; (b = batch_list_take(&open)) != NULL;) {
         e->ready_items += b->n;
         batch_list_add(&e->ready, b);
     }
-    labels_items_free(&e->leased);
+    labels_items_free(leased);
     return st;
 }
 
@@ -167,12 +167,15 @@ static bool affordable(engine *e, const batch *b)
     return false;
 }
 
-/* How many may wait for their time at once: as many as are sent in AHEAD_SECONDS, at least one a key. */
-static size_t most_paced(const engine *e)
+/* How many may be journalled and unsent at once. Without a rate: a whole window more than have a place, so that each answer's
+ * place is taken at once and none waits for the disk. With one: as many as are sent in AHEAD_SECONDS, at least one a key. */
+static size_t most_paced(const engine *e, size_t window)
 {
-    if (e->options->rpm <= 0 && e->options->tpm <= 0) return SIZE_MAX;
+    size_t places = window > e->flying.n ? window - e->flying.n : 0;
+    if (e->options->rpm <= 0 && e->options->tpm <= 0) return places + window;
     double ahead = e->options->rpm / 60 * AHEAD_SECONDS;
-    return keys_usable(e->keys) * (ahead > 1 ? (size_t)ahead : 1);
+    size_t most = keys_usable(e->keys) * (ahead > 1 ? (size_t)ahead : 1);
+    return most < places ? most : places;
 }
 
 static batch *take_due(engine *e, double now)
@@ -193,41 +196,44 @@ static void put_first(batch_list *list, batch *b)
     list->n++;
 }
 
-static void check_keys(engine *e, double now, double when)
+/* Nothing is on its way: is there a key that something could be sent with before long? */
+static void check_keys(engine *e, double now)
 {
-    if (keys_usable(e->keys) == 0)
+    double when = keys_when(e->keys, now);
+    if (when < 0)
         engine_stop(e, ENGINE_REMOTE,
                     "the provider takes none of the %zu keys any more (%.150s); when they work again: finch label resume",
                     e->keys->n, e->last_failure);
-    else if (when >= 0 && when - now > e->options->give_up_seconds && e->flying.n == 0)
+    else if (when - now > e->options->give_up_seconds)
         engine_stop(e, ENGINE_REMOTE, "the provider asks to come back in %.0f s; then: finch label resume", when - now);
+}
+
+static finch_status plan_batch(engine *e, batch *b, key *by, finch_error *err)
+{
+    finch_status st = store_random_name(b->request_id, err);
+    e->ready_items -= b->n;
+    b->by = by;
+    b->wait_us = 0;
+    b->interval_us = pace_interval_us(e->options->rpm, e->options->tpm, b->tokens);
+    e->flying_cost_nano += b->cost_nano;
+    batch_list_add(&e->planned, b);
+    return st;
 }
 
 finch_status engine_plan(engine *e, double now, finch_error *err)
 {
-    size_t window = pace_window_size(&e->window), paced_most = most_paced(e);
-    while (!e->ending && e->flying.n + e->paced.n + e->planned.n < window && e->paced.n + e->planned.n < paced_most) {
-        double when;
+    size_t most = most_paced(e, pace_window_size(&e->window));
+    if (!e->ending && e->flying.n == 0 && e->ready.n + e->paced.n > 0) check_keys(e, now);
+    while (!e->ending && e->paced.n + e->planned.n < most) {
         batch *b = take_due(e, now);
         if (b == NULL) break;
         expect(e, b);
-        key *k = affordable(e, b) ? keys_pick(e->keys, now, &when) : NULL;
-        if (k == NULL) {
+        key *by = affordable(e, b) ? keys_pick(e->keys, now) : NULL;
+        if (by == NULL) {
             put_first(&e->ready, b);
-            if (!e->ending && (e->options->max_cost < 0 || e->flying.n == 0)) {
-                if (keys_pick(e->keys, now, &when) == NULL) check_keys(e, now, when);
-            }
             break;
         }
-        finch_status st = store_random_name(b->request_id, err);
-        e->ready_items -= b->n;
-        b->by = k;
-        b->format = e->formats[engine_judges(e, b)].format;
-        b->wait_us = 0;
-        b->interval_us = pace_interval_us(e->options->rpm, e->options->tpm, b->tokens);
-        e->flying_cost_nano += b->cost_nano;
-        batch_list_add(&e->planned, b);
-        FINCH_TRY(st);
+        FINCH_TRY(plan_batch(e, b, by, err));
     }
     return FINCH_OK;
 }
@@ -237,6 +243,7 @@ finch_status engine_plan(engine *e, double now, finch_error *err)
 static finch_status send_batch(engine *e, batch *b, finch_error *err)
 {
     const engine_options *o = e->options;
+    b->format = e->formats[engine_judges(e, b)].format; /* as it is known now: the batch may have waited */
     request_options request = {
         .model = model_of(e, b),
         .words = o->words,
@@ -283,13 +290,20 @@ static finch_status call_back(engine *e, batch *b, finch_error *err)
     return FINCH_OK;
 }
 
+/* Whether its key rests while another one could take it. */
+static bool better_elsewhere(const engine *e, const batch *b, double now)
+{
+    return b->by->rests_until > now && keys_when(e->keys, now) == 0;
+}
+
 finch_status engine_send_due(engine *e, double now, finch_error *err)
 {
+    size_t window = pace_window_size(&e->window);
     for (size_t n = e->paced.n; n > 0; n--) {
         batch *b = batch_list_take(&e->paced);
-        if (e->ending || b->by->state != KEY_USABLE) {
+        if (e->ending || b->by->state != KEY_USABLE || better_elsewhere(e, b, now)) {
             FINCH_TRY(call_back(e, b, err));
-        } else if (send_time(e, b) > now) {
+        } else if (e->flying.n >= window || send_time(e, b) > now) {
             batch_list_add(&e->paced, b);
         } else {
             e->last_sent[b->by - e->keys->at] = now;
@@ -302,7 +316,8 @@ finch_status engine_send_due(engine *e, double now, finch_error *err)
 double engine_wait(const engine *e, double now, double most)
 {
     double wait = most;
-    for (const batch *b = e->paced.first; b != NULL; b = b->next) wait = fmin(wait, send_time(e, b) - now);
+    bool place = e->flying.n < pace_window_size(&e->window);
+    for (const batch *b = e->paced.first; b != NULL && place; b = b->next) wait = fmin(wait, send_time(e, b) - now);
     for (const batch *b = e->ready.first; b != NULL && !e->ending; b = b->next)
         if (b->due > now) wait = fmin(wait, b->due - now);
     return wait > 0 ? wait : 0;

@@ -171,19 +171,27 @@ void keys_close(key_ring *ring)
     *ring = (key_ring){0};
 }
 
-key *keys_pick(key_ring *ring, double now, double *when)
+key *keys_pick(key_ring *ring, double now)
 {
     key *best = NULL;
-    *when = -1;
     for (size_t i = 0; i < ring->n; i++) {
         key *k = &ring->at[i];
-        if (k->state != KEY_USABLE) continue;
-        if (k->rests_until > now) {
-            if (*when < 0 || k->rests_until < *when) *when = k->rests_until;
-        } else if (best == NULL || k->used < best->used) best = k;
+        if (k->state == KEY_USABLE && k->rests_until <= now && (best == NULL || k->used < best->used)) best = k;
     }
     if (best != NULL) best->used = now;
     return best;
+}
+
+double keys_when(const key_ring *ring, double now)
+{
+    double when = -1;
+    for (size_t i = 0; i < ring->n; i++) {
+        const key *k = &ring->at[i];
+        if (k->state != KEY_USABLE) continue;
+        double free_at = k->rests_until > now ? k->rests_until : 0;
+        if (when < 0 || free_at < when) when = free_at;
+    }
+    return when;
 }
 
 size_t keys_usable(const key_ring *ring)

@@ -35,9 +35,11 @@ void keys_close(key_ring *ring);
 /* The keys of a file's text: one a line, "NAME=key" or the key alone, '#' begins a comment. name is for messages. */
 finch_status keys_read(const char *name, const char *at, size_t size, key_ring *ring, finch_error *err);
 
-/* The usable key that was used least lately; NULL where none is now: *when is when the next one is, below 0 for never. */
-key *keys_pick(key_ring *ring, double now, double *when);
+/* The usable key that was used least lately; NULL where none is now. */
+key *keys_pick(key_ring *ring, double now);
 size_t keys_usable(const key_ring *ring);
+/* When the next key may be used: 0 for now, below 0 for never. */
+double keys_when(const key_ring *ring, double now);
 
 /* Overwrites every occurrence of a key in a text from outside (a provider's message may quote it). */
 void keys_redact(const key_ring *ring, char *text, size_t size);

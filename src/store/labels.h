@@ -178,6 +178,8 @@ typedef struct labels_counts {
 } labels_counts;
 
 finch_status labels_count(store *s, const labels_job *job, labels_counts *out, finch_error *err);
+/* Whether anything is not settled yet; quick however many texts there are. */
+finch_status labels_any_left(store *s, const labels_job *job, bool *any, finch_error *err);
 /* What is still to be asked. */
 typedef struct labels_left {
     int64_t items, text_bytes;

@@ -45,6 +45,17 @@ finch_status labels_count(store *s, const labels_job *job, labels_counts *out, f
     return store_run(s, &spending, &value, 1, read_spending, out, NULL, err);
 }
 
+finch_status labels_any_left(store *s, const labels_job *job, bool *any, finch_error *err)
+{
+    static const sql_statement left = {
+        "SELECT count(*) FROM (SELECT 1 FROM label_item WHERE job = $1 AND state IN (0, 1) LIMIT 1) AS one", NULL};
+    int64_t n = 0;
+    sql_value value = sql_integer(job->id);
+    FINCH_TRY(store_run(s, &left, &value, 1, labels_take_integer, &n, NULL, err));
+    *any = n > 0;
+    return FINCH_OK;
+}
+
 static finch_status read_left(void *context, const sql_row *row, finch_error *err)
 {
     labels_left *left = context;

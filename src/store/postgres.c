@@ -67,12 +67,14 @@ static finch_status configure(connection *c, finch_error *err)
 
 static finch_status open_connection(const char *url, void **out, finch_error *err)
 {
-    static const char *const words[] = {"dbname", "connect_timeout", "application_name", NULL};
+    /* A server that is gone without a word is noticed within half a minute. */
+    static const char *const words[] = {"dbname",          "connect_timeout",     "application_name", "tcp_user_timeout",
+                                        "keepalives_idle", "keepalives_interval", "keepalives_count", NULL};
     connection *c = NULL;
     *out = NULL;
     FINCH_TRY(MEM_NEW(&c, 1, err));
     /* The URL comes first and so may say otherwise. */
-    c->link = PQconnectdbParams(words, (const char *const[]){url, "10", "finch", NULL}, 1);
+    c->link = PQconnectdbParams(words, (const char *const[]){url, "10", "finch", "20000", "10", "5", "3", NULL}, 1);
     finch_status st = FINCH_OK;
     if (c->link == NULL) st = finch_fail(err, FINCH_E_MEMORY, "out of memory for the connection to PostgreSQL");
     else if (PQstatus(c->link) != CONNECTION_OK) st = fail_text(PQerrorMessage(c->link), FINCH_E_IO, err);

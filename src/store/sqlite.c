@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STATEMENTS_MAX = 256, WAIT_MS = 30000, CACHE_KIB = 8192 };
+enum { STATEMENTS_MAX = 256, WAIT_MS = 30000, CACHE_KIB = 2048 };
 
 /* Statements are kept by the address of their text: all texts are constants. */
 typedef struct kept_statement {

@@ -10,8 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_SECONDS 60.0
-
 struct store {
     sql_db db;
     str place;  /* for messages */
@@ -142,7 +140,7 @@ static finch_status bring_up(store *s, void *context, finch_error *err)
 
 static finch_status open_at(store *s, const char *place, finch_error *err)
 {
-    s->patience_seconds = PATIENCE_SECONDS;
+    s->patience_seconds = STORE_PATIENCE_SECONDS;
     s->db.backend = is_postgres(place) ? &sql_backend_postgres : &sql_backend_sqlite;
     place = without_scheme(place);
     FINCH_TRY(show_place(place, &s->place, err));

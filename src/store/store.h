@@ -44,7 +44,8 @@ typedef finch_status (*store_work_fn)(store *s, void *context, finch_error *err)
 finch_status store_transaction(store *s, store_work_fn work, void *context, finch_error *err);
 /* Inside a work: a part of it; else a transaction of its own. */
 finch_status store_within(store *s, store_work_fn work, void *context, finch_error *err);
-void store_set_patience(store *s, double seconds); /* preset: 60 */
+#define STORE_PATIENCE_SECONDS 60.0 /* preset */
+void store_set_patience(store *s, double seconds);
 /* While much is written that can be written again (texts on their way in), commits need not wait for the disk. Turned off, the
  * next commit is flushed with all before it. */
 finch_status store_set_bulk(store *s, bool bulk, finch_error *err);
