@@ -1,12 +1,14 @@
 /* finch serve: the models behind an HTTP API. */
 #include "cli/cli.h"
 #include "cli/serve_settings.h"
+#include "cli/serve_tasks.h"
 
 #include "base/file.h"
 #include "serve/serve.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +25,21 @@ static const cli_option options[] = {
     {"port", "N", CLI_SIZE, "8000", "the port to listen on; 0: any free one", false, 0, 65535},
     {"open-to-network", NULL, CLI_FLAG, NULL,
      "listen on an address that other machines reach although no API key is asked for", false, 0, 0},
+    {"state", "PLACE", CLI_TEXT, NULL,
+     "the store: a SQLite file or postgres://...; none: run without (default: FINCH_STATE, else finch/finch.sqlite in the "
+     "data folder)",
+     false, 0, 0},
+    {"require-keys", NULL, CLI_FLAG, NULL,
+     "ask for an API key also while the store has none (keys that are there are always asked for)", false, 0, 0},
+    {"rate-limit", "N", CLI_SIZE, "0", "requests a minute of a key that has no limit of its own; 0: none", false, 0,
+     1000000},
+    {"keep-predictions", NULL, CLI_FLAG, NULL,
+     "without keys: keep what is predicted, with its text, in the history (a key says it for itself)", false, 0, 0},
+    {"batch-folder", "FOLDER", CLI_PATH, NULL, "where uploads and results of batch jobs lie (default: beside the store)",
+     false, 0, 0},
+    {"batch-threads", "N", CLI_SIZE, "1", "threads that score batch jobs beside the requests", false, 1, 1024},
+    {"web", "FOLDER", CLI_PATH, NULL, "the dashboard's files (default: those beside the program, where there are any)",
+     false, 0, 0},
     {"tls-certificate", "FILE", CLI_PATH, NULL, "PEM file of the certificate and its chain: HTTPS; with --tls-key", false, 0,
      0},
     {"tls-key", "FILE", CLI_PATH, NULL, "PEM file of the certificate's private key", false, 0, 0},
@@ -49,6 +66,7 @@ typedef struct job {
     serve_settings settings;
     serve_options options;
     char *certificate, *key; /* PEM */
+    str batch_folder;
     int log;
     serve *server;
 } job;
@@ -64,9 +82,12 @@ static bool is_loopback(const char *host)
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 || strcmp(host, "localhost") == 0;
 }
 
+/* Once the store is open: whether it has keys decides. */
 static finch_status check_host(const job *j, finch_error *err)
 {
-    if (is_loopback(j->options.host) || cli_flag(of(j, "open-to-network"), "open-to-network")) return FINCH_OK;
+    if (is_loopback(j->options.host) || serve_keys_required(j->server) ||
+        cli_flag(of(j, "open-to-network"), "open-to-network"))
+        return FINCH_OK;
     return finch_fail(
         err, FINCH_E_USAGE,
         "--host %s can be reached from other machines, and no API key is asked for: make one with finch keys create, or "
@@ -101,6 +122,34 @@ static finch_status read_tls(job *j, finch_error *err)
     return FINCH_OK;
 }
 
+/* Beside a SQLite store, its path with ".batches" behind it; finch/batches in the data folder for PostgreSQL. */
+static finch_status find_batch_folder(job *j, finch_error *err)
+{
+    const char *given = text_of(j, "batch-folder"),
+               *state = j->options.state != NULL ? j->options.state : getenv("FINCH_STATE");
+    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    if (given != NULL) return str_add_text(&j->batch_folder, given, err);
+    if (state != NULL && state[0] != '\0' && strstr(state, "://") == NULL)
+        return str_add_format(&j->batch_folder, err, "%s.batches", state);
+    if (data != NULL && data[0] == '/') return str_add_format(&j->batch_folder, err, "%s/finch/batches", data);
+    if (home != NULL && home[0] != '\0') return str_add_format(&j->batch_folder, err, "%s/.local/share/finch/batches", home);
+    return finch_fail(err, FINCH_E_USAGE, "there is no place for uploads: give --batch-folder, or --state none");
+}
+
+static finch_status read_state(job *j, finch_error *err)
+{
+    serve_options *o = &j->options;
+    o->state = text_of(j, "state");
+    o->has_store = o->state == NULL || strcmp(o->state, "none") != 0;
+    if (!o->has_store) {
+        o->state = NULL;
+        return FINCH_OK;
+    }
+    FINCH_TRY(find_batch_folder(j, err));
+    o->batch_folder = j->batch_folder.at;
+    return FINCH_OK;
+}
+
 static finch_status open_log(job *j, finch_error *err)
 {
     const char *path = text_of(j, "access-log");
@@ -131,7 +180,12 @@ static finch_status read_options(job *j, finch_error *err)
 #define READ_LIMIT(field, flag, preset, least, most, help) o->limits.field = size_of(j, flag);
     SERVE_LIMIT_LIST(READ_LIMIT)
 #undef READ_LIMIT
-    FINCH_TRY(check_host(j, err));
+    o->keys_required = cli_flag(of(j, "require-keys"), "require-keys");
+    o->rate_limit = size_of(j, "rate-limit");
+    o->keep_predictions = cli_flag(of(j, "keep-predictions"), "keep-predictions");
+    o->batch_threads = size_of(j, "batch-threads");
+    o->work = serve_tasks();
+    FINCH_TRY(read_state(j, err));
     FINCH_TRY(check_origins(j, err));
     FINCH_TRY(read_tls(j, err));
     return open_log(j, err);
@@ -200,6 +254,7 @@ static void wait_for_end(void)
 static finch_status run_server(job *j, finch_error *err)
 {
     FINCH_TRY(serve_create(&j->options, &j->server, err));
+    FINCH_TRY(check_host(j, err));
     FINCH_TRY(serve_start(j->server, err));
     FINCH_TRY(announce(j, err));
     FINCH_TRY(load_models(j, err));
@@ -220,6 +275,7 @@ static finch_status run(const cli_args *args, finch_error *err)
     }
     serve_destroy(j.server);
     if (j.log >= 0) close(j.log);
+    str_free(&j.batch_folder);
     mem_free(j.certificate);
     mem_free(j.key);
     serve_settings_close(&j.settings);

@@ -1,7 +1,9 @@
 #include "serve/dispatch.h"
 
+#include "serve/gate.h"
 #include "serve/reply.h"
 #include "serve/schema.h"
+#include "serve/upload.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,8 +11,18 @@
 
 /* ---- headers --------------------------------------------------------------------------------------------------------- */
 
+static bool takes_file(const request *r)
+{
+    return r->route != NULL && r->route->request != NULL && strcmp(r->route->request, "Upload") == 0;
+}
+
 void dispatch_body_too_large(request *r)
 {
+    if (takes_file(r)) {
+        reply_limit(r, 413, "upload_too_large", "max_upload_bytes", r->server->options.limits.max_upload_bytes,
+                    "max-upload-bytes", "the upload is too large");
+        return;
+    }
     reply_limit(r, 413, "body_too_large", "max_body_bytes", r->server->options.limits.max_body_bytes, "max-body-bytes",
                 "the body is too large");
 }
@@ -106,10 +118,17 @@ static bool is_json_type(const char *type)
     return n == strlen("application/json") && strncasecmp(type, "application/json", n) == 0;
 }
 
+static bool refuse_upload(request *r)
+{
+    reply_error(r, 503, "no_store", NULL, "the server runs without a store (--state none)");
+    return false;
+}
+
 static bool check_body_headers(request *r)
 {
     const char *type = request_field(r, MHD_HTTP_HEADER_CONTENT_TYPE), *encoding = request_field(r, "Content-Encoding");
-    if (r->announced_bytes > r->server->options.limits.max_body_bytes) {
+    const serve_limits *limits = &r->server->options.limits;
+    if (r->announced_bytes > (takes_file(r) ? limits->max_upload_bytes : limits->max_body_bytes)) {
         dispatch_body_too_large(r);
         return false;
     }
@@ -118,6 +137,9 @@ static bool check_body_headers(request *r)
         reply_error(r, 415, "unsupported_encoding", NULL, "the body's Content-Encoding is read as identity only");
         return false;
     }
+    if (takes_file(r))
+        return r->server->options.batch_folder != NULL ? upload_open(r, r->server->options.batch_folder, &r->upload)
+                                                       : refuse_upload(r);
     if (type != NULL && is_json_type(type)) return true;
     reply_error(r, 415, "unsupported_media_type", NULL, "the body must be JSON: send Content-Type: application/json");
     return false;
@@ -179,7 +201,7 @@ static bool read_json(request *r)
 static bool check_body(request *r)
 {
     finch_error err = {0};
-    if (r->route->request == NULL) return true;
+    if (r->route->request == NULL || r->upload != NULL) return true;
     if (!read_json(r)) return false;
     json_t *errors = json_array();
     finch_status st = schema_check(r->server->schemas, r->route->request, r->json, "body", errors, &err);

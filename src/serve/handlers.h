@@ -21,4 +21,32 @@ handler_answer handle_predict(request *r);
 handler_answer handle_tei_predict(request *r);
 handler_answer handle_tei_info(request *r);
 
+/* sentiment.c */
+handler_answer handle_sentiment(request *r);
+handler_answer handle_leaders(request *r);
+handler_answer handle_tickers(request *r);
+handler_answer handle_predictions(request *r);
+
+/* stream.c */
+handler_answer handle_stream(request *r);
+
+/* batch_requests.c */
+handler_answer handle_batch_create(request *r);
+handler_answer handle_batches(request *r);
+handler_answer handle_batch(request *r);
+handler_answer handle_batch_cancel(request *r);
+handler_answer handle_batch_result(request *r);
+
+/* system.c */
+handler_answer handle_system(request *r);
+handler_answer handle_keys(request *r);
+handler_answer handle_key_create(request *r);
+handler_answer handle_key_revoke(request *r);
+handler_answer handle_session_open(request *r);
+handler_answer handle_session_close(request *r);
+
+/* reviews.c */
+handler_answer handle_reviews(request *r);
+handler_answer handle_review(request *r);
+
 #endif

@@ -5,6 +5,7 @@
 #include "serve/journal.h"
 #include "serve/metrics.h"
 #include "serve/reply.h"
+#include "serve/upload.h"
 #include "serve/watch.h"
 
 #include <arpa/inet.h>
@@ -112,6 +113,17 @@ void request_done(request *r)
 
 /* ---- bodies ---------------------------------------------------------------------------------------------------------- */
 
+static enum MHD_Result take_upload(request *r, const char *at, size_t size)
+{
+    if (r->received_bytes > r->server->options.limits.max_upload_bytes) {
+        dispatch_body_too_large(r);
+        r->upload_refused = true;
+        return MHD_NO; /* what is past a gigabyte is not read to its end */
+    }
+    (void)upload_write(r->upload, at, size); /* upload_finish tells what went wrong */
+    return MHD_YES;
+}
+
 static enum MHD_Result take_body(request *r, const char *at, size_t size)
 {
     const serve_limits *limits = &r->server->options.limits;
@@ -119,6 +131,7 @@ static enum MHD_Result take_body(request *r, const char *at, size_t size)
     metrics_add(&r->server->metrics->bytes_in, size);
     watch_set(r->watch, r->headers_at + (double)limits->body_seconds + (double)r->received_bytes / HTTP_BODY_RATE);
     if (r->upload_refused) return r->received_bytes > HTTP_DROP_BYTES ? MHD_NO : MHD_YES;
+    if (r->upload != NULL) return take_upload(r, at, size);
     if (r->received_bytes > limits->max_body_bytes) {
         str_free(&r->body);
         dispatch_body_too_large(r);
@@ -167,7 +180,7 @@ void request_suspend(request *r)
 }
 
 static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url, const char *method,
-                                 const char *version, const char *upload, size_t *upload_size, void **state)
+                                 const char *version, const char *data, size_t *data_size, void **state)
 {
     request *r = *state;
     (void)context, (void)connection, (void)url, (void)version;
@@ -175,10 +188,10 @@ static enum MHD_Result on_access(void *context, struct MHD_Connection *connectio
     switch (r->stage) {
     case REQUEST_OPEN: return take_headers(r, method);
     case REQUEST_BODY:
-        if (*upload_size == 0) return run_request(r);
-        size_t size = *upload_size;
-        *upload_size = 0;
-        return take_body(r, upload, size);
+        if (*data_size == 0) return run_request(r);
+        size_t size = *data_size;
+        *data_size = 0;
+        return take_body(r, data, size);
     case REQUEST_DONE: return send_answer(r);
     case REQUEST_WAITING: return MHD_YES;
     case REQUEST_SENT: break;

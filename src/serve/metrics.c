@@ -115,7 +115,7 @@ static finch_status write_requests(const metrics *m, str *out, finch_error *err)
 }
 
 /* VmRSS of /proc/self/statm; 0 where there is none. */
-static double resident_bytes(void)
+double metrics_resident_bytes(void)
 {
     unsigned long pages = 0, resident = 0;
     FILE *file = fopen("/proc/self/statm", "re");
@@ -123,6 +123,32 @@ static double resident_bytes(void)
     if (fscanf(file, "%lu %lu", &pages, &resident) != 2) resident = 0;
     fclose(file);
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double percentile(const uint64_t *buckets, uint64_t n, double share)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+        sum += buckets[i];
+        if ((double)sum >= share * (double)n) return second_bounds[i];
+    }
+    return second_bounds[METRICS_BUCKETS - 1];
+}
+
+metrics_latency metrics_latencies(const metrics *m)
+{
+    uint64_t buckets[METRICS_BUCKETS + 1] = {0};
+    metrics_latency l = {0};
+    for (size_t i = 0; i <= METRICS_ROUTES_MAX; i++) {
+        for (size_t b = 0; b <= METRICS_BUCKETS; b++) buckets[b] += value_of(&m->latency[i].buckets[b]);
+        l.n_errors += value_of(&m->requests[i][5]);
+    }
+    for (size_t b = 0; b <= METRICS_BUCKETS; b++) l.n += buckets[b];
+    if (l.n == 0) return l;
+    l.p50 = percentile(buckets, l.n, 0.5);
+    l.p95 = percentile(buckets, l.n, 0.95);
+    l.p99 = percentile(buckets, l.n, 0.99);
+    return l;
 }
 
 static finch_status write_models(const serve *s, str *out, finch_error *err)
@@ -156,6 +182,10 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     COUNTER("http_slow_connections_cut_total", cut_slow, "Connections cut because a request came too slowly.");
     COUNTER("http_received_bytes_total", bytes_in, "Bytes of bodies received.");
     COUNTER("http_sent_bytes_total", bytes_out, "Bytes of bodies sent.");
+    COUNTER("history_written_total", history_written, "Predictions written into the history.");
+    COUNTER("history_lost_total", history_lost, "Predictions that could not be kept for the history.");
+    COUNTER("batch_jobs_done_total", jobs_done, "Batch jobs finished here.");
+    COUNTER("batch_jobs_failed_total", jobs_failed, "Batch jobs that failed here.");
     FINCH_TRY(write_histogram(out, "batch_texts", "Texts in a packed batch.", &m->batch_texts, false, err));
     FINCH_TRY(write_histogram(out, "batch_tokens", "Tokens in a packed batch.", &m->batch_tokens, false, err));
     FINCH_TRY(write_histogram(out, "queue_seconds", "How long a text waited for a compute thread.", &m->wait, true, err));
@@ -163,9 +193,12 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     GAUGE("queue_texts", batcher_waiting(s->batcher), "Texts that wait.");
     GAUGE("http_in_flight", atomic_load(&m->in_flight), "Requests in work.");
     GAUGE("http_connections", atomic_load(&m->connections), "Open connections.");
+    GAUGE("stream_listeners", atomic_load(&m->listeners), "Clients of the event stream.");
+    GAUGE("store_reachable", s->pool != NULL && atomic_load(&s->store_reachable) ? 1 : 0,
+          "Whether the store could be written a moment ago.");
     GAUGE("cache_entries", s->cache != NULL ? cache_used(s->cache) : 0, "Results the cache holds.");
     GAUGE("ready", atomic_load(&s->ready) && !atomic_load(&s->draining) ? 1 : 0, "Whether /ready says yes.");
-    GAUGE("process_resident_memory_bytes", resident_bytes(), "Memory of the process.");
+    GAUGE("process_resident_memory_bytes", metrics_resident_bytes(), "Memory of the process.");
     GAUGE("process_start_time_seconds", s->began_unix, "Unix time of the start.");
     FINCH_TRY(write_head(out, "build_info", "gauge", "1 for the version that runs.", err));
     FINCH_TRY(str_add_format(out, err, "finch_build_info{version=\"%s\"} 1\n", finch_version()));

@@ -21,7 +21,8 @@ typedef struct metrics {
     metrics_histogram batch_texts, batch_tokens, wait, compute;
     atomic_uint_fast64_t texts, tokens, truncated, cache_hits, cache_misses, dropped, rejected, reloads;
     atomic_uint_fast64_t bytes_in, bytes_out, cut_slow, tls_or_parse_failed;
-    atomic_int_fast64_t in_flight, connections;
+    atomic_uint_fast64_t history_written, history_lost, jobs_done, jobs_failed;
+    atomic_int_fast64_t in_flight, connections, listeners;
 } metrics;
 
 finch_status metrics_create(metrics **out, finch_error *err);
@@ -34,6 +35,15 @@ static inline void metrics_add(atomic_uint_fast64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
+
+/* Of all routes together; percentiles are the upper bounds of their buckets, in seconds. */
+typedef struct metrics_latency {
+    uint64_t n, n_errors; /* errors: 5xx */
+    double p50, p95, p99;
+} metrics_latency;
+metrics_latency metrics_latencies(const metrics *m);
+/* The process's memory. */
+double metrics_resident_bytes(void);
 
 struct serve;
 /* The whole page. */

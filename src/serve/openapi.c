@@ -33,6 +33,7 @@ static const char *const status_words[][2] = {
     {"403", "the key may not do this"},
     {"404", "no such entry"},
     {"408", "the body came too slowly"},
+    {"409", "the entry's state does not allow it"},
     {"413", "a limit of size was met; details names it with its value and flag"},
     {"415", "the body's type is not what the route reads"},
     {"422", "a field is wrong; details lists each with its place"},
@@ -43,6 +44,7 @@ static const char *const status_words[][2] = {
 static bool may_answer(const route *r, const char *status)
 {
     if (strcmp(status, "413") == 0 || strcmp(status, "415") == 0 || strcmp(status, "408") == 0) return r->request != NULL;
+    if (strcmp(status, "409") == 0) return strchr(r->path, '{') != NULL;
     if (strcmp(status, "404") == 0) return r->request != NULL || strchr(r->path, '{') != NULL;
     if (strcmp(status, "401") == 0 || strcmp(status, "403") == 0 || strcmp(status, "429") == 0)
         return r->scope != SCOPE_OPEN;
@@ -52,7 +54,8 @@ static bool may_answer(const route *r, const char *status)
 
 static json_t *answers(const route *r)
 {
-    json_t *all = json_pack("{s:o}", "200", good_answer(r));
+    json_t *all = json_pack("{s:o}", r->request != NULL && strcmp(r->request, "Upload") == 0 ? "202" : "200",
+                            good_answer(r));
     const char *shape = r->format == ROUTE_TEI ? "TeiError" : "Error";
     for (size_t i = 0; i < sizeof status_words / sizeof status_words[0]; i++)
         if (may_answer(r, status_words[i][0]))
@@ -79,15 +82,27 @@ static json_t *parameters(const route *r)
     return list;
 }
 
+static json_t *body(const route *r)
+{
+    if (strcmp(r->request, "Upload") != 0) return content("application/json", reference(r->request));
+    json_t *all = content("text/csv", reference(r->request));
+    static const char *const more[] = {"application/x-ndjson", "application/vnd.apache.parquet"};
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
+        json_object_set_new(all, more[i], json_pack("{s:o}", "schema", reference(r->request)));
+    json_object_set_new(all, "multipart/form-data",
+                        json_pack("{s:{s:s, s:[s], s:{s:o, s:o, s:o}}}", "schema", "type", "object", "required", "file",
+                                  "properties", "file", reference(r->request), "text_column", reference("Word"), "model",
+                                  reference("Word")));
+    return all;
+}
+
 static json_t *operation(const route *r, bool keys)
 {
     static const char *const scopes[] = {"none", "read", "predict", "admin"};
     json_t *o = json_pack("{s:s, s:s, s:[s], s:s, s:o, s:o}", "operationId", r->id, "summary", r->summary, "tags", r->tag,
                           "x-scope", scopes[r->scope], "parameters", parameters(r), "responses", answers(r));
     if (r->request != NULL)
-        json_object_set_new(
-            o, "requestBody",
-            json_pack("{s:b, s:o}", "required", 1, "content", content("application/json", reference(r->request))));
+        json_object_set_new(o, "requestBody", json_pack("{s:b, s:o}", "required", 1, "content", body(r)));
     if (keys && r->scope != SCOPE_OPEN)
         json_object_set_new(o, "security", json_pack("[{s:[]}, {s:[]}]", "bearer", "header"));
     return o;

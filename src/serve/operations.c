@@ -17,15 +17,23 @@ handler_answer handle_health(request *r)
 
 handler_answer handle_ready(request *r)
 {
-    bool loaded = atomic_load(&r->server->ready), draining = atomic_load(&r->server->draining);
-    json_t *checks = json_pack("{s:s, s:s}", "models", loaded ? "ok" : "loading", "server", draining ? "draining" : "ok");
-    bool ready = loaded && !draining;
-    if (ready) {
+    serve *s = r->server;
+    bool loaded = atomic_load(&s->ready), draining = atomic_load(&s->draining);
+    bool kept = s->pool == NULL || atomic_load(&s->store_reachable);
+    json_t *checks = json_pack("{s:s, s:s, s:s}", "models", loaded ? "ok" : "loading", "server",
+                               draining ? "draining" : "ok", "store",
+                               s->pool == NULL ? "none"
+                               : kept ? "ok"
+                                               : "not reachable");
+    if (loaded && !draining && kept) {
         reply_data(r, 200, json_pack("{s:b, s:o}", "ready", 1, "checks", checks));
         return HANDLER_ANSWERED;
     }
     reply_retry_after(r, 1);
-    reply_error(r, 503, "not_ready", checks, "%s", draining ? "the server is going down" : "the models are being loaded");
+    reply_error(r, 503, "not_ready", checks, "%s",
+                draining ? "the server is going down"
+                : loaded ? "the store can not be reached; predictions go on"
+                         : "the models are being loaded");
     return HANDLER_ANSWERED;
 }
 

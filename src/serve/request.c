@@ -3,10 +3,12 @@
 #include "base/clock.h"
 #include "serve/reply.h"
 #include "serve/route.h"
+#include "serve/upload.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 request *request_open(serve *s, struct MHD_Connection *connection, const char *target)
 {
@@ -20,7 +22,11 @@ request *request_open(serve *s, struct MHD_Connection *connection, const char *t
     r->raw_target = copy;
     r->server = s;
     r->connection = connection;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
     r->began = clock_seconds();
+    r->began_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    r->store_predictions = s->options.keep_predictions; /* a key says it for itself */
     r->route_index = route_count();
     arena_init(&r->memory);
     size_t shown = strcspn(target, "?");
@@ -35,6 +41,7 @@ void request_close(request *r)
 {
     if (r == NULL) return;
     json_decref(r->json);
+    upload_close(r->upload);
     mem_free(r->raw_target);
     str_free(&r->body);
     str_free(&r->reply);

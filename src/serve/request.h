@@ -32,6 +32,7 @@ typedef struct request {
     size_t route_index; /* in the table; route_count() where none fits */
     _Atomic request_stage stage;
     double began;       /* clock_seconds */
+    int64_t began_ms;   /* Unix milliseconds */
     double headers_at;
     arena memory;
     char method[24];    /* as written, cut; only letters a log may hold */
@@ -46,7 +47,10 @@ typedef struct request {
     char id[REQUEST_ID_BYTES];
     char trace[TRACE_ID_BYTES]; /* W3C trace id */
     char caller[64];            /* the key's name, "" for none */
+    bool is_admin;
+    bool store_predictions;
     str body;
+    struct upload *upload;      /* instead of body, where the route takes a file */
     json_t *json;               /* of the body, validated; NULL where the route takes none */
     void *work;                 /* what the handler holds while it waits; freed by it */
     size_t n_texts, n_tokens;   /* for the log */

@@ -5,6 +5,66 @@
 
 #define API "/api/v1"
 
+static const route_parameter sentiment_parameters[] = {
+    {"ticker", "Ticker", false, "a ticker such as AAPL; absent: all texts"},
+    {"from", "Time", false, "the beginning, counted in (30 days before to)"},
+    {"to", "Time", false, "the end, not counted in (now)"},
+    {"bucket", "Bucket", false, "1m 5m 15m 1h 4h 1d 1w 1mo (1d)"},
+    {"model", "Word", false, "predictions of one model only: name@version"},
+    {"weight", "Weight", false, "reach: a text counts by how many saw it"},
+    {"spam", "Boolean", false, "true: spam is counted in"},
+    {"near_duplicates", "Boolean", false, "true: near-duplicates are counted in"},
+    {0}};
+
+static const route_parameter leader_parameters[] = {
+    {"from", "Time", false, "the beginning, counted in (30 days before to)"},
+    {"to", "Time", false, "the end, not counted in (now)"},
+    {"order", "LeaderOrder", false, "bullish: the highest first; bearish: the lowest"},
+    {"least", "Count", false, "texts that a ticker must have (10)"},
+    {"limit", "Limit", false, "tickers at most (10)"},
+    {"model", "Word", false, "predictions of one model only"},
+    {"weight", "Weight", false, "reach: a text counts by how many saw it"},
+    {"spam", "Boolean", false, "true: spam is counted in"},
+    {"near_duplicates", "Boolean", false, "true: near-duplicates are counted in"},
+    {0}};
+
+static const route_parameter ticker_parameters[] = {
+    {"prefix", "Word", false, "what the ticker begins with"}, {"limit", "Limit", false, "tickers at most (50)"}, {0}};
+
+static const route_parameter prediction_parameters[] = {
+    {"ticker", "Ticker", false, "a ticker; absent: all texts"},
+    {"from", "Time", false, "the beginning, counted in (30 days before to)"},
+    {"to", "Time", false, "the end, not counted in (now)"},
+    {"before", "Id", false, "only those with a smaller id: the next page"},
+    {"limit", "Limit", false, "rows at most (50)"},
+    {"model", "Word", false, "predictions of one model only"},
+    {"spam", "Boolean", false, "true: spam too"},
+    {"near_duplicates", "Boolean", false, "true: near-duplicates too"},
+    {0}};
+
+static const route_parameter stream_parameters[] = {
+    {"ticker", "Ticker", false, "predictions of one ticker only"},
+    {"kind", "EventKind", false, "events of one kind only"},
+    {"last_event_id", "Id", false, "what came after this id first, as the header Last-Event-ID"},
+    {0}};
+
+static const route_parameter upload_parameters[] = {
+    {"text_column", "Word", false, "the column of the texts (body, else text)"},
+    {"model", "Word", false, "a served model; absent: the default one"},
+    {"format", "TableFormat", false, "where neither name nor Content-Type tell it"},
+    {0}};
+
+static const route_parameter list_parameters[] = {{"limit", "Limit", false, "entries at most (50)"}, {0}};
+
+static const route_parameter result_parameters[] = {{"format", "ResultFormat", false, "parquet (preset), csv or jsonl"},
+                                                    {0}};
+
+static const route_parameter review_parameters[] = {{"job", "Word", false, "a labelling job by name; absent: the newest"},
+                                                    {"reviewer", "Word", false, "who reviews; absent: the key, else api"},
+                                                    {"order", "ReviewOrder", false, "doubt (preset), random or input"},
+                                                    {"limit", "Limit", false, "texts at most (50)"},
+                                                    {0}};
+
 /* clang-format off */
 const route routes[] = {
     {"GET", "/health", SCOPE_OPEN, ROUTE_ENVELOPE, "health", "operations", "whether the process lives",
@@ -31,6 +91,42 @@ const route routes[] = {
      "TeiRequest", "TeiPredictions", NULL, NULL, handle_tei_predict},
     {"GET", "/info", SCOPE_READ, ROUTE_TEI, "teiInfo", "text-embeddings-inference", "the default model and the limits, in text-embeddings-inference's format",
      NULL, "TeiInfo", NULL, NULL, handle_tei_info},
+    {"GET", API "/sentiment", SCOPE_READ, ROUTE_ENVELOPE, "sentiment", "market", "sentiment over time: count, mean with its interval, class shares",
+     NULL, "Sentiment", NULL, sentiment_parameters, handle_sentiment},
+    {"GET", API "/sentiment/leaders", SCOPE_READ, ROUTE_ENVELOPE, "leaders", "market", "the most bullish or bearish tickers of a span",
+     NULL, "Leaders", NULL, leader_parameters, handle_leaders},
+    {"GET", API "/tickers", SCOPE_READ, ROUTE_ENVELOPE, "tickers", "market", "tickers of the history by their beginning, most texts first",
+     NULL, "Tickers", NULL, ticker_parameters, handle_tickers},
+    {"GET", API "/predictions", SCOPE_READ, ROUTE_ENVELOPE, "predictions", "market", "the texts behind a point, newest first",
+     NULL, "Predictions", NULL, prediction_parameters, handle_predictions},
+    {"GET", API "/stream", SCOPE_READ, ROUTE_FILE, "stream", "market", "server-sent events: predictions kept, progress of jobs, alerts, changes of models",
+     NULL, NULL, "text/event-stream", stream_parameters, handle_stream},
+    {"POST", API "/batches", SCOPE_PREDICT, ROUTE_ENVELOPE, "createBatch", "batches", "uploads a table to be scored in the background: the body itself, or the part file of a form",
+     "Upload", "Batch", NULL, upload_parameters, handle_batch_create},
+    {"GET", API "/batches", SCOPE_READ, ROUTE_ENVELOPE, "batches", "batches", "batch jobs, newest first",
+     NULL, "Batches", NULL, list_parameters, handle_batches},
+    {"GET", API "/batches/{id}", SCOPE_READ, ROUTE_ENVELOPE, "batch", "batches", "a job's state and progress",
+     NULL, "Batch", NULL, NULL, handle_batch},
+    {"DELETE", API "/batches/{id}", SCOPE_PREDICT, ROUTE_ENVELOPE, "cancelBatch", "batches", "stops a job",
+     NULL, "Batch", NULL, NULL, handle_batch_cancel},
+    {"GET", API "/batches/{id}/result", SCOPE_READ, ROUTE_FILE, "batchResult", "batches", "the scored table",
+     NULL, NULL, "application/vnd.apache.parquet", result_parameters, handle_batch_result},
+    {"GET", API "/reviews", SCOPE_READ, ROUTE_ENVELOPE, "reviews", "reviews", "texts of a labelling job that a person should look at first",
+     NULL, "Reviews", NULL, review_parameters, handle_reviews},
+    {"POST", API "/reviews", SCOPE_PREDICT, ROUTE_ENVELOPE, "review", "reviews", "a person's label of a text; null takes it back",
+     "ReviewRequest", "Review", NULL, NULL, handle_review},
+    {"GET", API "/system", SCOPE_READ, ROUTE_ENVELOPE, "system", "operations", "the server: versions, load, latencies, models, store",
+     NULL, "System", NULL, NULL, handle_system},
+    {"GET", API "/keys", SCOPE_ADMIN, ROUTE_ENVELOPE, "keys", "access", "API keys, without their secrets",
+     NULL, "Keys", NULL, NULL, handle_keys},
+    {"POST", API "/keys", SCOPE_ADMIN, ROUTE_ENVELOPE, "createKey", "access", "makes a key; its text is in this answer and nowhere else",
+     "KeyRequest", "NewKey", NULL, NULL, handle_key_create},
+    {"DELETE", API "/keys/{id}", SCOPE_ADMIN, ROUTE_ENVELOPE, "revokeKey", "access", "revokes a key at once",
+     NULL, "Revoked", NULL, NULL, handle_key_revoke},
+    {"POST", API "/session", SCOPE_READ, ROUTE_ENVELOPE, "openSession", "access", "signs a browser in: turns the key of this request into a cookie",
+     NULL, "Session", NULL, NULL, handle_session_open},
+    {"DELETE", API "/session", SCOPE_READ, ROUTE_ENVELOPE, "closeSession", "access", "signs it out",
+     NULL, "Session", NULL, NULL, handle_session_close},
 };
 /* clang-format on */
 

@@ -1,12 +1,37 @@
 #include "serve/serve.h"
 
 #include "base/clock.h"
+#include "serve/gate.h"
 #include "serve/batcher.h"
+#include "serve/batches.h"
+#include "serve/desk.h"
 #include "serve/http.h"
 #include "serve/journal.h"
+#include "serve/keeper.h"
 #include "serve/openapi.h"
+#include "serve/recorder.h"
+#include "serve/stream.h"
 
 #include <time.h>
+
+/* The desk's threads, and those of keeper, recorder, stream and batches borrow a store each. */
+enum { SERVE_DESK_THREADS = 4, SERVE_STORES = 8 };
+
+/* What stands on the store. */
+static finch_status open_store(serve *s, finch_error *err)
+{
+    const serve_options *o = &s->options;
+    gate_options rules = {o->has_store, o->state, o->keys_required, o->rate_limit};
+    if (o->has_store)
+        FINCH_TRY(store_pool_open(&(store_pool_options){.place = o->state, .n_most = SERVE_STORES}, &s->pool, err));
+    FINCH_TRY(gate_create(&rules, &s->gate, err));
+    FINCH_TRY(desk_create(SERVE_DESK_THREADS, s->pool, &s->desk, err));
+    if (!o->has_store) return FINCH_OK;
+    FINCH_TRY(keeper_create(s, &s->keeper, err));
+    FINCH_TRY(recorder_create(s->pool, s->metrics, &s->recorder, err));
+    FINCH_TRY(stream_create(s->pool, s->metrics, &s->stream, err));
+    return batches_create(s, &s->batches, err);
+}
 
 finch_status serve_create(const serve_options *options, serve **out, finch_error *err)
 {
@@ -23,6 +48,7 @@ finch_status serve_create(const serve_options *options, serve **out, finch_error
     FINCH_GO(done, st, schema_set_create(&options->limits, &s->schemas, err));
     FINCH_GO(done, st, openapi_write(s->schemas, true, &s->openapi, &s->openapi_bytes, err));
     FINCH_GO(done, st, models_create(&s->models, err));
+    FINCH_GO(done, st, open_store(s, err));
     if (options->cache_entries > 0) FINCH_GO(done, st, cache_create(options->cache_entries, s->key, &s->cache, err));
     FINCH_GO(done, st,
              batcher_create(options->compute_threads, options->batch_tokens, options->limits.max_queue, s->cache, s->metrics,
@@ -56,6 +82,8 @@ finch_status serve_set_default(serve *s, const char *name, finch_error *err)
     return models_set_default(s->models, name, err);
 }
 
+bool serve_keys_required(const serve *s) { return gate_required(s->gate); }
+
 void serve_set_ready(serve *s) { atomic_store(&s->ready, true); }
 
 static void wait_for_requests(serve *s, double seconds)
@@ -72,6 +100,7 @@ void serve_drain(serve *s)
     atomic_store(&s->draining, true);
     journal_event(s->journal, "info", "draining", NULL);
     http_quiesce(s->http);
+    stream_stop(s->stream);
     wait_for_requests(s, (double)s->options.limits.drain_seconds);
 }
 
@@ -80,9 +109,18 @@ void serve_destroy(serve *s)
     if (s == NULL) return;
     atomic_store(&s->draining, true);
     /* What still waits is answered with 503 here, so that no connection is left suspended. */
+    stream_stop(s->stream);
     if (s->batcher != NULL) batcher_stop(s->batcher);
+    if (s->desk != NULL) desk_stop(s->desk);
+    batches_destroy(s->batches);
     http_destroy(s->http);
+    recorder_destroy(s->recorder);
+    stream_destroy(s->stream);
+    keeper_destroy(s->keeper);
+    desk_destroy(s->desk);
     batcher_destroy(s->batcher);
+    gate_destroy(s->gate);
+    store_pool_close(s->pool);
     cache_destroy(s->cache);
     models_destroy(s->models);
     schema_set_destroy(s->schemas);

@@ -8,8 +8,10 @@
 #ifndef FINCH_SERVE_SERVE_H
 #define FINCH_SERVE_SERVE_H
 
-#include "base/status.h"
+#include "base/json.h"
+#include "base/progress.h"
 #include "model/model.h"
+#include "store/store.h"
 
 #include <stdint.h>
 
@@ -18,6 +20,7 @@
 /* clang-format off */
 #define SERVE_LIMIT_LIST(X)                                                                                                        \
     X(max_body_bytes,      "max-body-bytes",       4194304,  1024, 1073741824, "bytes a request's body may have")                  \
+    X(max_upload_bytes,    "max-upload-bytes",     1073741824, 1024, 1099511627776, "bytes a batch's upload may have")               \
     X(max_batch,           "max-batch",            256,      1,    65536,      "texts one request may have")                       \
     X(max_text_chars,      "max-text-chars",       20000,    1,    10000000,   "characters one text may have")                     \
     X(max_header_bytes,    "max-header-bytes",     16384,    4096, 1048576,    "bytes a request's line and headers may have")      \
@@ -36,22 +39,55 @@ typedef struct serve_limits {
 #undef SERVE_LIMIT_FIELD
 } serve_limits;
 
+/* A table to score in the background. */
+typedef struct serve_table_task {
+    const model *engine;
+    const char *model;       /* name@version, for the summary */
+    const char *input, *output;
+    const char *text_column; /* NULL: the usual names */
+    size_t max_tokens, n_threads;
+    const progress *watch;
+} serve_table_task;
+
+/* What rooms below this one can do, handed in by the program. Each is called from several threads. */
+typedef struct serve_work {
+    void *context;
+    /* *summary: {"rows","scored",...} or NULL; the output appears whole or not at all. FINCH_E_CANCELLED where watch says so. */
+    finch_status (*score)(void *context, const serve_table_task *task, json_t **summary, finch_error *err);
+    /* A table from one format to another, by the files' endings. */
+    finch_status (*convert)(void *context, const char *from, const char *to, finch_error *err);
+    /* The review desk: {"job","reviewer","waiting","done","items":[..]}. job, reviewer NULL: the newest, "api". */
+    finch_status (*reviews)(void *context, store *s, const char *job, const char *reviewer, const char *order, size_t limit,
+                            json_t **out, finch_error *err);
+    /* The reviewer's label of the text of that hash; label NULL takes it back. */
+    finch_status (*review)(void *context, store *s, const char *job, const char *reviewer, const char *hash,
+                           const char *label, json_t **out, finch_error *err);
+} serve_work;
+
 /* All texts are borrowed and live as long as the server. */
 typedef struct serve_options {
-    const char *host;               /* a numeric address or "localhost" */
-    uint16_t port;                  /* 0: any free one (serve_port tells) */
-    size_t http_threads;            /* at least 1 */
-    size_t compute_threads;         /* at least 1 */
+    const char *host; /* a numeric address or "localhost" */
+    uint16_t port; /* 0: any free one (serve_port tells) */
+    size_t http_threads; /* at least 1 */
+    size_t compute_threads; /* at least 1 */
     serve_limits limits;
-    size_t max_tokens;              /* of a text; longer ones are cut and marked */
-    size_t batch_tokens;            /* a packed batch holds about as many */
-    size_t cache_entries;           /* 0: no cache of results */
-    const char *const *origins;     /* CORS allow-list: "https://host[:port]", or "*" alone */
+    size_t max_tokens; /* of a text; longer ones are cut and marked */
+    size_t batch_tokens; /* a packed batch holds about as many */
+    size_t cache_entries; /* 0: no cache of results */
+    const char *const *origins; /* CORS allow-list: "https://host[:port]", or "*" alone */
     size_t n_origins;
-    const char *tls_certificate;    /* PEM texts, both or none */
+    const char *tls_certificate; /* PEM texts, both or none */
     const char *tls_key;
-    int log_descriptor;             /* where the access log goes; -1: nowhere */
-    const char *version_note;       /* extra for /info, "" for none */
+    bool has_store;
+    const char *state; /* as store_open; NULL: the preset place */
+    bool keys_required; /* also while the store has no key */
+    size_t rate_limit; /* requests a minute of a key that has no number of its own; 0: none */
+    bool keep_predictions; /* without keys: into the history */
+    const char *batch_folder; /* uploads and results */
+    size_t batch_threads;
+    const char *web; /* the dashboard's files; NULL: none */
+    serve_work work;
+    int log_descriptor; /* where the access log goes; -1: nowhere */
 } serve_options;
 
 typedef struct serve serve;
@@ -67,6 +103,8 @@ finch_status serve_load(serve *s, const char *name, const char *version, const c
                         finch_error *err);
 /* The model of requests that name none; the first loaded one unless set. FINCH_E_NOT_FOUND. */
 finch_status serve_set_default(serve *s, const char *name, finch_error *err);
+/* Whether requests need an API key now. */
+bool serve_keys_required(const serve *s);
 /* /ready says yes from here on. */
 void serve_set_ready(serve *s);
 

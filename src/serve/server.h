@@ -19,12 +19,20 @@ struct serve {
     struct batcher *batcher;
     struct cache *cache;       /* NULL: none */
     struct schema_set *schemas;
+    struct store_pool *pool;   /* NULL: no store; then none of the next ones but gate and desk */
+    struct gate *gate;
+    struct desk *desk;
+    struct recorder *recorder;
+    struct stream *stream;
+    struct batches *batches;
+    struct keeper *keeper;     /* looks after the store and the models that are promoted */
     char *openapi;             /* the document, and its size */
     size_t openapi_bytes;
     siphash_key key;           /* for request ids and the tables that strangers feed */
     atomic_uint_fast64_t n_ids;
     atomic_bool ready;
     atomic_bool draining;
+    atomic_bool store_reachable;
     double began;              /* clock_seconds */
     int64_t began_unix;
 };

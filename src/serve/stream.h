@@ -1,0 +1,22 @@
+/* Server-sent events: GET /api/v1/stream. A thread asks the store for what is new four times a second while somebody listens, and
+ * keeps the last STREAM_KEPT events in memory; each listener reads from there at its own pace. A listener that comes back with
+ * Last-Event-ID first gets what it missed, from memory or from the store; where the store has forgotten some of it, an event
+ * "gap" says so. A comment every 15 seconds keeps proxies from closing the connection. */
+#ifndef FINCH_SERVE_STREAM_H
+#define FINCH_SERVE_STREAM_H
+
+#include "serve/metrics.h"
+#include "serve/request.h"
+#include "serve/route.h"
+#include "store/pool.h"
+
+typedef struct stream stream;
+
+enum { STREAM_KEPT = 4096, STREAM_LISTENERS_MOST = 1024 };
+
+finch_status stream_create(store_pool *pool, metrics *figures, stream **out, finch_error *err);
+/* Ends all listeners' streams; no more are taken. */
+void stream_stop(stream *s);
+void stream_destroy(stream *s); /* NULL is legal; after the HTTP threads */
+
+#endif
