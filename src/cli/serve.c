@@ -180,6 +180,7 @@ static finch_status read_options(job *j, finch_error *err)
 #define READ_LIMIT(field, flag, preset, least, most, help) o->limits.field = size_of(j, flag);
     SERVE_LIMIT_LIST(READ_LIMIT)
 #undef READ_LIMIT
+    (void)model_compute_find(text_of(j, "compute"), &o->compute);
     o->keys_required = cli_flag(of(j, "require-keys"), "require-keys");
     o->rate_limit = size_of(j, "rate-limit");
     o->keep_predictions = cli_flag(of(j, "keep-predictions"), "keep-predictions");
@@ -193,25 +194,31 @@ static finch_status read_options(job *j, finch_error *err)
 
 /* ---- models ---------------------------------------------------------------------------------------------------------- */
 
-/* NAME=FOLDER, or a model as every command takes it: its name is then the last part of its path. */
+/* Of a path, slashes at its end left out. */
+static finch_status add_last_part(str *out, const char *path, finch_error *err)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    return str_add(out, path + begin, end - begin, err);
+}
+
+/* NAME=FOLDER, a name of the registry, or a model as every command takes it: its name is then the last part of its path. */
 static finch_status load_model(job *j, const char *given, finch_error *err)
 {
     str folder = {0}, name = {0};
-    model_compute compute = MODEL_AUTO;
+    bool found = false;
+    finch_status st = FINCH_OK;
     const char *equals = given != NULL ? strchr(given, '=') : NULL;
-    (void)model_compute_find(text_of(j, "compute"), &compute);
-    finch_status st = cli_model_folder(equals != NULL ? equals + 1 : given, &folder, err);
-    if (st == FINCH_OK && equals != NULL) {
-        st = str_add(&name, given, (size_t)(equals - given), err);
-    } else if (st == FINCH_OK) {
-        size_t end = folder.size;
-        while (end > 1 && folder.at[end - 1] == '/') end--;
-        size_t begin = end;
-        while (begin > 0 && folder.at[begin - 1] != '/') begin--;
-        bool path = given != NULL && (file_exists(given) || strchr(given, '@') != NULL);
-        st = path || given == NULL ? str_add(&name, folder.at + begin, end - begin, err) : str_add_text(&name, given, err);
-    }
-    if (st == FINCH_OK) st = serve_load(j->server, name.at, NULL, folder.at, compute, err);
+    bool is_name = given != NULL && equals == NULL && strchr(given, '/') == NULL && !file_exists(given);
+    if (is_name) st = serve_load_registered(j->server, given, &found, err);
+    if (st != FINCH_OK || found) return st;
+    st = cli_model_folder(equals != NULL ? equals + 1 : given, &folder, err);
+    if (st == FINCH_OK && equals != NULL) st = str_add(&name, given, (size_t)(equals - given), err);
+    else if (st == FINCH_OK && given != NULL && !file_exists(given)) st = str_add(&name, given, strcspn(given, "@"), err);
+    else if (st == FINCH_OK) st = add_last_part(&name, folder.at, err);
+    if (st == FINCH_OK) st = serve_load(j->server, name.at, NULL, folder.at, j->options.compute, err);
     str_free(&folder);
     str_free(&name);
     return st;

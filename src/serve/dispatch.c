@@ -145,7 +145,10 @@ static bool check_body_headers(request *r)
     return false;
 }
 
-bool dispatch_headers(request *r) { return request_begin(r) && read_framing(r) && find_route(r) && check_body_headers(r); }
+bool dispatch_headers(request *r)
+{
+    return request_begin(r) && read_framing(r) && find_route(r) && gate_check(r->server->gate, r) && check_body_headers(r);
+}
 
 /* ---- fields ---------------------------------------------------------------------------------------------------------- */
 

@@ -45,6 +45,19 @@ handler_answer handle_key_revoke(request *r);
 handler_answer handle_session_open(request *r);
 handler_answer handle_session_close(request *r);
 
+/* registry_requests.c */
+handler_answer handle_models(request *r);
+handler_answer handle_models_record(request *r);
+handler_answer handle_models_compare(request *r);
+handler_answer handle_model(request *r);
+handler_answer handle_model_metrics(request *r);
+handler_answer handle_model_confusion(request *r);
+handler_answer handle_model_samples(request *r);
+handler_answer handle_model_promote(request *r);
+handler_answer handle_model_rollback(request *r);
+/* The models that are served, as /models and /system list them. */
+json_t *served_models_json(serve *s);
+
 /* reviews.c */
 handler_answer handle_reviews(request *r);
 handler_answer handle_review(request *r);

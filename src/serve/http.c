@@ -113,12 +113,19 @@ void request_done(request *r)
 
 /* ---- bodies ---------------------------------------------------------------------------------------------------------- */
 
+/* The answer is there; what of the body still comes is dropped. */
+static void refuse_body(request *r)
+{
+    r->upload_refused = true;
+    r->refused_at = r->received_bytes;
+}
+
 static enum MHD_Result take_upload(request *r, const char *at, size_t size)
 {
     if (r->received_bytes > r->server->options.limits.max_upload_bytes) {
         dispatch_body_too_large(r);
-        r->upload_refused = true;
-        return MHD_NO; /* what is past a gigabyte is not read to its end */
+        refuse_body(r);
+        return MHD_YES;
     }
     (void)upload_write(r->upload, at, size); /* upload_finish tells what went wrong */
     return MHD_YES;
@@ -130,18 +137,18 @@ static enum MHD_Result take_body(request *r, const char *at, size_t size)
     r->received_bytes += size;
     metrics_add(&r->server->metrics->bytes_in, size);
     watch_set(r->watch, r->headers_at + (double)limits->body_seconds + (double)r->received_bytes / HTTP_BODY_RATE);
-    if (r->upload_refused) return r->received_bytes > HTTP_DROP_BYTES ? MHD_NO : MHD_YES;
+    if (r->upload_refused) return r->received_bytes - r->refused_at > HTTP_DROP_BYTES ? MHD_NO : MHD_YES;
     if (r->upload != NULL) return take_upload(r, at, size);
     if (r->received_bytes > limits->max_body_bytes) {
         str_free(&r->body);
         dispatch_body_too_large(r);
-        r->upload_refused = true;
+        refuse_body(r);
         return MHD_YES;
     }
     finch_error err = {0};
     if (str_add(&r->body, at, size, &err) == FINCH_OK) return MHD_YES;
     reply_failure(r, FINCH_E_MEMORY, &err);
-    r->upload_refused = true;
+    refuse_body(r);
     return MHD_YES;
 }
 
@@ -161,7 +168,7 @@ static enum MHD_Result take_headers(request *r, const char *method)
     watch_set(r->watch, r->headers_at + (double)r->server->options.limits.body_seconds);
     if (dispatch_headers(r)) return MHD_YES;
     if (waits_for_continue(r) || r->announced_bytes > HTTP_DROP_BYTES) return send_answer(r);
-    r->upload_refused = true; /* answered once the body has come: an answer before that would end the connection */
+    refuse_body(r); /* answered once the body has come: an answer before that would end the connection */
     return MHD_YES;
 }
 

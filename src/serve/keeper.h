@@ -3,11 +3,17 @@
 #ifndef FINCH_SERVE_KEEPER_H
 #define FINCH_SERVE_KEEPER_H
 
+#include "serve/models.h"
 #include "serve/server.h"
 
 typedef struct keeper keeper;
 
+/* serve.c: loads a model in its name's place and tells of it. */
+finch_status serve_load_spec(serve *s, const models_new *spec, finch_error *err);
+
 finch_status keeper_create(serve *s, keeper **out, finch_error *err);
+/* Looks now: something has changed. NULL is legal. */
+void keeper_wake(keeper *k);
 void keeper_destroy(keeper *k); /* NULL is legal */
 
 #endif

@@ -194,7 +194,7 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     GAUGE("http_in_flight", atomic_load(&m->in_flight), "Requests in work.");
     GAUGE("http_connections", atomic_load(&m->connections), "Open connections.");
     GAUGE("stream_listeners", atomic_load(&m->listeners), "Clients of the event stream.");
-    GAUGE("store_reachable", s->pool != NULL && atomic_load(&s->store_reachable) ? 1 : 0,
+    GAUGE("store_reachable", serve_store_reachable((serve *)(uintptr_t)s) ? 1 : 0,
           "Whether the store could be written a moment ago.");
     GAUGE("cache_entries", s->cache != NULL ? cache_used(s->cache) : 0, "Results the cache holds.");
     GAUGE("ready", atomic_load(&s->ready) && !atomic_load(&s->draining) ? 1 : 0, "Whether /ready says yes.");

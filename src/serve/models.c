@@ -93,23 +93,24 @@ static finch_status check_word(const char *what, const char *word, size_t most, 
                       what, most - 1);
 }
 
-static finch_status open_slot(const char *name, const char *version, const char *folder, model_compute compute,
-                              size_t max_tokens, model_slot *slot, finch_error *err)
+static finch_status open_slot(const models_new *spec, model_slot *slot, finch_error *err)
 {
-    FINCH_TRY(check_word("model's name", name, MODEL_NAME_BYTES, err));
-    if (version != NULL) FINCH_TRY(check_word("model's version", version, MODEL_VERSION_BYTES, err));
     atomic_init(&slot->n_references, 1);
-    snprintf(slot->name, sizeof slot->name, "%s", name);
-    FINCH_TRY(mem_text(folder, strlen(folder), &slot->folder, err));
-    if (version != NULL) snprintf(slot->version, sizeof slot->version, "%s", version);
-    else FINCH_TRY(version_of(folder, slot->version, err));
+    FINCH_TRY(check_word("model's name", spec->name, MODEL_NAME_BYTES, err));
+    if (spec->version != NULL) FINCH_TRY(check_word("model's version", spec->version, MODEL_VERSION_BYTES, err));
+    snprintf(slot->name, sizeof slot->name, "%s", spec->name);
+    FINCH_TRY(mem_text(spec->folder, strlen(spec->folder), &slot->folder, err));
+    if (spec->version != NULL) snprintf(slot->version, sizeof slot->version, "%s", spec->version);
+    else FINCH_TRY(version_of(spec->folder, slot->version, err));
     snprintf(slot->title, sizeof slot->title, "%s@%s", slot->name, slot->version);
-    FINCH_TRY(model_open(folder, compute, &slot->engine, err));
+    FINCH_TRY(model_open(spec->folder, spec->compute, &slot->engine, err));
     const model_config *c = model_get_config(slot->engine);
     size_t most = model_config_max_tokens(c);
     slot->n_labels = c->n_labels;
-    slot->max_tokens = max_tokens < most ? max_tokens : most;
+    slot->max_tokens = spec->max_tokens < most ? spec->max_tokens : most;
     slot->loaded_unix = clock_unix();
+    slot->number = spec->number;
+    slot->follows = spec->follows;
     for (size_t i = 0; i < c->n_labels; i++)
         slot->has_sentiment = slot->has_sentiment || model_class_id(slot->engine, i) >= 0;
     return FINCH_OK;
@@ -122,12 +123,12 @@ static size_t index_of(const models *m, const char *name, size_t size)
     return i;
 }
 
-finch_status models_load(models *m, const char *name, const char *version, const char *folder, model_compute compute,
-                         size_t max_tokens, finch_error *err)
+finch_status models_load(models *m, const models_new *spec, finch_error *err)
 {
     model_slot *slot, *old = NULL;
+    const char *name = spec->name;
     FINCH_TRY(MEM_NEW(&slot, 1, err));
-    finch_status st = open_slot(name, version, folder, compute, max_tokens, slot, err);
+    finch_status st = open_slot(spec, slot, err);
     if (st != FINCH_OK) {
         model_release(slot);
         return st;

@@ -20,6 +20,8 @@ typedef struct model_slot {
     char *folder;
     uint64_t serial; /* another one for each slot ever made: part of the cache's keys */
     int64_t loaded_unix;
+    int64_t number; /* of the registry; 0: it is in none */
+    bool follows; /* the registry's production version takes its place when that changes */
     size_t n_labels, max_tokens;
     bool has_sentiment;
 } model_slot;
@@ -29,10 +31,18 @@ typedef struct models models;
 finch_status models_create(models **out, finch_error *err);
 void models_destroy(models *m);
 
-/* Opens the folder and puts it in name's place. version NULL: "w-" and 12 hex digits of the weights' and the configuration's
- * SHA-256. max_tokens: of a text; cut to what the model takes. */
-finch_status models_load(models *m, const char *name, const char *version, const char *folder, model_compute compute,
-                         size_t max_tokens, finch_error *err);
+/* version NULL: "w-" and 12 hex digits of the weights' and the configuration's SHA-256. max_tokens: of a text; cut to what the
+ * model takes. */
+typedef struct models_new {
+    const char *name, *version, *folder;
+    model_compute compute;
+    size_t max_tokens;
+    int64_t number;
+    bool follows;
+} models_new;
+
+/* Opens the folder and puts it in name's place. */
+finch_status models_load(models *m, const models_new *spec, finch_error *err);
 finch_status models_set_default(models *m, const char *name, finch_error *err);
 
 /* name NULL: the default one; "name@version" only where that version is served. NULL: there is none. */

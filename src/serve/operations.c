@@ -19,11 +19,11 @@ handler_answer handle_ready(request *r)
 {
     serve *s = r->server;
     bool loaded = atomic_load(&s->ready), draining = atomic_load(&s->draining);
-    bool kept = s->pool == NULL || atomic_load(&s->store_reachable);
+    bool kept = s->pool == NULL || serve_store_reachable(s);
     json_t *checks = json_pack("{s:s, s:s, s:s}", "models", loaded ? "ok" : "loading", "server",
                                draining ? "draining" : "ok", "store",
                                s->pool == NULL ? "none"
-                               : kept ? "ok"
+                               : kept          ? "ok"
                                                : "not reachable");
     if (loaded && !draining && kept) {
         reply_data(r, 200, json_pack("{s:b, s:o}", "ready", 1, "checks", checks));

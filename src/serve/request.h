@@ -38,7 +38,7 @@ typedef struct request {
     char method[24];    /* as written, cut; only letters a log may hold */
     bool head;          /* HEAD: the answer of GET without its body */
     bool upload_refused; /* the answer is there already: the body is dropped */
-    uint64_t received_bytes;
+    uint64_t received_bytes, refused_at;
     uint64_t announced_bytes; /* Content-Length; 0: none */
     char *raw_target;
     uri target;

@@ -59,6 +59,11 @@ static const route_parameter list_parameters[] = {{"limit", "Limit", false, "ent
 static const route_parameter result_parameters[] = {{"format", "ResultFormat", false, "parquet (preset), csv or jsonl"},
                                                     {0}};
 
+static const route_parameter compare_parameters[] = {{"ids", "Ids", true, "ids of models between commas, at most 8"}, {0}};
+
+static const route_parameter record_parameters[] = {
+    {"name", "Word", false, "of one model only"}, {"limit", "Limit", false, "entries at most (100)"}, {0}};
+
 static const route_parameter review_parameters[] = {{"job", "Word", false, "a labelling job by name; absent: the newest"},
                                                     {"reviewer", "Word", false, "who reviews; absent: the key, else api"},
                                                     {"order", "ReviewOrder", false, "doubt (preset), random or input"},
@@ -111,6 +116,24 @@ const route routes[] = {
      NULL, "Batch", NULL, NULL, handle_batch_cancel},
     {"GET", API "/batches/{id}/result", SCOPE_READ, ROUTE_FILE, "batchResult", "batches", "the scored table",
      NULL, NULL, "application/vnd.apache.parquet", result_parameters, handle_batch_result},
+    {"GET", API "/models", SCOPE_READ, ROUTE_ENVELOPE, "models", "models", "what is served and what is registered",
+     NULL, "Models", NULL, NULL, handle_models},
+    {"GET", API "/models/compare", SCOPE_READ, ROUTE_ENVELOPE, "compareModels", "models", "metrics and confusion matrices side by side",
+     NULL, "ModelComparison", NULL, compare_parameters, handle_models_compare},
+    {"GET", API "/models/record", SCOPE_READ, ROUTE_ENVELOPE, "modelsRecord", "models", "what was put where, when and by whom",
+     NULL, "ModelRecord", NULL, record_parameters, handle_models_record},
+    {"GET", API "/models/{id}", SCOPE_READ, ROUTE_ENVELOPE, "model", "models", "a version with its card, metrics and training curve",
+     NULL, "Model", NULL, NULL, handle_model},
+    {"GET", API "/models/{id}/metrics", SCOPE_READ, ROUTE_ENVELOPE, "modelMetrics", "models", "its evaluation, or its card's validation",
+     NULL, "Any", NULL, NULL, handle_model_metrics},
+    {"GET", API "/models/{id}/confusion_matrix", SCOPE_READ, ROUTE_ENVELOPE, "modelConfusion", "models", "rows are the true classes",
+     NULL, "ConfusionMatrix", NULL, NULL, handle_model_confusion},
+    {"GET", API "/models/{id}/samples", SCOPE_READ, ROUTE_ENVELOPE, "modelSamples", "models", "predictions to show",
+     NULL, "Samples", NULL, NULL, handle_model_samples},
+    {"POST", API "/models/{id}/promote", SCOPE_ADMIN, ROUTE_ENVELOPE, "promoteModel", "models", "puts a version into a stage: production serves from the next second on",
+     "StageRequest", "StageChange", NULL, NULL, handle_model_promote},
+    {"POST", API "/models/{id}/rollback", SCOPE_ADMIN, ROUTE_ENVELOPE, "rollBackModel", "models", "back to the version that was in the stage before",
+     "StageRequest", "StageChange", NULL, NULL, handle_model_rollback},
     {"GET", API "/reviews", SCOPE_READ, ROUTE_ENVELOPE, "reviews", "reviews", "texts of a labelling job that a person should look at first",
      NULL, "Reviews", NULL, review_parameters, handle_reviews},
     {"POST", API "/reviews", SCOPE_PREDICT, ROUTE_ENVELOPE, "review", "reviews", "a person's label of a text; null takes it back",

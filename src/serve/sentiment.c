@@ -35,9 +35,9 @@ static finch_status read_time(const request *r, const char *name, int64_t preset
 }
 
 /* The ticker as the store has it: upper case, without a $. */
-static finch_status read_ticker(request *r, const char **out, finch_error *err)
+static finch_status read_ticker(request *r, const char *name, const char **out, finch_error *err)
 {
-    const char *text = parameter(r, "ticker");
+    const char *text = parameter(r, name);
     char *copy;
     *out = NULL;
     if (text == NULL || text[0] == '\0' || strcmp(text, "*") == 0) return FINCH_OK;
@@ -55,7 +55,7 @@ static finch_status read_query(request *r, store *s, history_query *q, finch_err
                          .by_reach = weight != NULL && strcmp(weight, "reach") == 0,
                          .with_spam = is_true(r, "spam"),
                          .with_near_duplicates = is_true(r, "near_duplicates")};
-    FINCH_TRY(read_ticker(r, &q->ticker, err));
+    FINCH_TRY(read_ticker(r, "ticker", &q->ticker, err));
     FINCH_TRY(read_time(r, "to", store_now_ms(s) + 1, &q->to_ms, err));
     FINCH_TRY(read_time(r, "from", q->to_ms - (int64_t)SENTIMENT_DAYS * 86400000, &q->from_ms, err));
     finch_status st = history_bucket_parse(bucket != NULL ? bucket : "1d", &q->bucket, err);
@@ -135,8 +135,9 @@ handler_answer handle_leaders(request *r) { return desk_run(r, leaders); }
 
 static finch_status tickers(request *r, store *s, finch_error *err)
 {
-    const char *prefix = parameter(r, "prefix");
+    const char *prefix;
     json_t *list;
+    FINCH_TRY(read_ticker(r, "prefix", &prefix, err));
     FINCH_TRY(history_tickers(s, prefix != NULL ? prefix : "", (size_t)number_of(r, "limit", SENTIMENT_ROWS), &list, err));
     reply_data(r, 200, json_pack("{s:o}", "tickers", list));
     return FINCH_OK;

@@ -11,7 +11,10 @@
 #include "serve/openapi.h"
 #include "serve/recorder.h"
 #include "serve/stream.h"
+#include "store/registry.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 /* The desk's threads, and those of keeper, recorder, stream and batches borrow a store each. */
@@ -64,17 +67,56 @@ finch_status serve_start(serve *s, finch_error *err) { return http_start(s->http
 
 uint16_t serve_port(const serve *s) { return http_port(s->http); }
 
-finch_status serve_load(serve *s, const char *name, const char *version, const char *folder, model_compute compute,
-                        finch_error *err)
+finch_status serve_load_spec(serve *s, const models_new *spec, finch_error *err)
 {
-    FINCH_TRY(models_load(s->models, name, version, folder, compute, s->options.max_tokens, err));
+    FINCH_TRY(models_load(s->models, spec, err));
     metrics_add(&s->metrics->reloads, 1);
-    model_slot *slot = models_acquire(s->models, name);
+    model_slot *slot = models_acquire(s->models, spec->name);
     if (slot != NULL)
         journal_event(s->journal, "info", "model_loaded",
                       json_pack("{s:s, s:s}", "model", slot->title, "folder", slot->folder));
     model_release(slot);
     return FINCH_OK;
+}
+
+finch_status serve_load(serve *s, const char *name, const char *version, const char *folder, model_compute compute,
+                        finch_error *err)
+{
+    models_new spec = {
+        .name = name, .version = version, .folder = folder, .compute = compute, .max_tokens = s->options.max_tokens};
+    return serve_load_spec(s, &spec, err);
+}
+
+static finch_status load_version(serve *s, const char *reference, const registry_version *v, finch_error *err)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)v->number);
+    models_new spec = {.name = v->name.at,
+                       .version = number,
+                       .folder = v->folder.at,
+                       .compute = s->options.compute,
+                       .max_tokens = s->options.max_tokens,
+                       .number = v->number,
+                       .follows = strchr(reference, '@') == NULL};
+    return serve_load_spec(s, &spec, err);
+}
+
+finch_status serve_load_registered(serve *s, const char *reference, bool *found, finch_error *err)
+{
+    store *from = NULL;
+    registry_version v = {0};
+    finch_error why;
+    *found = false;
+    if (s->pool == NULL) return FINCH_OK;
+    FINCH_TRY(store_pool_borrow(s->pool, &from, err));
+    finch_status st = registry_find(from, reference, &v, &why);
+    store_pool_give(s->pool, from);
+    *found = st == FINCH_OK;
+    if (*found) st = load_version(s, reference, &v, err);
+    else if (st == FINCH_E_NOT_FOUND || st == FINCH_E_USAGE) st = FINCH_OK;
+    else if (err != NULL) *err = why;
+    registry_version_free(&v);
+    return st;
 }
 
 finch_status serve_set_default(serve *s, const char *name, finch_error *err)

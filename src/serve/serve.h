@@ -71,6 +71,7 @@ typedef struct serve_options {
     size_t http_threads; /* at least 1 */
     size_t compute_threads; /* at least 1 */
     serve_limits limits;
+    model_compute compute; /* of models that come from the registry */
     size_t max_tokens; /* of a text; longer ones are cut and marked */
     size_t batch_tokens; /* a packed batch holds about as many */
     size_t cache_entries; /* 0: no cache of results */
@@ -101,6 +102,9 @@ uint16_t serve_port(const serve *s);
  * request: what was begun ends on the old one. version may be NULL: then it is drawn from the weights. */
 finch_status serve_load(serve *s, const char *name, const char *version, const char *folder, model_compute compute,
                         finch_error *err);
+/* The same of a registered model: NAME, whose production version is followed as it changes, or NAME@NUMBER, NAME@STAGE. *found false:
+ * there is none (or no store). */
+finch_status serve_load_registered(serve *s, const char *reference, bool *found, finch_error *err);
 /* The model of requests that name none; the first loaded one unless set. FINCH_E_NOT_FOUND. */
 finch_status serve_set_default(serve *s, const char *name, finch_error *err);
 /* Whether requests need an API key now. */

@@ -32,9 +32,12 @@ struct serve {
     atomic_uint_fast64_t n_ids;
     atomic_bool ready;
     atomic_bool draining;
-    atomic_bool store_reachable;
+    _Atomic double store_seen; /* clock_seconds when the store was written last; 0: never, or it failed since */
     double began;              /* clock_seconds */
     int64_t began_unix;
 };
+
+/* Whether the store could be written a moment ago. A store that hangs is as good as gone. */
+bool serve_store_reachable(serve *s);
 
 #endif

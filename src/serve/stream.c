@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { STREAM_WAIT_MS = 250, STREAM_BLOCK_BYTES = 1 << 16, STREAM_FETCH = 500, STREAM_BEAT_SECONDS = 15, FILTER_BYTES = 64 };
+enum { STREAM_WAIT_MS = 250, STREAM_BLOCK_BYTES = 1 << 16, STREAM_FETCH = 500, STREAM_BEAT_SECONDS = 5, FILTER_BYTES = 64 };
 
 /* An event as it is sent, with what the listeners' filters look at. */
 typedef struct stream_event {

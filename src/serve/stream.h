@@ -1,7 +1,7 @@
 /* Server-sent events: GET /api/v1/stream. A thread asks the store for what is new four times a second while somebody listens, and
  * keeps the last STREAM_KEPT events in memory; each listener reads from there at its own pace. A listener that comes back with
  * Last-Event-ID first gets what it missed, from memory or from the store; where the store has forgotten some of it, an event
- * "gap" says so. A comment every 15 seconds keeps proxies from closing the connection. */
+ * "gap" says so. A comment every five seconds tells who has left, and keeps proxies from closing the connection. */
 #ifndef FINCH_SERVE_STREAM_H
 #define FINCH_SERVE_STREAM_H
 

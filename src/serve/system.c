@@ -12,21 +12,6 @@
 
 /* ---- /system --------------------------------------------------------------------------------------------------------- */
 
-static json_t *models_json(serve *s)
-{
-    json_t *list = json_array();
-    for (size_t i = 0;; i++) {
-        model_slot *slot = models_at(s->models, i);
-        if (slot == NULL) return list;
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:I, s:I}", "name", slot->name, "version", slot->version, "id",
-                            slot->title, "compute", model_compute_name(model_get_compute(slot->engine)), "default",
-                            (int)models_is_default(s->models, slot->name), "loaded", values_time(slot->loaded_unix * 1000),
-                            "max_tokens", (json_int_t)slot->max_tokens, "labels", (json_int_t)slot->n_labels));
-        model_release(slot);
-    }
-}
-
 static json_t *limits_json(const serve_options *o)
 {
     json_t *all = json_object();
@@ -53,17 +38,17 @@ handler_answer handle_system(request *r)
     json_t *cached = json_pack("{s:I, s:I, s:I, s:I}", "entries", (json_int_t)(s->cache != NULL ? cache_used(s->cache) : 0),
                                "most", (json_int_t)o->cache_entries, "hits", (json_int_t)atomic_load(&m->cache_hits),
                                "misses", (json_int_t)atomic_load(&m->cache_misses));
-    json_t *kept = json_pack(
-        "{s:b, s:b, s:s?, s:I, s:I}", "used", (int)used, "reachable", (int)(used && atomic_load(&s->store_reachable)),
-        "place", used ? store_pool_place(s->pool) : NULL, "history_written", (json_int_t)atomic_load(&m->history_written),
-        "history_lost", (json_int_t)atomic_load(&m->history_lost));
+    json_t *kept = json_pack("{s:b, s:b, s:s?, s:I, s:I}", "used", (int)used, "reachable", (int)serve_store_reachable(s),
+                             "place", used ? store_pool_place(s->pool) : NULL, "history_written",
+                             (json_int_t)atomic_load(&m->history_written), "history_lost",
+                             (json_int_t)atomic_load(&m->history_lost));
     reply_data(r, 200,
                json_pack("{s:s, s:f, s:o, s:f, s:{s:I, s:I}, s:o, s:{s:f, s:f, s:f}, s:o, s:o, s:o, s:o, s:o, s:b}",
                          "version", finch_version(), "uptime_seconds", clock_seconds() - s->began, "started",
                          values_time(s->began_unix * 1000), "memory_bytes", metrics_resident_bytes(), "threads", "http",
                          (json_int_t)o->http_threads, "compute", (json_int_t)o->compute_threads, "requests", requests,
                          "latency_ms", "p50", l.p50 * 1e3, "p95", l.p95 * 1e3, "p99", l.p99 * 1e3, "queue", queue, "cache",
-                         cached, "models", models_json(s), "store", kept, "limits", limits_json(o), "keys",
+                         cached, "models", served_models_json(s), "store", kept, "limits", limits_json(o), "keys",
                          (int)gate_required(s->gate)));
     return HANDLER_ANSWERED;
 }

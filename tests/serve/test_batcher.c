@@ -68,7 +68,8 @@ static void fill(batch_text *all, float *logits)
 static void begin(size_t n_threads, size_t max_queue, cache *results)
 {
     CHECK_OK(models_create(&served, &err), &err);
-    CHECK_OK(models_load(served, "tiny", "1", TINY, MODEL_AUTO, 64, &err), &err);
+    CHECK_OK(models_load(served, &(models_new){.name = "tiny", .version = "1", .folder = TINY, .max_tokens = 64}, &err),
+             &err);
     CHECK_OK(metrics_create(&figures, &err), &err);
     CHECK_OK(batcher_create(n_threads, 64, max_queue, results, figures, &b, &err), &err);
     model_scorer *scorer;
@@ -109,7 +110,9 @@ static void run_clients(bool replace)
     pthread_t threads[CLIENTS];
     size_t n_wrong[CLIENTS] = {0};
     for (size_t i = 0; i < CLIENTS; i++) CHECK_EQUAL(0, pthread_create(&threads[i], NULL, client, &n_wrong[i]));
-    for (int i = 0; replace && i < 3; i++) CHECK_OK(models_load(served, "tiny", "2", TINY, MODEL_AUTO, 64, &err), &err);
+    for (int i = 0; replace && i < 3; i++)
+        CHECK_OK(models_load(served, &(models_new){.name = "tiny", .version = "2", .folder = TINY, .max_tokens = 64}, &err),
+                 &err);
     for (size_t i = 0; i < CLIENTS; i++) {
         pthread_join(threads[i], NULL);
         CHECK_EQUAL(0, n_wrong[i]);

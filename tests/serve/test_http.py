@@ -110,6 +110,15 @@ class Contract(ServerTest):
         self.assertEqual(self.server.get("/health?" + "&".join(f"a{i}=1" for i in range(40))).status, 400)
         self.assertEqual(self.server.get("/health?a=%e2%82%ac&b").status, 200)
 
+    def status_of(self, method, path):
+        """Without the body: the event stream has no end."""
+        connection = self.server.connect()
+        connection.request(method, path)
+        status = connection.getresponse().status
+        connection.sock.close() if connection.sock else None
+        connection.close()
+        return status
+
     def test_openapi_has_every_route_and_no_other(self):
         document = self.server.get("/openapi.json").json
         self.assertEqual(document["openapi"], "3.1.0")
@@ -118,10 +127,10 @@ class Contract(ServerTest):
             for method, operation in methods.items():
                 seen.add(operation["operationId"])
                 url = path.replace("{id}", "no-such-thing")
-                answer = self.server.request(method.upper(), url)
-                self.assertNotEqual(answer.status, 405, (method, path))
+                status = self.status_of(method.upper(), url)
+                self.assertNotEqual(status, 405, (method, path))
                 if "{" not in path:
-                    self.assertNotEqual(answer.status, 404, (method, path))
+                    self.assertNotEqual(status, 404, (method, path))
                 for reference in json.dumps(operation).split("#/components/schemas/")[1:]:
                     self.assertIn(reference.split('"')[0], document["components"]["schemas"])
                 allowed = self.server.request("OPTIONS", url).headers["Allow"].split(", ")
@@ -256,9 +265,9 @@ class Limits(ServerTest):
             s.close()
         self.assertEqual(self.server.get("/health").status, 200)
         until = time.monotonic() + 10
-        while self.server.metric("finch_http_in_flight") > 1 and time.monotonic() < until:
+        while (found := self.server.metric("finch_http_in_flight")) > 1 and time.monotonic() < until:
             time.sleep(0.1)
-        self.assertEqual(self.server.metric("finch_http_in_flight"), 1)
+        self.assertEqual(found, 1)
 
     def test_random_bytes(self):
         chance = random.Random(7)
