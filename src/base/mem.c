@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -83,6 +86,13 @@ void mem_free(void *block)
     if (block == NULL) return;
     atomic_fetch_sub_explicit(&n_live, 1, memory_order_relaxed);
     free(block);
+}
+
+void mem_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }
 
 finch_status mem_text(const char *text, size_t size, char **out, finch_error *err)

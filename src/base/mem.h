@@ -22,6 +22,9 @@ finch_status mem_grow(void **block, size_t old_bytes, size_t n, size_t item_byte
 /* NULL is legal. */
 void mem_free(void *block);
 
+/* Gives the pages of freed blocks back to the system, where the allocator can; worth a call after reading a large JSON file. */
+void mem_trim(void);
+
 /* A NUL-terminated copy of size bytes at text. */
 finch_status mem_text(const char *text, size_t size, char **out, finch_error *err);
 

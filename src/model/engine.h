@@ -51,31 +51,43 @@ finch_status engine_load(model *m, finch_error *err);
 /* Frees what engine_load made, whole or half. */
 void engine_unload(model *m);
 
-/* Scratch and place of one forward pass over at most max_tokens tokens in max_texts texts. */
+/* The most that a batch of a pass holds. */
+typedef struct engine_limits {
+    size_t n_tokens, n_texts;
+    size_t longest; /* tokens of one text */
+} engine_limits;
+
+/* Scratch and place of forward passes over batches within the limits, one after another. */
 typedef struct engine_pass {
     const model *m;
     const model_batch *batch;
-    size_t team; /* threads that run the pass together: 1, or all of the enclosing parallel region */
-    size_t block_rows; /* rows taken through a layer's dense half at a time */
+    size_t team;              /* threads that run the pass together: 1, or all of the enclosing parallel region */
+    size_t block_rows;        /* rows taken through a layer's dense half at a time */
+    size_t group_rows;        /* rows of whole texts that are attended to at a time: at least so many, where there are */
     size_t qkv_width;
-    float *x; /* [n_tokens, hidden]: the residual stream */
-    float *qkv; /* [n_tokens, qkv_width] */
-    float *context; /* [n_tokens, hidden] */
-    float *sum; /* [block_rows, hidden] */
-    float *wide; /* [block_rows, intermediate] */
-    float *first; /* [n_texts, hidden]: the first tokens in the last layer */
-    float *first_query; /* [n_texts, part width] */
-    bool *broken; /* [n_texts]: whether a word's row is not finite */
-    linear_input in; /* [n_tokens] rows of hidden */
-    linear_input block_in; /* [block_rows] rows of hidden */
-    linear_input wide_in; /* [block_rows] rows of intermediate */
+    float *x;                 /* [n_tokens, hidden]: the residual stream */
+    float *qkv;               /* of one group, [group_rows + longest, qkv_width] */
+    float *context;           /* [n_tokens, hidden] */
+    float *sum;               /* [block_rows, hidden] */
+    float *wide;              /* [block_rows, intermediate] */
+    float *first;             /* [n_texts, hidden]: the first tokens in the last layer */
+    float *first_query;       /* [n_texts, part width] */
+    bool *broken;             /* [n_texts]: whether a word's row is not finite */
+    linear_input in;          /* [n_tokens] rows of hidden */
+    linear_input block_in;    /* [block_rows] rows of hidden */
+    linear_input wide_in;     /* [block_rows] rows of intermediate */
     float *attention_scratch; /* [team, attention_floats] */
     size_t attention_floats;
     size_t wait_arrived; /* the team's barrier: members there; atomic */
     unsigned wait_round; /* and how often it opened; atomic */
 } engine_pass;
 
-finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch *b, size_t team, arena *a, finch_error *err);
+engine_limits engine_limits_of(const model_batch *b);
+/* The scratch is a's: valid until that is released or reset. */
+finch_status engine_pass_init(engine_pass *p, const model *m, const engine_limits *most, size_t team, arena *a,
+                              finch_error *err);
+/* b, which is within the limits, is what the next run reads: borrowed. */
+void engine_pass_take(engine_pass *p, const model_batch *b);
 /* Run by `team` threads at once (rank 0 .. team - 1), all of one parallel region where team > 1. logits [n_texts, n_labels]. */
 void engine_pass_run(engine_pass *p, size_t rank, float *logits);
 

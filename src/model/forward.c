@@ -17,6 +17,7 @@
 
 enum {
     PASS_TEAM_ROWS_MAX = 1024,
+    PASS_GROUP_BLOCKS = 2,
     PASS_SPINS = 1000 /* some 40 microseconds: longer than a step's parts differ on an idle machine */
 };
 
@@ -60,32 +61,42 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static linear_type input_type(const model *m) { return m->layers[0].qkv.type; }
 
-finch_status engine_pass_init(engine_pass *p, const model *m, const model_batch *b, size_t team, arena *a, finch_error *err)
+engine_limits engine_limits_of(const model_batch *b)
 {
-    const model_config *c = &m->config;
-    size_t longest = 0;
+    engine_limits most = {.n_tokens = b->n_tokens, .n_texts = b->n_texts};
     for (size_t i = 0; i < b->n_texts; i++) {
         size_t n = b->offsets[i + 1] - b->offsets[i];
-        longest = n > longest ? n : longest;
+        most.longest = n > most.longest ? n : most.longest;
     }
-    *p = (engine_pass){.m = m, .batch = b, .team = team};
-    /* In bulk few rows, so that the wide half stays in the second-level cache. */
-    p->block_rows = least(team > 1 ? PASS_TEAM_ROWS_MAX : m->kernels.block_rows, b->n_tokens);
+    return most;
+}
+
+finch_status engine_pass_init(engine_pass *p, const model *m, const engine_limits *most, size_t team, arena *a,
+                              finch_error *err)
+{
+    const model_config *c = &m->config;
+    *p = (engine_pass){.m = m, .team = team};
+    /* In bulk few rows, so that what goes from step to step stays in the second-level cache. */
+    p->block_rows = least(team > 1 ? PASS_TEAM_ROWS_MAX : m->kernels.block_rows, most->n_tokens);
+    p->group_rows = team > 1 ? most->n_tokens : PASS_GROUP_BLOCKS * p->block_rows;
     p->qkv_width = 3 * engine_part_width(c);
-    p->attention_floats = kernel_attention_scratch(longest, c->hidden_size / c->n_heads);
-    FINCH_TRY(ARENA_NEW(a, &p->x, b->n_tokens * c->hidden_size, err));
-    FINCH_TRY(ARENA_NEW(a, &p->qkv, b->n_tokens * p->qkv_width, err));
-    FINCH_TRY(ARENA_NEW(a, &p->context, b->n_tokens * c->hidden_size, err));
+    p->attention_floats = kernel_attention_scratch(most->longest, c->hidden_size / c->n_heads);
+    size_t group_rows_most = least(p->group_rows + most->longest, most->n_tokens);
+    FINCH_TRY(ARENA_NEW(a, &p->x, most->n_tokens * c->hidden_size, err));
+    FINCH_TRY(ARENA_NEW(a, &p->qkv, group_rows_most * p->qkv_width, err));
+    FINCH_TRY(ARENA_NEW(a, &p->context, most->n_tokens * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->sum, p->block_rows * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->wide, p->block_rows * c->intermediate_size, err));
-    FINCH_TRY(ARENA_NEW(a, &p->first, b->n_texts * c->hidden_size, err));
-    FINCH_TRY(ARENA_NEW(a, &p->first_query, b->n_texts * engine_part_width(c), err));
-    FINCH_TRY(ARENA_NEW(a, &p->broken, b->n_texts, err));
+    FINCH_TRY(ARENA_NEW(a, &p->first, most->n_texts * c->hidden_size, err));
+    FINCH_TRY(ARENA_NEW(a, &p->first_query, most->n_texts * engine_part_width(c), err));
+    FINCH_TRY(ARENA_NEW(a, &p->broken, most->n_texts, err));
     FINCH_TRY(ARENA_NEW(a, &p->attention_scratch, team * p->attention_floats, err));
-    FINCH_TRY(linear_input_alloc(a, input_type(m), b->n_tokens, c->hidden_size, &p->in, err));
+    FINCH_TRY(linear_input_alloc(a, input_type(m), most->n_tokens, c->hidden_size, &p->in, err));
     FINCH_TRY(linear_input_alloc(a, input_type(m), p->block_rows, c->hidden_size, &p->block_in, err));
     return linear_input_alloc(a, input_type(m), p->block_rows, c->intermediate_size, &p->wide_in, err);
 }
+
+void engine_pass_take(engine_pass *p, const model_batch *b) { p->batch = b; }
 
 /* ---- embeddings ---------------------------------------------------------------------------------------------------- */
 
@@ -138,25 +149,43 @@ static void embed(engine_pass *p, size_t rank)
 
 /* ---- attention ----------------------------------------------------------------------------------------------------- */
 
-/* p->in over all rows of x; for f32 that is x itself. */
-static linear_input pass_input(const engine_pass *p)
+/* Whole texts that follow one another, and their rows of the batch. */
+typedef struct group {
+    size_t text, n_texts;
+    size_t row, n_rows;
+} group;
+
+/* The group that begins at a text: as many texts as reach group_rows. */
+static group group_at(const engine_pass *p, size_t text)
+{
+    const model_batch *b = p->batch;
+    group g = {.text = text, .row = b->offsets[text]};
+    while (text + g.n_texts < b->n_texts && g.n_rows < p->group_rows) {
+        g.n_texts++;
+        g.n_rows = b->offsets[text + g.n_texts] - g.row;
+    }
+    return g;
+}
+
+/* p->in over the group's rows; for f32 that is x itself. */
+static linear_input group_input(const engine_pass *p, const group *g)
 {
     linear_input in = p->in;
     if (in.type == LINEAR_F32) {
         in.f32 = p->x;
         in.stride = p->m->config.hidden_size;
     }
-    return in;
+    return linear_input_rows(&in, g->row, g->n_rows);
 }
 
-static void attend(const engine_pass *p, size_t rank, size_t text, size_t head, const float *queries, size_t n_queries,
-                   float *out)
+static void attend(const engine_pass *p, size_t rank, const group *g, size_t text, size_t head, const float *queries,
+                   size_t n_queries, float *out)
 {
     const model *m = p->m;
     size_t width = m->config.hidden_size / m->config.n_heads, part = engine_part_width(&m->config);
     size_t begin = p->batch->offsets[text], n = p->batch->offsets[text + 1] - begin;
     size_t max_tokens = model_config_max_tokens(&m->config);
-    const float *qkv = p->qkv + begin * p->qkv_width + head * width;
+    const float *qkv = p->qkv + (begin - g->row) * p->qkv_width + head * width;
     const float *bias = m->relative == NULL ? NULL : m->relative + head * (2 * max_tokens - 1) + (max_tokens - 1);
     m->kernels.attention(&(kernel_attention){.q = queries + head * width,
                                              .k = qkv + part,
@@ -171,45 +200,57 @@ static void attend(const engine_pass *p, size_t rank, size_t text, size_t head, 
                                              .ldout = m->config.hidden_size});
 }
 
-/* Queries, keys and values of all tokens, and attention into context. */
-static void attention_all(engine_pass *p, size_t rank, const engine_layer *layer)
+/* Queries, keys and values of the group's tokens, and attention into context. */
+static void attention_group(engine_pass *p, size_t rank, const engine_layer *layer, const group *g)
 {
     const model_config *c = &p->m->config;
-    linear_input in = pass_input(p);
+    linear_input in = group_input(p, g);
     share columns = share_of(p, rank, layer->qkv.n_out, KERNEL_PANEL);
     linear_run(&p->m->kernels, &layer->qkv, &in, columns.begin, columns.end, p->qkv, p->qkv_width);
     team_wait(p);
-    share pairs = share_of(p, rank, p->batch->n_texts * c->n_heads, 1);
+    share pairs = share_of(p, rank, g->n_texts * c->n_heads, 1);
     for (size_t i = pairs.begin; i < pairs.end; i++) {
-        size_t text = i / c->n_heads, begin = p->batch->offsets[text], n = p->batch->offsets[text + 1] - begin;
-        attend(p, rank, text, i % c->n_heads, p->qkv + begin * p->qkv_width, n, p->context + begin * c->hidden_size);
+        size_t text = g->text + i / c->n_heads, begin = p->batch->offsets[text], n = p->batch->offsets[text + 1] - begin;
+        attend(p, rank, g, text, i % c->n_heads, p->qkv + (begin - g->row) * p->qkv_width, n,
+               p->context + begin * c->hidden_size);
     }
     team_wait(p);
 }
 
 /* The same for each text's first token only: its query, all keys and values. Leaves the first tokens' rows of x in
  * first and their attention in context [n_texts, hidden]. */
-static void attention_first(engine_pass *p, size_t rank, const engine_layer *layer)
+static void attention_group_first(engine_pass *p, size_t rank, const engine_layer *layer, const group *g)
 {
     const model_config *c = &p->m->config;
     const ops *o = &p->m->kernels;
     size_t hidden = c->hidden_size, part = engine_part_width(c);
-    linear_input in = pass_input(p);
+    linear_input in = group_input(p, g);
     share columns = share_of(p, rank, layer->qkv.n_out - part, KERNEL_PANEL);
     linear_run(o, &layer->qkv, &in, part + columns.begin, part + columns.end, p->qkv, p->qkv_width);
-    share texts = share_of(p, rank, p->batch->n_texts, 1);
-    for (size_t i = texts.begin; i < texts.end; i++) {
-        linear_input row = linear_input_rows(&in, p->batch->offsets[i], 1);
+    share texts = share_of(p, rank, g->n_texts, 1);
+    for (size_t i = g->text + texts.begin; i < g->text + texts.end; i++) {
+        linear_input row = linear_input_rows(&in, p->batch->offsets[i] - g->row, 1);
         memcpy(p->first + i * hidden, p->x + p->batch->offsets[i] * hidden, hidden * sizeof(float));
         linear_run(o, &layer->qkv, &row, 0, hidden, p->first_query + i * part, part);
     }
     team_wait(p);
-    share pairs = share_of(p, rank, p->batch->n_texts * c->n_heads, 1);
+    share pairs = share_of(p, rank, g->n_texts * c->n_heads, 1);
     for (size_t i = pairs.begin; i < pairs.end; i++) {
-        size_t text = i / c->n_heads;
-        attend(p, rank, text, i % c->n_heads, p->first_query + text * part, 1, p->context + text * hidden);
+        size_t text = g->text + i / c->n_heads;
+        attend(p, rank, g, text, i % c->n_heads, p->first_query + text * part, 1, p->context + text * hidden);
     }
     team_wait(p);
+}
+
+typedef void attention_fn(engine_pass *p, size_t rank, const engine_layer *layer, const group *g);
+
+static void attention_all(engine_pass *p, size_t rank, const engine_layer *layer, attention_fn *attention)
+{
+    group g;
+    for (size_t text = 0; text < p->batch->n_texts; text += g.n_texts) {
+        g = group_at(p, text);
+        attention(p, rank, layer, &g);
+    }
 }
 
 /* ---- the dense half ------------------------------------------------------------------------------------------------ */
@@ -304,10 +345,10 @@ void engine_pass_run(engine_pass *p, size_t rank, float *logits)
     size_t n_layers = p->m->config.n_layers;
     embed(p, rank);
     for (size_t i = 0; i + 1 < n_layers; i++) {
-        attention_all(p, rank, &p->m->layers[i]);
+        attention_all(p, rank, &p->m->layers[i], attention_group);
         dense_all(p, rank, &p->m->layers[i], p->batch->n_tokens, p->x, false);
     }
-    attention_first(p, rank, &p->m->layers[n_layers - 1]);
+    attention_all(p, rank, &p->m->layers[n_layers - 1], attention_group_first);
     dense_all(p, rank, &p->m->layers[n_layers - 1], p->batch->n_texts, p->first, true);
     head(p, rank, logits);
 }

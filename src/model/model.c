@@ -107,8 +107,9 @@ finch_status model_open(const char *path, model_compute compute, model **out, fi
     if (m->config.arch == MODEL_GEMMA3) FINCH_GO(done, st, gemma_model_open(m, path, compute, err));
     FINCH_GO(done, st, model_tokenizer_open(path, &m->tokenizer, err));
     FINCH_GO(done, st, check_tokenizer(m, path, err));
-    if (m->gemma != NULL) st = gemma_model_choose_head(m, path, err);
-    else st = open_engine(m, path, compute, err);
+    if (m->gemma != NULL) FINCH_GO(done, st, gemma_model_choose_head(m, path, err));
+    else FINCH_GO(done, st, open_engine(m, path, compute, err));
+    mem_trim(); /* of tokenizer.json's tree */
 done:
     if (st == FINCH_OK) *out = m;
     else model_close(m);
@@ -181,7 +182,9 @@ finch_status model_logits(const model *m, const model_batch *b, float *logits, a
     if (m->gemma != NULL) {
         FINCH_GO(done, st, gemma_model_logits(m, b, team_size(), own, scratch, err));
     } else {
-        FINCH_GO(done, st, engine_pass_init(&pass, m, b, team_size(), scratch, err));
+        engine_limits most = engine_limits_of(b);
+        FINCH_GO(done, st, engine_pass_init(&pass, m, &most, team_size(), scratch, err));
+        engine_pass_take(&pass, b);
         engine_pass_run_team(&pass, own);
     }
     FINCH_GO(done, st, engine_check_logits(m, own, b->n_texts, err));

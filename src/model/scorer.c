@@ -113,16 +113,26 @@ static finch_status micro_batch_add(micro_batch *b, const scorer_job *job, size_
     return FINCH_OK;
 }
 
-static finch_status micro_batch_run(micro_batch *b, const scorer_job *job, size_t team, arena *a, finch_error *err)
+/* Gemma lays out its own scratch for each batch. */
+static finch_status pass_init(engine_pass *pass, const model *m, const engine_limits *most, size_t team, arena *a,
+                              finch_error *err)
 {
-    engine_pass pass;
+    *pass = (engine_pass){.m = m, .team = team};
+    return m->gemma != NULL ? FINCH_OK : engine_pass_init(pass, m, most, team, a, err);
+}
+
+static finch_status micro_batch_run(micro_batch *b, const scorer_job *job, engine_pass *pass, arena *a, finch_error *err)
+{
     size_t n_labels = job->m->config.n_labels;
     model_batch batch = {b->ids, b->offsets, b->n_texts, b->n_tokens};
     if (job->m->gemma != NULL) {
-        FINCH_TRY(gemma_model_logits(job->m, &batch, team, b->logits, a, err));
+        arena_place mark = arena_mark(a);
+        finch_status st = gemma_model_logits(job->m, &batch, pass->team, b->logits, a, err);
+        arena_release(a, mark);
+        FINCH_TRY(st);
     } else {
-        FINCH_TRY(engine_pass_init(&pass, job->m, &batch, team, a, err));
-        engine_pass_run_team(&pass, b->logits);
+        engine_pass_take(pass, &batch);
+        engine_pass_run_team(pass, b->logits);
     }
     for (size_t i = 0; i < b->n_texts; i++) {
         if (engine_check_logits(job->m, b->logits + i * n_labels, 1, err) != FINCH_OK) {
@@ -139,20 +149,22 @@ static finch_status micro_batch_run(micro_batch *b, const scorer_job *job, size_
 /* The next text's index; n_texts or more where none is left. */
 static size_t job_take(scorer_job *job) { return __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED); }
 
+/* One batch's memory serves all of a worker's. */
 static finch_status worker_loop(scorer_worker *w, scorer_job *job, finch_error *err)
 {
     micro_batch b;
-    size_t n_texts = job->texts_per_batch;
-    FINCH_TRY(micro_batch_init(&b, job, n_texts, SCORER_BATCH_TOKENS + job->max_tokens, &w->memory, err));
-    arena_place mark = arena_mark(&w->memory);
+    engine_pass pass;
+    engine_limits most = {
+        .n_tokens = SCORER_BATCH_TOKENS + job->max_tokens, .n_texts = job->texts_per_batch, .longest = job->max_tokens};
+    FINCH_TRY(micro_batch_init(&b, job, most.n_texts, most.n_tokens, &w->memory, err));
+    FINCH_TRY(pass_init(&pass, job->m, &most, 1, &w->memory, err));
     for (size_t text = job_take(job); text < job->n_texts && !__atomic_load_n(&job->failed, __ATOMIC_RELAXED);
          text = job_take(job)) {
         FINCH_TRY(micro_batch_add(&b, job, text, w->tokenizing, err));
-        if (b.n_tokens < SCORER_BATCH_TOKENS && b.n_texts < b.capacity_texts) continue;
-        FINCH_TRY(micro_batch_run(&b, job, 1, &w->memory, err));
-        arena_release(&w->memory, mark);
+        if (b.n_tokens >= SCORER_BATCH_TOKENS || b.n_texts == b.capacity_texts)
+            FINCH_TRY(micro_batch_run(&b, job, &pass, &w->memory, err));
     }
-    return b.n_texts == 0 ? FINCH_OK : micro_batch_run(&b, job, 1, &w->memory, err);
+    return b.n_texts == 0 ? FINCH_OK : micro_batch_run(&b, job, &pass, &w->memory, err);
 }
 
 static void worker_run(scorer_worker *w, scorer_job *job)
@@ -184,10 +196,13 @@ static finch_status score_together(model_scorer *s, scorer_job *job, finch_error
 {
     scorer_worker *w = &s->workers[0];
     micro_batch b;
+    engine_pass pass;
     arena_reset(&w->memory);
     FINCH_TRY(micro_batch_init(&b, job, job->n_texts, job->n_texts * job->max_tokens, &w->memory, err));
     for (size_t i = 0; i < job->n_texts; i++) FINCH_TRY(micro_batch_add(&b, job, i, w->tokenizing, err));
-    return micro_batch_run(&b, job, s->n_threads, &w->memory, err);
+    engine_limits most = engine_limits_of(&(model_batch){b.ids, b.offsets, b.n_texts, b.n_tokens});
+    FINCH_TRY(pass_init(&pass, job->m, &most, s->n_threads, &w->memory, err));
+    return micro_batch_run(&b, job, &pass, &w->memory, err);
 }
 
 finch_status model_score_texts(model_scorer *s, const finch_text *texts, size_t n_texts, size_t max_tokens, float *logits,
