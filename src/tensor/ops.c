@@ -18,29 +18,27 @@ enum {
 #if defined(__x86_64__)
 #define OPS_VECTOR(operation, avx512_needs) \
     {"avx512", avx512_needs, (ops_any)operation##_avx512}, {"avx2", CPU_AVX2, (ops_any)operation##_avx2},
-#define OPS_VECTOR_512(operation, avx512_needs) {"avx512", avx512_needs, (ops_any)operation##_avx512},
 #define OPS_TILES(operation, amx_needs) {"amx", amx_needs, (ops_any)operation##_amx},
 #define OPS_BF16_TILES product_bf16_amx
 #else
 #define OPS_VECTOR(operation, avx512_needs)
-#define OPS_VECTOR_512(operation, avx512_needs)
 #define OPS_TILES(operation, amx_needs)
 #define OPS_BF16_TILES NULL
 #endif
 
 /*       operation      its variants, best first */
-#define OPS_LIST(X)                                                                                      \
-    X(product_f32, OPS_VECTOR(product_f32, CPU_AVX512))                                                  \
-    X(product_int8, OPS_TILES(product_int8, CPU_AMX_INT8) OPS_VECTOR(product_int8, CPU_AVX512_VNNI))     \
-    X(product_bf16, OPS_TILES(product_bf16, CPU_AMX_BF16) OPS_VECTOR_512(product_bf16, CPU_AVX512_BF16)) \
-    X(layer_norm, OPS_VECTOR(layer_norm, CPU_AVX512))                                                    \
-    X(quantize, OPS_VECTOR(quantize, CPU_AVX512))                                                        \
-    X(attention, OPS_VECTOR(attention, CPU_AVX512))                                                      \
-    X(gelu, OPS_VECTOR(gelu, CPU_AVX512))                                                                \
-    X(gelu_tanh, OPS_VECTOR(gelu_tanh, CPU_AVX512))                                                      \
-    X(relu, OPS_VECTOR(relu, CPU_AVX512))                                                                \
-    X(tanh, OPS_VECTOR(tanh, CPU_AVX512))                                                                \
-    X(narrow, OPS_VECTOR(narrow, CPU_AVX512))                                                            \
+#define OPS_LIST(X)                                                                                  \
+    X(product_f32, OPS_VECTOR(product_f32, CPU_AVX512))                                              \
+    X(product_int8, OPS_TILES(product_int8, CPU_AMX_INT8) OPS_VECTOR(product_int8, CPU_AVX512_VNNI)) \
+    X(product_bf16, OPS_TILES(product_bf16, CPU_AMX_BF16) OPS_VECTOR(product_bf16, CPU_AVX512_BF16)) \
+    X(layer_norm, OPS_VECTOR(layer_norm, CPU_AVX512))                                                \
+    X(quantize, OPS_VECTOR(quantize, CPU_AVX512))                                                    \
+    X(attention, OPS_VECTOR(attention, CPU_AVX512))                                                  \
+    X(gelu, OPS_VECTOR(gelu, CPU_AVX512))                                                            \
+    X(gelu_tanh, OPS_VECTOR(gelu_tanh, CPU_AVX512))                                                  \
+    X(relu, OPS_VECTOR(relu, CPU_AVX512))                                                            \
+    X(tanh, OPS_VECTOR(tanh, CPU_AVX512))                                                            \
+    X(narrow, OPS_VECTOR(narrow, CPU_AVX512))                                                        \
     X(split, OPS_VECTOR(split, CPU_AVX512))
 
 typedef struct ops_entry {

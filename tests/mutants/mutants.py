@@ -118,12 +118,16 @@ TENSOR = [
     ("src/tensor/tensor.c", "large f16 numbers are infinite too early", "bits >= 0x47800000u", "bits >= 0x47000000u", "tensor_test_tensor"),
     ("src/tensor/compressed.c", "int8 weights use half the range", "scale[r] = largest / 127.0f;", "scale[r] = largest / 63.0f;",
      "tensor_test_compressed"),
+    ("src/tensor/kernels/avx2/product_bf16.c", "a pair's second product is taken twice", "_mm256_castsi256_ps(_mm256_slli_epi32(pair, 16))",
+     "_mm256_castsi256_ps(_mm256_and_si256(pair, _mm256_set1_epi32((int32_t)0xffff0000)))", "tensor_test_ops"),
     ("src/tensor/kernels/amx/tiles.h", "the rest of k is left out", "    if (k < end) tile_last_step(t, k, both);\n", "    (void)tile_last_step;\n",
      "tensor_test_tiles"),
     ("src/tensor/kernels/amx/tiles.h", "a quarter of the sums begins with the block before", "        _tile_zero(3);\n", "", "tensor_test_tiles"),
 ]
 
 MODEL = [
+    ("src/model/forward.c", "a group's queries are read from the batch's first row", "p->qkv + (begin - g->row) * p->qkv_width + head * width",
+     "p->qkv + head * width", "model_test_parity"),
     ("src/model/trainable_backward.c", "the norm's shift has no gradient",
      "    add_partials(t, partials + a->width, blocks, ld, a->width, norm->dshift);\n", "", "model_test_trainable_curve"),
     ("src/model/trainable_backward.c", "the last block of rows is left out", "return (n_rows + TRAINABLE_BLOCK_ROWS - 1) / TRAINABLE_BLOCK_ROWS;",

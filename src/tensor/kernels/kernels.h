@@ -170,6 +170,7 @@ KERNEL_DECLARE(scalar)
 KERNEL_DECLARE(avx2)
 KERNEL_DECLARE(avx512)
 void product_bf16_scalar(const kernel_product_bf16 *p);
+void product_bf16_avx2(const kernel_product_bf16 *p);
 void product_bf16_avx512(const kernel_product_bf16 *p);
 void product_int8_amx(const kernel_product_int8 *p);
 void product_bf16_amx(const kernel_product_bf16 *p);
