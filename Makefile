@@ -8,7 +8,7 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama bench model mutants lint clean
+.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench model mutants lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,16 @@ test-fuzz: setup-test deps
 
 test-llama: build setup-test ## finch label against a real llama.cpp server (builds it from source: about ten minutes)
 	@tests/llama/run.sh
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@cd web && npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+web: setup web/node_modules/.package-lock.json ## the dashboard as static files in web/out
+	@cd web && npm run --silent build
+
+test-frontend: setup-test build web ## the dashboard's tests, in Chromium against a real server
+	@cd web && npm run --silent typecheck && npm test --silent && npm run --silent e2e
 
 bench: build setup-test ## the benchmarks of bench/ against their peers (long; prints JSON)
 	@bench/run_all.sh

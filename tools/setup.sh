@@ -11,7 +11,7 @@ build_packages=(build-essential cmake ninja-build pkg-config npm nodejs
     libsqlite3-dev libpq-dev libmicrohttpd-dev)
 test_packages=(clang libclang-rt-14-dev libomp-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     clang-tidy cppcheck libcmocka-dev python3 python3-venv binutils
-    curl openssl postgresql wrk)
+    curl openssl postgresql wrk chromium)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

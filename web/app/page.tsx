@@ -1,0 +1,5 @@
+import { Analyse } from "@/components/analyse/analyse";
+
+export default function Page() {
+  return <Analyse />;
+}

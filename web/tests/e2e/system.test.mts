@@ -1,0 +1,32 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { makeStage, takeShots, type Stage } from "./stage.mts";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await makeStage();
+});
+afterAll(() => stage.close());
+
+test("figures, events as they happen, and a server that goes and comes back", async () => {
+  const { page, wrong, close } = await stage.open("/system");
+  await page.getByText("ready", { exact: true }).waitFor();
+  await page.getByRole("status").filter({ hasText: "live" }).waitFor();
+  await fetch(`${stage.base}/api/v1/predict`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ text: "$TSLA falls" }) });
+  await page.getByRole("log").getByText("$TSLA falls").waitFor();
+  await stage.restart(async () => {
+    await page.getByText(/can't be reached/).first().waitFor();
+  });
+  await page.getByText("ready", { exact: true }).waitFor({ timeout: 20_000 });
+  await page.getByRole("status").filter({ hasText: "live" }).waitFor({ timeout: 20_000 });
+  expect(wrong).toEqual([]);
+  await close();
+});
+
+test("looks", async () => {
+  const said = await takeShots(stage, "/system", "system", async (page) => {
+    await page.getByText("Requests by route").first().waitFor();
+    await page.locator("canvas").nth(1).waitFor();
+  });
+  expect(said).toEqual([]);
+});
