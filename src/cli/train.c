@@ -33,6 +33,14 @@ static const cli_option options[] = {
     {"keep", "METRIC", CLI_TEXT, NULL,
      "the metric that says which evaluation's weights are best (default: the rule's first)", false, 0, 0},
     {"quantize", "int8|f32", CLI_CHOICE, "f32", "how the weights are written", false, 0, 0},
+    {"lora", NULL, CLI_FLAG, NULL, "train adapters and a classifier beside a frozen Gemma 3", false, 0, 0},
+    {"lora-rank", "R", CLI_SIZE, "8", "rank of the adapters", false, 1, LORA_RANK_MAX},
+    {"lora-alpha", "A", CLI_REAL, "16", "what adapters give is multiplied by A / R", false, 1e-6, 1e6},
+    {"lora-dropout", "P", CLI_REAL, "0.1", "dropout before the adapters", false, 0, 0.95},
+    {"lora-targets", "A,B,...", CLI_TEXT, "q_proj,v_proj",
+     "linear layers that get adapters: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj", false, 0, 0},
+    {"checkpoint-activations", NULL, CLI_FLAG, NULL,
+     "with --lora: keep less and compute layers twice; the same bits in less memory", false, 0, 0},
     TRAIN_OPTIONS_LOOP("6", "2e-5", "3"),
     CLI_OPTION_REJECTS("beside the model's folder"),
     CLI_OPTION_STRICT,
@@ -153,12 +161,18 @@ static finch_status run(const cli_args *args, finch_error *err)
     char *labels = NULL;
     const char *names[EXAMPLES_CLASSES_MAX];
     finetune_options o = options_of(args);
+    const lora_options lora = {.rank = cli_size(args, "lora-rank"),
+                               .alpha = cli_real(args, "lora-alpha"),
+                               .dropout = cli_real(args, "lora-dropout"),
+                               .targets = cli_text(args, "lora-targets"),
+                               .checkpoint_activations = cli_flag(args, "checkpoint-activations")};
     finch_status st;
     FINCH_TRY(train_options_check(args, err));
     FINCH_GO(done, st, split_labels(cli_text(args, "labels"), &labels, names, &o.n_labels, err));
     FINCH_GO(done, st, cli_model_folder(cli_text(args, "model"), &folder, err));
     FINCH_GO(done, st, read_inputs(args, &in, err));
     o.labels = names;
+    if (cli_flag(args, "lora")) o.lora = &lora;
     o.model = folder.at;
     st = train(args, &in, &o, err);
 done:
@@ -172,7 +186,9 @@ const cli_command cli_command_train = {
     .name = "train",
     .group = CLI_GROUP_MAKE,
     .summary = "fine-tune a classifier on labelled texts",
-    .about = "Fine-tunes a BERT or MPNet with AdamW, on packed batches without padding. Twice an epoch the validation rows "
+    .about = "Fine-tunes a BERT or MPNet with AdamW, on packed batches without padding; with --lora, adapters beside a "
+             "frozen Gemma 3 "
+             "(a folder or a GGUF file), written as PEFT has them. Twice an epoch the validation rows "
              "are measured; the "
              "best weights are kept, a temperature is fitted on the validation rows, and the model's card (finch.json) "
              "tells data, options and metrics.\n"
@@ -190,6 +206,7 @@ const cli_command cli_command_train = {
         "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model\n"
         "finch train --model build/domain --train five.csv --coarse-train three.csv --valid valid.csv --output my-model \\\n"
         "    --class-weights sqrt --average 3 --stop \"macro_f1 or mcc better by 0.001, log_loss not 5% worse\"\n"
+        "finch train --lora --model gemma-3-270m --train train.csv --valid valid.csv --output my-adapters --batch 8\n"
         "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model --resume",
     .options = options,
     .many_barriers = true,

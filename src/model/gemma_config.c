@@ -348,3 +348,54 @@ finch_status gemma_config_from_gguf(const gguf *g, const char *path, gemma_confi
     if (st != FINCH_OK) *out = (gemma_config){0};
     return st;
 }
+
+/* ---- as config.json ------------------------------------------------------------------------------------------- */
+
+static json_t *rope_json(double theta, double factor)
+{
+    return factor == 1.0 ? json_pack("{s:s,s:f}", "rope_type", "default", "rope_theta", theta)
+                         : json_pack("{s:s,s:f,s:f}", "rope_type", "linear", "factor", factor, "rope_theta", theta);
+}
+
+static json_t *layers_json(const gemma_config *c)
+{
+    json_t *list = json_array();
+    bool whole = list != NULL;
+    for (size_t i = 0; i < c->n_layers; i++)
+        whole = whole &&
+                json_array_append_new(list, json_string(c->is_global[i] ? "full_attention" : "sliding_attention")) == 0;
+    if (whole) return list;
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *id_json(int32_t id) { return id < 0 ? json_null() : json_integer(id); }
+
+static json_t *config_json(const gemma_config *c)
+{
+    double scale = (double)c->query_scale;
+    return json_pack("{s:s,s:[s],s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:o,s:{s:o,s:o},s:o,s:o,s:o}", "model_type",
+                     "gemma3_text", "architectures", "Gemma3ForCausalLM", "vocab_size", (json_int_t)c->vocab_size,
+                     "hidden_size", (json_int_t)c->hidden_size, "num_hidden_layers", (json_int_t)c->n_layers,
+                     "num_attention_heads", (json_int_t)c->n_heads, "num_key_value_heads", (json_int_t)c->n_key_heads,
+                     "head_dim", (json_int_t)c->head_width, "intermediate_size", (json_int_t)c->intermediate_size,
+                     "max_position_embeddings", (json_int_t)c->n_positions, "sliding_window", (json_int_t)c->window,
+                     "rms_norm_eps", (double)c->norm_eps, "query_pre_attn_scalar", round(1.0 / (scale * scale)),
+                     "hidden_activation", "gelu_pytorch_tanh", "layer_types", layers_json(c), "rope_parameters",
+                     "full_attention", rope_json(c->global_theta, c->global_factor), "sliding_attention",
+                     rope_json(c->local_theta, c->local_factor), "pad_token_id", id_json(c->pad_id), "eos_token_id",
+                     id_json(c->eos_id), "bos_token_id", id_json(c->bos_id));
+}
+
+finch_status gemma_config_json(const char *path, json_t **out, finch_error *err)
+{
+    gguf *g;
+    gemma_config c;
+    *out = NULL;
+    FINCH_TRY(gguf_open(path, &g, err));
+    finch_status st = gemma_config_from_gguf(g, path, &c, err);
+    gguf_close(g);
+    if (st != FINCH_OK) return st;
+    *out = config_json(&c);
+    return *out != NULL ? FINCH_OK : finch_fail(err, FINCH_E_MEMORY, "%s: out of memory for its configuration", path);
+}

@@ -39,6 +39,9 @@ bool gemma_config_is(const json_t *root);
  * for another general.architecture. */
 finch_status gemma_config_from_gguf(const gguf *g, const char *path, gemma_config *out, finch_error *err);
 
+/* A GGUF file's configuration as config.json of a gemma3_text: a new reference. */
+finch_status gemma_config_json(const char *path, json_t **out, finch_error *err);
+
 /* What a Gemma's configuration has in common with all; the labels are the five of the label words (gemma_model.h). */
 void model_config_of_gemma(const gemma_config *g, model_config *out);
 

@@ -34,6 +34,7 @@ typedef struct pass {
     float *sum;            /* [block_rows, hidden] */
     float *gate, *up;      /* [block_rows, intermediate] */
     linear_input in, context_in, wide_in;
+    float *low, *adapted;  /* of adapters: [n_tokens, rank], and [n_tokens, the widest product] */
     size_t thread_floats;  /* of each thread's part of scratch */
     float *scratch;
 } pass;
@@ -205,13 +206,34 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
     FINCH_TRY(linear_input_alloc(a, input_type(g), n, c->hidden_size, &p->in, err));
     FINCH_TRY(linear_input_alloc(a, input_type(g), p->block_rows, p->queries, &p->context_in, err));
     FINCH_TRY(linear_input_alloc(a, input_type(g), p->block_rows, c->intermediate_size, &p->wide_in, err));
+    if (g->adapter_rank > 0) {
+        FINCH_TRY(ARENA_NEW(a, &p->low, n * g->adapter_rank, err));
+        FINCH_TRY(ARENA_NEW(a, &p->adapted, n * larger(larger(c->intermediate_size, p->queries), c->hidden_size), err));
+    }
     return ARENA_NEW(a, &p->scratch, p->team * p->thread_floats, err);
 }
 
 /* ---- steps ---------------------------------------------------------------------------------------------------- */
 
+/* y += the adapter's part, of x [n, columns]. */
+static void add_adapter(const pass *p, const gemma_matrix *w, const float *x, size_t n, float *y)
+{
+    const ops *o = &p->g->products;
+    size_t rows = w->stored.rows, rank = p->g->adapter_rank, n_panels = (rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    const linear_input in = {.type = LINEAR_F32, .n_rows = n, .stride = w->stored.columns, .f32 = x};
+    const linear_input low = {.type = LINEAR_F32, .n_rows = n, .stride = rank, .f32 = p->low};
+    linear_run(o, &w->low, &in, 0, rank, p->low, rank);
+#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
+    for (size_t panel = 0; panel < n_panels; panel++) {
+        size_t begin = panel * KERNEL_PANEL, end = least(begin + KERNEL_PANEL, rows);
+        linear_run(o, &w->high, &low, begin, end, p->adapted, rows);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = begin; j < end; j++) y[i * rows + j] += p->adapted[i * rows + j];
+    }
+}
+
 /* y [n_rows, rows of w] = x w^T; in holds x in the products' type. */
-static void multiply(const pass *p, const gemma_matrix *w, const linear_input *in, float *y)
+static void multiply(const pass *p, const gemma_matrix *w, const linear_input *in, const float *x, float *y)
 {
     size_t rows = w->stored.rows, n_panels = (rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
     size_t n_parts = least(n_panels, p->team);
@@ -224,6 +246,7 @@ static void multiply(const pass *p, const gemma_matrix *w, const linear_input *i
             stored_product(&p->g->products, &w->stored, in->f32, in->stride, in->n_rows, begin, end, thread_scratch(p), y,
                            rows);
     }
+    if (w->low.panels != NULL) add_adapter(p, w, x, in->n_rows, y);
 }
 
 /* Rows of x [n, width] into *in, row 0 on, in the products' type. */
@@ -401,19 +424,19 @@ static void dense_block(const pass *p, const gemma_layer *w, float *x, size_t fi
     size_t hidden = c->hidden_size, wide = c->intermediate_size, n_parts = (n + ROWS_PART - 1) / ROWS_PART;
     float *rows = x + first * hidden, *normed = p->normed + first * hidden;
     linear_input in = convert(p, &p->context_in, n, p->context + first * p->queries, p->queries);
-    multiply(p, &w->out, &in, p->sum);
+    multiply(p, &w->out, &in, p->context + first * p->queries, p->sum);
     normalise(p, p->sum, w->after_attention, rows, rows, n);
     normalise(p, rows, w->before_wide, NULL, normed, n);
     in = convert(p, &p->in, n, normed, hidden);
-    multiply(p, &w->gate, &in, p->gate);
-    multiply(p, &w->up, &in, p->up);
+    multiply(p, &w->gate, &in, normed, p->gate);
+    multiply(p, &w->up, &in, normed, p->up);
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
     for (size_t part = 0; part < n_parts; part++) {
         size_t at = part * ROWS_PART * wide;
         p->g->rows->gate(p->gate + at, p->up + at, least(ROWS_PART, n - part * ROWS_PART) * wide);
     }
     in = convert(p, &p->wide_in, n, p->gate, wide);
-    multiply(p, &w->down, &in, p->sum);
+    multiply(p, &w->down, &in, p->gate, p->sum);
     normalise(p, p->sum, w->after_wide, rows, rows, n);
 }
 
@@ -433,8 +456,8 @@ static void run_layer(const pass *p, size_t layer)
     float *x = p->x;
     normalise(p, x, w->before_attention, NULL, p->normed, n);
     linear_input in = convert(p, &p->in, n, p->normed, hidden);
-    multiply(p, &w->key, &in, p->k);
-    multiply(p, &w->value, &in, p->v);
+    multiply(p, &w->key, &in, p->normed, p->k);
+    multiply(p, &w->value, &in, p->normed, p->v);
     if (last) {
         x = p->some;
         n = p->b->n_wanted;
@@ -442,7 +465,7 @@ static void run_layer(const pass *p, size_t layer)
         gather(p, p->normed, p->normed); /* rising: no row is read after it was written over */
         in = convert(p, &p->in, n, p->normed, hidden);
     }
-    multiply(p, &w->query, &in, p->q);
+    multiply(p, &w->query, &in, p->normed, p->q);
     turn_all(p, layer, last);
     keep(p, layer);
     attend_all(p, layer, last);

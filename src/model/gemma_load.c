@@ -2,6 +2,7 @@
  *
  * Hugging Face files have one of several prefixes, by the class that saved them; the one under which the embedding is found
  * holds for all. Their norms lack the one that Gemma adds; GGUF's have it. */
+#include "model/gemma_adapter.h"
 #include "model/gemma_internal.h"
 
 #include "base/file.h"
@@ -242,20 +243,39 @@ static finch_status open_blocks(gemma *g, const char *path, finch_error *err)
     return gemma_config_from_gguf(g->blocks, path, &g->config, err);
 }
 
+static finch_status open_base(gemma *g, const char *path, model_compute compute, finch_error *err)
+{
+    bool is_int8 = false;
+    FINCH_TRY(file_is_directory(path) ? open_folder(g, path, &is_int8, err) : open_blocks(g, path, err));
+    g->compute = compute != MODEL_AUTO ? compute : is_int8 ? MODEL_INT8 : MODEL_F32;
+    g->products = ops_choose();
+    g->rows = decoder_ops_get();
+    return gemma_load(g, err);
+}
+
+static finch_status open_adapted(gemma *g, const char *folder, model_compute compute, finch_error *err)
+{
+    str base = {0};
+    finch_status st = gemma_adapter_base(folder, &base, err);
+    if (st == FINCH_OK && gemma_adapter_is(base.at))
+        st = finch_fail(err, FINCH_E_UNSUPPORTED, "%s: its base %s is a folder of adapters itself", folder, base.at);
+    if (st == FINCH_OK) st = open_base(g, base.at, compute, err);
+    if (st == FINCH_OK) st = gemma_adapter_attach(g, folder, err);
+    if (st == FINCH_OK) st = gemma_adapter_verify(g, folder, err);
+    str_free(&base);
+    return st;
+}
+
 finch_status gemma_open(const char *path, model_compute compute, gemma **out, finch_error *err)
 {
     finch_status st;
     gemma *g;
-    bool is_int8 = false;
     *out = NULL;
     FINCH_TRY(MEM_NEW(&g, 1, err));
     arena_init(&g->memory);
     FINCH_GO(done, st, mem_text(path, strlen(path), &g->path, err));
-    FINCH_GO(done, st, file_is_directory(path) ? open_folder(g, path, &is_int8, err) : open_blocks(g, path, err));
-    g->compute = compute != MODEL_AUTO ? compute : is_int8 ? MODEL_INT8 : MODEL_F32;
-    g->products = ops_choose();
-    g->rows = decoder_ops_get();
-    st = gemma_load(g, err);
+    st = file_is_directory(path) && gemma_adapter_is(path) ? open_adapted(g, path, compute, err)
+                                                           : open_base(g, path, compute, err);
 done:
     if (st == FINCH_OK) *out = g;
     else gemma_close(g);
@@ -265,6 +285,7 @@ done:
 void gemma_close(gemma *g)
 {
     if (g == NULL) return;
+    weights_close(g->adapter);
     weights_close(g->file);
     gguf_close(g->blocks);
     arena_free(&g->memory);

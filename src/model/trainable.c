@@ -60,6 +60,7 @@ static finch_status read_config(trainable *t, const char *folder, finch_error *e
 {
     str path = {0};
     finch_status st = model_config_read(folder, &t->config, err);
+    if (st == FINCH_OK && !file_is_directory(folder)) return gemma_config_json(folder, &t->config_json, err);
     if (st == FINCH_OK) st = file_join(folder, "config.json", &path, err);
     if (st == FINCH_OK) st = json_parse_file(path.at, &t->config_json, err);
     str_free(&path);

@@ -50,6 +50,8 @@ const text_tokenizer *trainable_tokenizer(const trainable *t);
 size_t trainable_n_classes(const trainable *t);
 /* Whether the head was drawn from the seed because the folder had none that fits. */
 bool trainable_head_is_new(const trainable *t);
+/* Of what does not learn (the base of adapters); 0 where everything does. */
+uint64_t trainable_frozen_hash(const trainable *t);
 
 /* Targets of a classifier's batch.
  * mask      [n_texts] bit c set: class c is allowed; at least one bit below n_classes. The hard loss of a text is
@@ -118,7 +120,7 @@ void trainable_values_changed(trainable *t);
 typedef void (*trainable_rows_fn)(void *context, const int32_t *rows, size_t n);
 void trainable_before_rows(trainable *t, trainable_rows_fn fn, void *context);
 
-/* Adapters: writes PEFT's layout (adapter_config.json, adapter_model.safetensors with the classifier) and the tokenizer's files.
+/* Adapters: writes PEFT's layout (adapter_config.json, adapter_model.safetensors with the classifier), config.json with the labels, the probes (gemma_adapter.h) and the tokenizer's files.
  * Else writes folder in Hugging Face layout: config.json (architectures, id2label, label2id, problem_type), model.safetensors
  * (the names of transformers), the tokenizer's files. It opens in transformers. Call adamw_settle first where an
  * optimiser is attached. Errors: FINCH_E_IO, FINCH_E_MEMORY. */

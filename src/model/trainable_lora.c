@@ -3,7 +3,10 @@
 #include "model/trainable_internal.h"
 
 #include "base/file.h"
+#include "model/gemma_adapter.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ALIGN_ITEMS = MEM_ALIGN / sizeof(float) };
@@ -44,6 +47,8 @@ static finch_status check_options(const trainable *t, const char *folder, const 
     if (o->head != TRAINABLE_CLASSIFIER)
         return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: a Gemma 3 has no masked words to learn", folder);
     if (o->lora == NULL) return finch_fail(err, FINCH_E_USAGE, "%s: a Gemma 3 learns through adapters; add --lora", folder);
+    if (gemma_adapter_is(folder))
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: it holds adapters; train beside their base", folder);
     if (o->bf16) return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: adapters are trained in f32; leave --bf16 out", folder);
     return FINCH_OK;
 }
@@ -52,7 +57,9 @@ finch_status adapters_open(trainable *t, const char *folder, const trainable_opt
 {
     FINCH_TRY(check_options(t, folder, o, err));
     t->lora = *o->lora;
-    FINCH_TRY(mem_text(folder, strlen(folder), &t->base_path, err));
+    char whole[PATH_MAX]; /* the folder may be opened from another place */
+    const char *base = realpath(folder, whole) != NULL ? whole : folder;
+    FINCH_TRY(mem_text(base, strlen(base), &t->base_path, err));
     FINCH_TRY(mem_text(t->lora.targets, strlen(t->lora.targets), &t->targets, err));
     t->lora.targets = t->targets;
     FINCH_TRY(gemma_open(folder, MODEL_F32, &t->base, err));
@@ -136,9 +143,52 @@ static finch_status save_tensors(const trainable *t, const char *folder, finch_e
     return st;
 }
 
+/* Texts of every class, short and long: what they give tells bases and classifiers apart. */
+static const char *const probe_texts[GEMMA_PROBES] = {
+    "$AAPL to the moon! Strong buy, target raised to $150.",
+    "Revenue fell 12% year over year; guidance cut, shares plunge after hours.",
+    "$T declares quarterly dividend of $0.26",
+    "What do you think about $TSLA this week?",
+    "Going short here, this chart looks terrible",
+    "Small beat for $KO, organic growth of 3%",
+    "FDA approves the drug: $MRNA soars 25% premarket",
+    "bankruptcy"};
+
+static finch_status save_probes(const trainable *t, const char *folder, finch_error *err)
+{
+    int32_t ids[GEMMA_PROBES][GEMMA_PROBE_TOKENS_MAX];
+    size_t n[GEMMA_PROBES];
+    float logits[GEMMA_PROBES * TRAINABLE_CLASSES_MAX];
+    text_scratch *tokenizing;
+    arena scratch;
+    FINCH_TRY(text_scratch_create(&tokenizing, err));
+    arena_init(&scratch);
+    finch_status st = FINCH_OK;
+    for (size_t i = 0; st == FINCH_OK && i < GEMMA_PROBES; i++) {
+        const finch_text text = {probe_texts[i], strlen(probe_texts[i])};
+        st = text_encode(t->tokenizer, text, GEMMA_PROBE_TOKENS_MAX, ids[i], &n[i], NULL, NULL, tokenizing, err);
+        if (st != FINCH_OK) break;
+        const uint32_t offsets[2] = {0, (uint32_t)n[i]};
+        const model_batch b = {ids[i], offsets, 1, n[i]};
+        const gemma_learning how = {.batch = &b, .scratch = &scratch};
+        gemma_learnt_pass *pass;
+        st = gemma_learner_forward(t->learner, &how, logits + i * t->config.n_labels, &pass, err);
+        arena_reset(&scratch);
+    }
+    if (st == FINCH_OK)
+        st = gemma_adapter_save_probes(folder, gemma_hash(t->base), (const int32_t(*)[GEMMA_PROBE_TOKENS_MAX])ids, n, logits,
+                                       t->config.n_labels, err);
+    arena_free(&scratch);
+    text_scratch_destroy(tokenizing);
+    return st;
+}
+
 finch_status adapters_save(const trainable *t, const char *folder, finch_error *err)
 {
     FINCH_TRY(save_tensors(t, folder, err));
     FINCH_TRY(text_tokenizer_save(t->tokenizer, folder, err));
+    FINCH_TRY(save_probes(t, folder, err));
     return save_config(t, folder, err);
 }
+
+uint64_t trainable_frozen_hash(const trainable *t) { return t->base == NULL ? 0 : gemma_hash(t->base); }

@@ -11,6 +11,7 @@
 static const char *architecture(const trainable *t)
 {
     bool bert = t->config.arch == MODEL_BERT;
+    if (t->config.arch == MODEL_GEMMA3) return "Gemma3TextForSequenceClassification";
     if (t->head == TRAINABLE_CLASSIFIER) return bert ? "BertForSequenceClassification" : "MPNetForSequenceClassification";
     return bert ? "BertForMaskedLM" : "MPNetForMaskedLM";
 }
@@ -89,7 +90,10 @@ done:
 finch_status trainable_save(const trainable *t, const char *folder, finch_error *err)
 {
     FINCH_TRY(file_make_directories(folder, err));
-    if (t->learner != NULL) return adapters_save(t, folder, err);
+    if (t->learner != NULL) {
+        FINCH_TRY(adapters_save(t, folder, err));
+        return save_config(t, folder, err);
+    }
     FINCH_TRY(save_weights(t, folder, err));
     FINCH_TRY(text_tokenizer_save(t->tokenizer, folder, err));
     return save_config(t, folder, err);

@@ -75,7 +75,10 @@ static finch_status open_model(finetune *f, finch_error *err)
                                  .hidden_dropout = o->hidden_dropout,
                                  .attention_dropout = o->attention_dropout,
                                  .classifier_dropout = o->classifier_dropout,
-                                 .seed = o->loop.seed};
+                                 .seed = o->loop.seed,
+                                 .lora = o->lora};
+    if (o->lora != NULL && o->int8)
+        return finch_fail(err, FINCH_E_USAGE, "adapters are written in f32; quantize the base instead");
     FINCH_TRY(trainable_open(o->model, &options, &f->trained, err));
     f->classes.n = classes.n;
     for (size_t i = 0; i < classes.n; i++) f->classes.names[i] = trainable_config(f->trained)->labels[i];
@@ -151,6 +154,7 @@ static finch_status describe_run(finetune *f, finch_error *err)
                           (json_int_t)o->n_teachers, "teacher_share", o->n_teachers > 0 ? o->classify.soft_share : 0.0,
                           "teacher_temperature", o->n_teachers > 0 ? o->classify.soft_temperature : 1.0);
     if (f->recipe == NULL || failed != 0) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the options of the run");
+    FINCH_TRY(recipe_add_lora(f->recipe, o->lora, f->trained, err));
     FINCH_TRY(recipe_add(f->recipe, &f->loop, o->rule, &f->train, &f->valid, f->trained, err));
     f->loop.run = f->recipe;
     return FINCH_OK;

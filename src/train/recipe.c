@@ -39,6 +39,16 @@ static const char *schedule_name(schedule_kind kind)
     return "constant";
 }
 
+finch_status recipe_add_lora(json_t *recipe, const lora_options *lora, const trainable *t, finch_error *err)
+{
+    if (lora == NULL) return FINCH_OK;
+    json_t *part = json_pack("{s:I,s:f,s:f,s:s,s:b,s:o}", "rank", (json_int_t)lora->rank, "alpha", lora->alpha, "dropout",
+                             lora->dropout, "targets", lora->targets, "checkpoint_activations", lora->checkpoint_activations,
+                             "base", hex(trainable_frozen_hash(t)));
+    if (json_object_set_new(recipe, "lora", part) == 0) return FINCH_OK;
+    return finch_fail(err, FINCH_E_MEMORY, "out of memory for the options of the run");
+}
+
 finch_status recipe_add(json_t *recipe, const loop_options *o, const char *rule, const examples *train,
                         const examples *valid, trainable *t, finch_error *err)
 {

@@ -6,6 +6,8 @@
 #include "train/examples.h"
 #include "train/loop.h"
 
+/* Adds what adapters are made by, and the hash of what is frozen; nothing where lora is NULL. Errors: FINCH_E_MEMORY. */
+finch_status recipe_add_lora(json_t *recipe, const lora_options *lora, const trainable *t, finch_error *err);
 /* Adds the loop's options, the hashes of train and valid, and of t's present weights. recipe is a JSON object.
  * rule is the text of the stopping rule. Errors: FINCH_E_MEMORY. */
 finch_status recipe_add(json_t *recipe, const loop_options *loop, const char *rule, const examples *train,
