@@ -22,7 +22,7 @@ class Sql(FolderTest):
     def rows(self, statement, *words):
         return finch_json("sql", statement, *words)
 
-    def small(self, n=300):
+    def small(self, n=80):
         """The first rows with a null, an empty text and equal texts among them."""
         table = pq.read_table(STOCKNET).slice(0, n)
         bodies = table["body"].to_pylist()
@@ -40,7 +40,7 @@ class Sql(FolderTest):
                 count(*) FILTER (finch_score(body) IS DISTINCT FROM score) AS scores, count(*) FILTER (finch_label(body) IS DISTINCT FROM label) AS labels,
                 count(*) FILTER (finch_probs(body).STRONGLY_POSITIVE IS DISTINCT FROM prob_strongly_positive
                               OR finch_probs(body).NEUTRAL IS DISTINCT FROM prob_neutral) AS probs FROM '{scored}'""", "--threads", threads)
-            self.assertEqual(count, [{"n": 300, "scored": 298, "scores": 0, "labels": 0, "probs": 0}])
+            self.assertEqual(count, [{"n": 80, "scored": 78, "scores": 0, "labels": 0, "probs": 0}])
 
     def test_a_text_is_scored_once(self):
         path, out = self.small(), self.path("o.parquet")
@@ -134,17 +134,17 @@ class Sql(FolderTest):
         self.assertEqual(sorted(os.listdir(self.folder)), ["cut.parquet", "wrong.csv"])
 
     def test_memory_is_bounded_by_the_limit(self):
-        document = finch_json("sql", "SELECT i, hash(i) AS h, 'text ' || i AS t FROM range(3000000) r(i) ORDER BY h", "--memory-limit", "100MB", "--output", self.path("o.parquet"),
+        document = finch_json("sql", "SELECT i, hash(i) AS h, 'text ' || i AS t FROM range(1000000) r(i) ORDER BY h", "--memory-limit", "40MB", "--output", self.path("o.parquet"),
                               env={"TMPDIR": self.folder})
-        self.assertEqual(document["rows"], 3000000)
+        self.assertEqual(document["rows"], 1000000)
         self.assertEqual(os.listdir(self.folder), ["o.parquet"])
         done = finch("sql", "SELECT list(i) FROM range(100000000) r(i)", "--memory-limit", "50MB")
         self.assertEqual(done.returncode, 1, done.stderr)
 
     def test_an_interrupt_ends_it(self):
         for query in (f"SELECT avg(finch_score(body || i)) FROM '{STOCKNET}', range(50) r(i)", "SELECT count(*) FROM range(10000000000) a(i), range(1000) b(j) WHERE hash(i, j) = 7"):
-            running = subprocess.Popen([PROGRAM, "sql", query, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            time.sleep(1.5)
+            running = subprocess.Popen([PROGRAM, "sql", query, "--quiet", "--model", TINY], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(0.8)
             self.assertIsNone(running.poll(), "the query ended before it was interrupted; the test shows nothing")
             running.send_signal(signal.SIGINT)
             _, said = running.communicate(timeout=60)
