@@ -1,13 +1,25 @@
 #include "text/minhash.h"
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
-static bool is_space(unsigned char c) { return c == ' ' || (c >= '\t' && c <= '\r') || c == '\0'; }
+static bool is_space(unsigned char c) { return c <= ' ' && (c == ' ' || (c >= '\t' && c <= '\r') || c == '\0'); }
 static bool is_digit(unsigned char c) { return c >= '0' && c <= '9'; }
-static bool is_word(unsigned char c)
-{
-    return c >= 0x80 || is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '$' || c == '#' || c == '%';
-}
+
+/* What a byte of a word is folded to; 0: it is none, and parts words unless it stands before a digit. */
+static const unsigned char folded_byte[256] = {
+#define SAME(c) [c] = c
+#define SAME_8(c) \
+    SAME(c), SAME((c) + 1), SAME((c) + 2), SAME((c) + 3), SAME((c) + 4), SAME((c) + 5), SAME((c) + 6), SAME((c) + 7)
+#define SAME_32(c) SAME_8(c), SAME_8((c) + 8), SAME_8((c) + 16), SAME_8((c) + 24)
+#define LOWER(c) [c] = (c) + 32, [(c) + 32] = (c) + 32
+    SAME('$'),     SAME('#'),  SAME('%'),  SAME_8('0'), SAME('8'),  SAME('9'),  SAME_32(0x80), SAME_32(0xA0), SAME_32(0xC0),
+    SAME_32(0xE0), LOWER('A'), LOWER('B'), LOWER('C'),  LOWER('D'), LOWER('E'), LOWER('F'),    LOWER('G'),    LOWER('H'),
+    LOWER('I'),    LOWER('J'), LOWER('K'), LOWER('L'),  LOWER('M'), LOWER('N'), LOWER('O'),    LOWER('P'),    LOWER('Q'),
+    LOWER('R'),    LOWER('S'), LOWER('T'), LOWER('U'),  LOWER('V'), LOWER('W'), LOWER('X'),    LOWER('Y'),    LOWER('Z'),
+};
 
 static bool starts_with(const char *at, size_t size, const char *prefix)
 {
@@ -18,29 +30,40 @@ static bool starts_with(const char *at, size_t size, const char *prefix)
 /* What a repost changes: the link, the names, the mark. */
 static bool token_is_dropped(const char *at, size_t size)
 {
-    if (starts_with(at, size, "http://") || starts_with(at, size, "https://") || starts_with(at, size, "www.")) return true;
-    if (size > 1 && at[0] == '@') return true;
-    return size == 2 && (memcmp(at, "RT", 2) == 0 || memcmp(at, "rt", 2) == 0);
+    switch (at[0]) {
+    case 'h': return starts_with(at, size, "http://") || starts_with(at, size, "https://");
+    case 'w': return starts_with(at, size, "www.");
+    case '@': return size > 1;
+    case 'R': return size == 2 && at[1] == 'T';
+    case 'r': return size == 2 && at[1] == 't';
+    default: return false;
+    }
 }
 
-static bool byte_is_kept(const char *token, size_t size, size_t at)
+/* Of a byte that is none of a word: whether it is one of a number. */
+static bool stands_in_number(const char *token, size_t size, size_t at)
 {
     unsigned char c = (unsigned char)token[at];
-    if (is_word(c)) return true;
-    if (c != '.' && c != '-' && c != '+') return false;
-    return at + 1 < size && is_digit((unsigned char)token[at + 1]);
+    return (c == '.' || c == '-' || c == '+') && at + 1 < size && is_digit((unsigned char)token[at + 1]);
+}
+
+static char *part(const str *out, char *at)
+{
+    if (at > out->at && at[-1] != ' ') *at++ = ' ';
+    return at;
 }
 
 /* out has room for the whole text: folding never makes it longer. */
 static void fold_token(const char *token, size_t size, str *out)
 {
+    char *at = out->at + out->size;
     for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)token[i];
-        bool kept = byte_is_kept(token, size, i);
-        if (kept) out->at[out->size++] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-        else if (out->size > 0 && out->at[out->size - 1] != ' ') out->at[out->size++] = ' ';
+        unsigned char c = folded_byte[(unsigned char)token[i]];
+        if (c != 0) *at++ = (char)c;
+        else if (stands_in_number(token, size, i)) *at++ = token[i];
+        else at = part(out, at);
     }
-    if (out->size > 0 && out->at[out->size - 1] != ' ') out->at[out->size++] = ' ';
+    out->size = (size_t)(part(out, at) - out->at);
 }
 
 finch_status minhash_fold(finch_text text, str *out, finch_error *err)
@@ -73,13 +96,6 @@ uint64_t minhash_exact(const char *folded, size_t size)
     return mix(hash ^ size);
 }
 
-static uint64_t shingle_at(const char *at)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < MINHASH_SHINGLE; i++) value = value << 8 | (unsigned char)at[i];
-    return mix(value + 0x9E3779B97F4A7C15u);
-}
-
 /* Hash function i of a shingle: multiply-shift families over the mixed shingle. */
 static inline void take_minimum(uint64_t shingle, uint32_t minimum[MINHASH_BYTES])
 {
@@ -93,10 +109,15 @@ static inline void take_minimum(uint64_t shingle, uint32_t minimum[MINHASH_BYTES
     }
 }
 
-/* One body, compiled for each instruction set: whole numbers, so the results are the same. */
-#define MINIMUMS_BODY                                                                          \
-    {                                                                                          \
-        for (size_t i = 0; i < n_shingles; i++) take_minimum(shingle_at(folded + i), minimum); \
+/* One body, compiled for each instruction set: whole numbers, so the results are the same. A shingle is its bytes as a number. */
+#define MINIMUMS_BODY                                                                                   \
+    {                                                                                                   \
+        uint64_t value = 0;                                                                             \
+        for (size_t i = 0; i < MINHASH_SHINGLE - 1; i++) value = value << 8 | (unsigned char)folded[i]; \
+        for (size_t i = MINHASH_SHINGLE - 1; i < n_shingles + MINHASH_SHINGLE - 1; i++) {               \
+            value = (value << 8 | (unsigned char)folded[i]) & ((1ull << 8 * MINHASH_SHINGLE) - 1);      \
+            take_minimum(mix(value + 0x9E3779B97F4A7C15u), minimum);                                    \
+        }                                                                                               \
     }
 
 static void minimums_plain(const char *folded, size_t n_shingles, uint32_t minimum[MINHASH_BYTES]) MINIMUMS_BODY
@@ -128,10 +149,31 @@ minhash minhash_of(const char *folded, size_t size)
     return sketch;
 }
 
+#if defined(__SSE2__)
+static size_t equal_bytes(const minhash *a, const minhash *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MINHASH_BYTES; i += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(a->byte + i));
+        __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(b->byte + i));
+        __m128i ones = _mm_and_si128(_mm_cmpeq_epi8(x, y), _mm_set1_epi8(1));
+        __m128i sums = _mm_sad_epu8(ones, _mm_setzero_si128());
+        n += (size_t)_mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_srli_si128(sums, 8)));
+    }
+    return n;
+}
+#else
+static size_t equal_bytes(const minhash *a, const minhash *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MINHASH_BYTES; i++) n += a->byte[i] == b->byte[i];
+    return n;
+}
+#endif
+
 double minhash_similarity(const minhash *a, const minhash *b)
 {
-    size_t equal = 0;
-    for (size_t i = 0; i < MINHASH_BYTES; i++) equal += a->byte[i] == b->byte[i];
+    size_t equal = equal_bytes(a, b);
     /* Bytes of different shingles are equal once in 256: the estimate takes that out. */
     double share = ((double)equal / MINHASH_BYTES - 1.0 / 256) / (1.0 - 1.0 / 256);
     return share > 0 ? share : 0;

@@ -22,6 +22,9 @@ enum {
     SLOTS_FIRST = 1 << 12,
     RUN_SPAN = 4096,           /* sorted entries that one thread takes at once */
     JUDGE_SLOTS = 4 * NEAR_TEXT_MAX_BYTES,
+    DIGIT_BITS = 11,           /* of the sort */
+    DIGITS = 1 << DIGIT_BITS,
+    SORT_PARTS = 8,            /* stretches that are counted and moved at once */
 };
 static const uint32_t no_text = UINT32_MAX;   /* in place of a number: null, or folds to nothing */
 static const double estimate_slack = 0.2; /* a pair whose estimate is that far below is not judged: 3.4 standard errors */
@@ -255,9 +258,11 @@ static finch_status piece_room(near_index *x, size_t need, finch_error *err)
 
 static finch_status number_piece(near_index *x, size_t n, size_t *n_new, finch_error *err)
 {
+    enum { AHEAD = 8 };
     for (size_t i = 0; i < n; i++) {
         uint32_t number = no_text;
         bool fresh = false;
+        if (i + AHEAD < n) __builtin_prefetch(&x->slots[x->piece[i + AHEAD].hash & (x->n_slots - 1)]);
         if (x->piece[i].size > 0) FINCH_TRY(number_of(x, &x->piece[i], &number, &fresh, err));
         if (fresh) x->piece_new[(*n_new)++] = (uint32_t)i;
         FINCH_TRY(add_row(x, number, err));
@@ -300,48 +305,103 @@ finch_status near_add(near_index *x, const finch_text *texts, size_t n_texts, fi
 
 /* ---- judging a pair ---- */
 
-static uint64_t shingle_value(const char *at)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < MINHASH_SHINGLE; i++) value = value << 8 | (unsigned char)at[i];
-    return value;
-}
-
-static uint64_t scatter(uint64_t value, uint64_t key)
-{
-    uint64_t x = (value ^ key) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-}
-
-/* By a table of the shingles that were seen: its entries are value + 1 with a bit for "in both". */
-static double similarity(finch_text a, finch_text b, uint64_t key)
-{
-    static const uint64_t in_both = 1ull << 63;
+/* The shingles of two texts: a table of those seen, each as its bytes' number + 1 with a bit for "in both". The multiplier is
+ * odd and secret, so that no text can be made whose shingles meet in the table. */
+typedef struct judging {
     uint64_t table[JUDGE_SLOTS];
-    size_t n_slots = 64, n_all = 0, n_both = 0;
+    size_t n_slots;
+    int shift;
+    uint64_t multiplier;
+    size_t n_all, n_both;
+} judging;
+
+static const uint64_t in_both = 1ull << 63;
+
+static void judging_begin(judging *j, size_t n_shingles, uint64_t key)
+{
+    j->n_slots = 64;
+    j->shift = 64 - 6;
+    while (j->n_slots < 2 * n_shingles && j->n_slots < JUDGE_SLOTS) {
+        j->n_slots *= 2;
+        j->shift--;
+    }
+    j->multiplier = (key ^ 0x9E3779B97F4A7C15u) | 1;
+    j->n_all = j->n_both = 0;
+    memset(j->table, 0, j->n_slots * sizeof *j->table);
+}
+
+static uint64_t *place_of(judging *j, uint64_t value)
+{
+    size_t at = (size_t)(value * j->multiplier >> j->shift);
+    while (j->table[at] != 0 && (j->table[at] & ~in_both) != value) at = (at + 1) & (j->n_slots - 1);
+    return &j->table[at];
+}
+
+typedef enum side { SIDE_BOTH, SIDE_FIRST, SIDE_SECOND } side;
+
+/* In this order: shingles that both texts have, those of the first, those of the second. */
+static void take_shingle(judging *j, uint64_t value, side from)
+{
+    uint64_t *place = place_of(j, value);
+    bool fresh = *place == 0;
+    j->n_all += fresh;
+    if (from == SIDE_BOTH ? fresh : from == SIDE_SECOND && !fresh && (*place & in_both) == 0) j->n_both++;
+    if (fresh) *place = value;
+    if (from != SIDE_FIRST) *place |= in_both; /* one of the second alone can not count again */
+}
+
+/* Those that begin in [begin, end) of the text; false as soon as least can not be reached any more. */
+static bool take_shingles(judging *j, const char *text, size_t begin, size_t end, side from, double least)
+{
+    enum { LOOK_EVERY = 8 };
+    uint64_t value = 0;
+    if (begin >= end) return true;
+    for (size_t i = begin; i < begin + MINHASH_SHINGLE - 1; i++) value = value << 8 | (unsigned char)text[i];
+    for (size_t i = begin; i < end; i++) {
+        value = (value << 8 | (unsigned char)text[i + MINHASH_SHINGLE - 1]) & ((1ull << 8 * MINHASH_SHINGLE) - 1);
+        take_shingle(j, value + 1, from);
+        if (from == SIDE_SECOND && i % LOOK_EVERY == 0 && (double)(j->n_both + (end - 1 - i)) < least * (double)j->n_all)
+            return false;
+    }
+    return true;
+}
+
+static size_t common_prefix(finch_text a, finch_text b)
+{
+    size_t n = 0, most = a.size_bytes < b.size_bytes ? a.size_bytes : b.size_bytes;
+    while (n < most && a.at[n] == b.at[n]) n++;
+    return n;
+}
+
+/* Not beyond the first `used` bytes of either. */
+static size_t common_suffix(finch_text a, finch_text b, size_t used)
+{
+    size_t n = 0, most = (a.size_bytes < b.size_bytes ? a.size_bytes : b.size_bytes) - used;
+    while (n < most && a.at[a.size_bytes - 1 - n] == b.at[b.size_bytes - 1 - n]) n++;
+    return n;
+}
+
+/* Exactly where it is at least `least`; otherwise it may be any number below that. What the texts begin and end with alike is
+ * looked at once. */
+static double similarity(finch_text a, finch_text b, uint64_t key, double least)
+{
+    enum { OVERLAP = MINHASH_SHINGLE - 1 };
+    judging j;
     if (a.size_bytes < MINHASH_SHINGLE || b.size_bytes < MINHASH_SHINGLE)
         return a.size_bytes == b.size_bytes && memcmp(a.at, b.at, a.size_bytes) == 0 ? 1 : 0;
-    while (n_slots < 2 * (a.size_bytes + b.size_bytes) && n_slots < JUDGE_SLOTS) n_slots *= 2;
-    memset(table, 0, n_slots * sizeof *table);
-    for (int side = 0; side < 2; side++) {
-        finch_text text = side == 0 ? a : b;
-        for (size_t i = 0; i + MINHASH_SHINGLE <= text.size_bytes; i++) {
-            uint64_t value = shingle_value(text.at + i) + 1;
-            size_t at = (size_t)scatter(value, key) & (n_slots - 1);
-            while (table[at] != 0 && (table[at] & ~in_both) != value) at = (at + 1) & (n_slots - 1);
-            n_all += table[at] == 0;
-            if (table[at] == 0) table[at] = side == 0 ? value : value | in_both; /* seen in b alone: can not count again */
-            else if (side == 1 && (table[at] & in_both) == 0) {
-                table[at] |= in_both;
-                n_both++;
-            }
-        }
-    }
-    return (double)n_both / (double)n_all;
+    size_t head = common_prefix(a, b), tail = common_suffix(a, b, head);
+    size_t n_head = head > OVERLAP ? head - OVERLAP : 0, n_tail = tail > OVERLAP ? tail - OVERLAP : 0;
+    size_t end_a = a.size_bytes - OVERLAP, end_b = b.size_bytes - OVERLAP;
+    judging_begin(&j, end_a + end_b - n_head - n_tail, key);
+    take_shingles(&j, a.at, 0, n_head, SIDE_BOTH, least);
+    take_shingles(&j, a.at, end_a - n_tail, end_a, SIDE_BOTH, least);
+    take_shingles(&j, a.at, n_head, end_a - n_tail, SIDE_FIRST, least);
+    if ((double)(j.n_both + (end_b - n_tail - n_head)) < least * (double)j.n_all) return 0;
+    if (!take_shingles(&j, b.at, n_head, end_b - n_tail, SIDE_SECOND, least)) return 0;
+    return (double)j.n_both / (double)j.n_all;
 }
 
-double near_similarity(finch_text a, finch_text b) { return similarity(a, b, 0); }
+double near_similarity(finch_text a, finch_text b) { return similarity(a, b, 0, 0); }
 
 /* ---- the forest ---- */
 
@@ -375,6 +435,7 @@ typedef struct clustering {
     uint32_t *parent; /* [n] */
     uint64_t *entries; /* [n] a band's value above the text's number */
     uint64_t *sorted; /* [n] */
+    size_t (*places)[DIGITS]; /* [SORT_PARTS] */
     size_t band;
     uint64_t n_judged;
 } clustering;
@@ -390,7 +451,7 @@ static bool judge(const clustering *c, uint32_t a, uint32_t b)
     if (estimate < x->threshold - estimate_slack) return false;
     const page *p = page_of(x, a), *q = page_of(x, b);
     finch_text s = {p->text[a % PAGE], p->size[a % PAGE]}, t = {q->text[b % PAGE], q->size[b % PAGE]};
-    double found = s.at != NULL && t.at != NULL ? similarity(s, t, x->key.word[0]) : estimate;
+    double found = s.at != NULL && t.at != NULL ? similarity(s, t, x->key.word[0], x->threshold) : estimate;
     if (found >= x->threshold) connect(c->parent, a, b);
     return true;
 }
@@ -452,27 +513,59 @@ static finch_status judge_span(const clustering *c, size_t begin, size_t end, ui
     return FINCH_OK;
 }
 
-/* By the upper 32 bits, in order of the lower ones where they are equal (they come so): three rounds of 11 bits. */
-static void sort_entries(clustering *c)
+typedef struct range {
+    size_t begin, end;
+} range;
+
+static range part_of(const clustering *c, size_t part)
 {
-    enum { DIGITS = 1 << 11 };
     size_t n = c->index->n;
-    for (unsigned shift = 32; shift < 64; shift += 11) {
-        size_t begin[DIGITS] = {0}, sum = 0;
-        for (size_t i = 0; i < n; i++) begin[c->entries[i] >> shift & (DIGITS - 1)]++;
-        for (size_t d = 0; d < DIGITS; d++) {
-            size_t here = begin[d];
-            begin[d] = sum;
+    return (range){n / SORT_PARTS * part, part + 1 == SORT_PARTS ? n : n / SORT_PARTS * (part + 1)};
+}
+
+/* One round of the sort, by one digit: each part is counted; its place for a digit is behind all smaller digits and, of the same
+ * one, behind the parts before; then it is moved. */
+static void count_digits(const clustering *c, range part, unsigned shift, size_t *begin)
+{
+    memset(begin, 0, DIGITS * sizeof *begin);
+    for (size_t i = part.begin; i < part.end; i++) begin[c->entries[i] >> shift & (DIGITS - 1)]++;
+}
+
+static void place_digits(size_t (*begin)[DIGITS], size_t n_parts)
+{
+    size_t sum = 0;
+    for (size_t d = 0; d < DIGITS; d++)
+        for (size_t part = 0; part < n_parts; part++) {
+            size_t here = begin[part][d];
+            begin[part][d] = sum;
             sum += here;
         }
-        for (size_t i = 0; i < n; i++) c->sorted[begin[c->entries[i] >> shift & (DIGITS - 1)]++] = c->entries[i];
-        uint64_t *swap = c->entries;
-        c->entries = c->sorted;
-        c->sorted = swap;
-    }
+}
+
+static void move_entries(const clustering *c, range part, unsigned shift, size_t *begin)
+{
+    for (size_t i = part.begin; i < part.end; i++) c->sorted[begin[c->entries[i] >> shift & (DIGITS - 1)]++] = c->entries[i];
+}
+
+static void swap_entries(clustering *c)
+{
     uint64_t *swap = c->entries;
     c->entries = c->sorted;
     c->sorted = swap;
+}
+
+/* By the upper 32 bits, in order of the lower ones where they are equal (they come so): three rounds of 11 bits. */
+static void sort_entries(clustering *c)
+{
+    for (unsigned shift = 32; shift < 64; shift += DIGIT_BITS) {
+#pragma omp parallel for schedule(static, 1)
+        for (size_t part = 0; part < SORT_PARTS; part++) count_digits(c, part_of(c, part), shift, c->places[part]);
+        place_digits(c->places, SORT_PARTS);
+#pragma omp parallel for schedule(static, 1)
+        for (size_t part = 0; part < SORT_PARTS; part++) move_entries(c, part_of(c, part), shift, c->places[part]);
+        swap_entries(c);
+    }
+    swap_entries(c);
 }
 
 static finch_status cluster_band(clustering *c, finch_error *err)
@@ -538,6 +631,7 @@ finch_status near_clusters(near_index *x, const progress *watch, uint32_t *clust
     FINCH_GO(done, st, mem_alloc(x->n, sizeof *c.parent, (void **)&c.parent, err));
     FINCH_GO(done, st, mem_alloc(x->n, sizeof *c.entries, (void **)&c.entries, err));
     FINCH_GO(done, st, mem_alloc(x->n, sizeof *c.sorted, (void **)&c.sorted, err));
+    FINCH_GO(done, st, mem_alloc(SORT_PARTS, sizeof *c.places, (void **)&c.places, err));
     for (size_t i = 0; i < x->n; i++) c.parent[i] = (uint32_t)i;
     FINCH_GO(done, st, cluster_bands(&c, watch, err));
     st = name_clusters(&c, cluster, counts, err);
@@ -545,5 +639,6 @@ done:
     mem_free(c.parent);
     mem_free(c.entries);
     mem_free(c.sorted);
+    mem_free(c.places);
     return st;
 }

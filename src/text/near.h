@@ -11,8 +11,8 @@
  * threshold joins two texts, and of pairs at 0.8 about 998 in 1,000 are found (tests/text/test_near.c holds 0.95). Texts
  * that fold to nothing (a link alone) or are null are clusters of their own.
  *
- * Memory: 76 bytes and its folded text for every distinct folded text, 4 bytes for every row, and while clustering 12 bytes
- * for every distinct text: 1.7 million distinct tweets are about 280 MiB. Of a text that folds to more than
+ * Memory: 76 bytes and its folded text for every distinct folded text, 4 bytes for every row, and while clustering 20 bytes
+ * for every distinct text: 1.7 million distinct tweets are about 300 MiB. Of a text that folds to more than
  * NEAR_TEXT_MAX_BYTES only the sketch is kept, and its pairs are judged by the sketches' estimate.
  * Time: in proportion to the rows, whatever they are: equal texts are found by their hash, and in a bucket with more than
  * NEAR_BUCKET texts each is held against NEAR_WINDOW neighbours in the order of the sketches.

@@ -82,6 +82,8 @@ TEXT = [
      "if (root > ROOT_MAX || goes_on(t, end)) return false;", "text_test_ticker"),
     ("src/text/language.c", "hashtags count as words", "r->skipped = r->tagged;", "r->skipped = false;", "text_test_language"),
     ("src/text/near.c", "pairs are joined unjudged", "if (found >= x->threshold) connect", "connect", "text_test_near"),
+    ("src/text/near.c", "a pair is given up before all its shingles are counted", "(double)(j->n_both + (end - 1 - i)) <", "(double)j->n_both <", "text_test_near"),
+    ("src/text/near.c", "what both texts begin with is not counted as theirs", "take_shingles(&j, a.at, 0, n_head, SIDE_BOTH, least);", "", "text_test_near"),
     ("src/text/near.c", "one band is looked at", "c->band < MINHASH_BANDS; c->band++", "c->band < 1; c->band++", "text_test_near"),
     ("src/text/near.c", "a giant bucket is held against itself", "i > NEAR_WINDOW ? i - NEAR_WINDOW : 0", "0", "text_test_near"),
     ("src/text/encode.c", "an unknown word leaves the pieces found so far", "    e->n = n_before;\n", "", "text_test_wordpiece"),

@@ -104,6 +104,45 @@ TEST(similarity_counts_shared_shingles)
     CHECK_NEAR(0, near_similarity(small, a), 0);
 }
 
+/* Of all shingles of both texts: how many there are and how many both have, by looking at every pair. */
+static double plain_similarity(const char *a, size_t n, const char *b, size_t m)
+{
+    enum { SHINGLE = 5 };
+    const char *shingles[256];
+    size_t n_shingles = 0, both = 0, all = 0;
+    for (size_t i = 0; i + SHINGLE <= n; i++) shingles[n_shingles++] = a + i;
+    size_t n_first = n_shingles;
+    for (size_t i = 0; i + SHINGLE <= m; i++) shingles[n_shingles++] = b + i;
+    for (size_t i = 0; i < n_shingles; i++) {
+        bool before = false, in_first = i < n_first, in_second = i >= n_first;
+        for (size_t k = 0; k < n_shingles; k++) {
+            if (memcmp(shingles[i], shingles[k], SHINGLE) != 0) continue;
+            before |= k < i;
+            in_first |= k < n_first;
+            in_second |= k >= n_first;
+        }
+        all += !before;
+        both += !before && in_first && in_second;
+    }
+    return (double)both / (double)all;
+}
+
+TEST(similarity_is_that_of_the_sets_whatever_the_texts_share)
+{
+    rng r = {5, 1, 0};
+    for (int round = 0; round < 20000; round++) {
+        char a[64], b[64];
+        size_t n = 5 + rng_below(&r, 50), m = 5 + rng_below(&r, 50), letters = 1 + rng_below(&r, 4);
+        for (size_t i = 0; i < n; i++) a[i] = (char)('a' + rng_below(&r, letters));
+        for (size_t i = 0; i < m; i++) b[i] = (char)('a' + rng_below(&r, letters));
+        size_t least = n < m ? n : m;
+        if (round % 2 == 0) memcpy(b, a, rng_below(&r, least + 1));
+        size_t tail = round % 3 == 0 ? rng_below(&r, least + 1) : 0;
+        memcpy(b + m - tail, a + n - tail, tail);
+        CHECK_NEAR(plain_similarity(a, n, b, m), near_similarity((finch_text){a, n}, (finch_text){b, m}), 1e-15);
+    }
+}
+
 TEST(planted_pairs_just_above_the_threshold_are_found)
 {
     texts t = {0};
