@@ -3,7 +3,7 @@
     python bench/prepare.py [--rows 1700000] [--rounds 5] [--engines polars duckdb duckdb-distinct]
 
 The CSV of bench/prepare_data.py. Both sides: read it, mend and clean the texts (entities, NFC, mojibake, retweet mark, links and
-names to tokens, white space), find cashtags, keep the first of equal texts in order, write Parquet with zstd. The peers' expressions
+names to tokens, white space), find cashtags, keep the first of equal texts in order, write Parquet with zstd's level 1. The peers' expressions
 are in bench/peers/prepare_peer.py; finch leaves its other stages and the report off, and does more within the steps (the whole
 entity table, company names beside cashtags, a table of what was dropped). Every side is a process of its own, measured
 by its own clock; the import of a peer is not measured. DuckDB keeps the order with the window, and not with DISTINCT ON.

@@ -16,6 +16,9 @@ USER = r"(^|[^A-Za-z0-9_@])@[A-Za-z0-9_]+"
 CASHTAG = r"\$[A-Za-z]{1,6}(?:[.-][A-Za-z]{1,2})?\b"
 
 
+LEVEL = 1  # of zstd: what finch packs its tables with
+
+
 def polars_run(source, target):
     import polars
     text = (polars.col("body")
@@ -32,46 +35,48 @@ def polars_run(source, target):
              .with_columns(polars.col("text").str.extract_all(CASHTAG).list.eval(polars.element().str.strip_prefix("$").str.to_uppercase())
                            .list.unique(maintain_order=True).alias("tickers"))
              .unique(subset="text", keep="first", maintain_order=True))
-    frame.sink_parquet(target, compression="zstd", engine="streaming")
+    frame.sink_parquet(target, compression="zstd", compression_level=LEVEL, engine="streaming")
 
 
-def duckdb_run(source, target, threads, memory):
-    import duckdb
-    link = duckdb.connect(config={"threads": threads, **({"memory_limit": memory} if memory else {})})
+def duckdb_text():
+    """The clean text as SQL."""
     text = "body"
     for old, new in {**ENTITIES, **MOJIBAKE}.items():
         text = f"replace({text}, '{old.replace(chr(39), chr(39) * 2)}', '{new.replace(chr(39), chr(39) * 2)}')"
     text = f"nfc_normalize({text})"
     for old, new, flags in ((RETWEET, "", ""), (LINK, "http", "g"), (USER, r"\1@user", "g"), (r"\s+", " ", "g")):
         text = f"regexp_replace({text}, '{old}', '{new}', '{flags}')"
-    link.execute(f"""
-        COPY (SELECT * EXCLUDE (number, place),
-                     list_distinct(list_transform(regexp_extract_all(text, '{CASHTAG}'), lambda x: upper(x[2:]))) AS tickers
-              FROM (SELECT *, row_number() OVER (PARTITION BY text ORDER BY number) AS place
-                    FROM (SELECT *, row_number() OVER () AS number, trim({text}) AS text FROM read_csv('{source}')))
-              WHERE place = 1 ORDER BY number)
-        TO '{target}' (FORMAT parquet, COMPRESSION zstd)""")
+    return f"trim({text})"
 
 
-def duckdb_first_run(source, target, threads, memory):
-    """The same with an aggregate in place of the window: which is faster depends on the version."""
+TICKERS = f"list_distinct(list_transform(regexp_extract_all(text, '{CASHTAG}'), lambda x: upper(x[2:]))) AS tickers"
+
+
+def in_order(source):
+    """The first of equal texts by a window, in the order of the file."""
+    return f"""SELECT * EXCLUDE (number, place), {TICKERS}
+               FROM (SELECT *, row_number() OVER (PARTITION BY text ORDER BY number) AS place
+                     FROM (SELECT *, row_number() OVER () AS number, {duckdb_text()} AS text FROM read_csv('{source}')))
+               WHERE place = 1 ORDER BY number"""
+
+
+def any_order(source):
+    """The same with an aggregate in place of the window, and the order lost: which is faster depends on the version."""
+    return f"SELECT DISTINCT ON (text) *, {TICKERS} FROM (SELECT *, {duckdb_text()} AS text FROM read_csv('{source}'))"
+
+
+QUERIES = {"duckdb": in_order, "duckdb-distinct": any_order}
+
+
+def duckdb_run(query, target, threads, memory):
     import duckdb
     link = duckdb.connect(config={"threads": threads, **({"memory_limit": memory} if memory else {})})
-    text = "body"
-    for old, new in {**ENTITIES, **MOJIBAKE}.items():
-        text = f"replace({text}, '{old.replace(chr(39), chr(39) * 2)}', '{new.replace(chr(39), chr(39) * 2)}')"
-    text = f"nfc_normalize({text})"
-    for old, new, flags in ((RETWEET, "", ""), (LINK, "http", "g"), (USER, r"\1@user", "g"), (r"\s+", " ", "g")):
-        text = f"regexp_replace({text}, '{old}', '{new}', '{flags}')"
-    link.execute(f"""
-        COPY (SELECT DISTINCT ON (text) *, list_distinct(list_transform(regexp_extract_all(text, '{CASHTAG}'), lambda x: upper(x[2:]))) AS tickers
-              FROM (SELECT *, trim({text}) AS text FROM read_csv('{source}')))
-        TO '{target}' (FORMAT parquet, COMPRESSION zstd)""")
+    link.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {LEVEL})")
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
-    options.add_argument("--engine", choices=("polars", "duckdb", "duckdb-distinct"), required=True)
+    options.add_argument("--engine", choices=("polars", *QUERIES), required=True)
     options.add_argument("--input", required=True)
     options.add_argument("--output", required=True)
     options.add_argument("--threads", type=int, default=2)
@@ -85,7 +90,7 @@ if __name__ == "__main__":
     if chosen.engine == "polars":
         polars_run(chosen.input, chosen.output)
     else:
-        (duckdb_run if chosen.engine == "duckdb" else duckdb_first_run)(chosen.input, chosen.output, chosen.threads, chosen.memory)
+        duckdb_run(QUERIES[chosen.engine](chosen.input), chosen.output, chosen.threads, chosen.memory)
     seconds = time.perf_counter() - begin
     import pyarrow.parquet as parquet
     print(json.dumps({"seconds": seconds, "rows": parquet.read_metadata(chosen.output).num_rows,

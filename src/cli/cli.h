@@ -88,6 +88,8 @@ finch_status cli_print(const char *text, size_t size, finch_error *err);
 /* Where broken rows are listed: --rejects, else rejects.csv in the folder of the output. out is appended to; output may be
  * NULL or "-" (the working folder). */
 finch_status cli_rejects_path(const cli_args *args, const char *output, str *out, finch_error *err);
+/* FINCH_E_USAGE where the output (NULL: none) is - and --json would write its document between the rows. */
+finch_status cli_check_stdout(const cli_args *args, const char *output, finch_error *err);
 
 /* ---- long calls ---- */
 
@@ -127,11 +129,6 @@ finch_status cli_cancelled_fail(finch_error *err);
      false,                                                                                                               \
      0,                                                                                                                   \
      0}
-
-/* Of commands that write a model's folder. */
-#define CLI_OPTION_SHARD_BYTES                                                                                        \
-    {"shard-bytes", "N", CLI_SIZE, "5000000000", "weights of more bytes go into several files, each of at most this", \
-     false,         1,   1e15}
 
 /* The folder of a model: given is a path, or a name looked for in the registry (NAME or NAME@VERSION, its files verified), in
  * FINCH_MODELS and beside the program (../models,

@@ -17,7 +17,6 @@
     X(review)           \
     X(serve)            \
     X(quantize)         \
-    X(convert)          \
     X(models)           \
     X(keys)             \
     X(history)          \

@@ -92,3 +92,9 @@ finch_status cli_rejects_path(const cli_args *args, const char *output, str *out
     return slash != NULL ? str_add_format(out, err, "%.*srejects.csv", (int)(slash + 1 - output), output)
                          : str_add_text(out, "rejects.csv", err);
 }
+
+finch_status cli_check_stdout(const cli_args *args, const char *output, finch_error *err)
+{
+    if (!cli_wants_json(args) || output == NULL || strcmp(output, "-") != 0) return FINCH_OK;
+    return finch_fail(err, FINCH_E_USAGE, "--json and --output - both want stdout; write the table to a file");
+}

@@ -7,6 +7,9 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,8 +107,7 @@ static finch_status name_outputs(job *j, finch_error *err)
 {
     prepare_options *o = &j->options;
     bool pipe = strcmp(o->output, "-") == 0;
-    if (cli_wants_json(j->args) && pipe)
-        return finch_fail(err, FINCH_E_USAGE, "--json and --output - both want stdout; write the table to a file");
+    FINCH_TRY(cli_check_stdout(j->args, o->output, err));
     if (pipe && cli_text(j->args, "dropped") == NULL)
         return finch_fail(err, FINCH_E_USAGE, "--output - needs --dropped FILE, so that no row is lost");
     if (cli_text(j->args, "dropped") != NULL) FINCH_TRY(str_add_text(&j->dropped, cli_text(j->args, "dropped"), err));
@@ -251,12 +253,23 @@ static finch_status report(const job *j, finch_error *err)
     return st;
 }
 
+/* DuckDB allocates its blocks and row groups anew all the time. Handed back to the system and fetched again, each page of
+ * them costs a fault: about a tenth of the run. */
+static void keep_freed_memory(void)
+{
+#if defined(__GLIBC__)
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 32 << 20);
+#endif
+}
+
 static finch_status run(const cli_args *args, finch_error *err)
 {
     /* A file size limit (ulimit -f) is then an error of the write like a full disk, with a message, not a dead process. */
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     job j = {.args = args};
     sigaction(SIGXFSZ, &ignore, NULL);
+    keep_freed_memory();
     double begin = clock_seconds();
     finch_status st = read_options(&j, err);
     cli_bar_begin(&j.bar, args, "looking", "rows");

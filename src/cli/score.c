@@ -86,8 +86,7 @@ static finch_status read_options(job *j, finch_error *err)
     o->prefix = cli_text(args, "prefix");
     o->logits = cli_flag(args, "logits");
     o->limit = cli_size(args, "limit");
-    if (cli_wants_json(args) && strcmp(o->output, "-") == 0)
-        return finch_fail(err, FINCH_E_USAGE, "--json and --output - both want stdout; write the table to a file");
+    FINCH_TRY(cli_check_stdout(args, o->output, err));
     FINCH_TRY(check_pipe_output(j, err));
     FINCH_TRY(cli_rejects_path(args, o->output, &j->rejects, err));
     o->rejects = j->rejects.at;

@@ -1,5 +1,6 @@
 #include "data/database.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -265,6 +266,40 @@ bool data_cursor_integer(const data_cursor *cursor, idx_t column, int64_t *out)
     if (values == NULL) return false;
     *out = values[cursor->row];
     return true;
+}
+
+finch_status data_function_register(data_database *db, const data_function *f, finch_error *err)
+{
+    duckdb_scalar_function function = duckdb_create_scalar_function();
+    duckdb_logical_type argument = duckdb_create_logical_type(f->argument), result = f->result;
+    duckdb_scalar_function_set_name(function, f->name);
+    for (size_t i = 0; i < f->n_arguments; i++) duckdb_scalar_function_add_parameter(function, argument);
+    duckdb_scalar_function_set_return_type(function, result);
+    duckdb_scalar_function_set_special_handling(function); /* a null among the arguments does not make the result null */
+    if (f->counts) duckdb_scalar_function_set_volatile(function);
+    duckdb_scalar_function_set_extra_info(function, f->context, NULL);
+    duckdb_scalar_function_set_function(function, f->run);
+    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
+    duckdb_destroy_logical_type(&argument);
+    duckdb_destroy_logical_type(&result);
+    duckdb_destroy_scalar_function(&function);
+    if (state == DuckDBSuccess) return FINCH_OK;
+    return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the function %s", data_library_version(), f->name);
+}
+
+duckdb_logical_type data_struct_type(const char *const *names, const duckdb_type *types, size_t n)
+{
+    enum { MEMBERS_MAX = 256 };
+    duckdb_logical_type members[MEMBERS_MAX];
+    const char *copy[MEMBERS_MAX]; /* the C API takes them without const */
+    assert(n <= MEMBERS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = names[i];
+        members[i] = duckdb_create_logical_type(types[i]);
+    }
+    duckdb_logical_type type = duckdb_create_struct_type(members, copy, n);
+    for (size_t i = 0; i < n; i++) duckdb_destroy_logical_type(&members[i]);
+    return type;
 }
 
 static finch_status quote(str *sql, char mark, const char *text, size_t size, finch_error *err)

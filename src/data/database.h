@@ -65,6 +65,24 @@ bool data_cursor_integer(const data_cursor *cursor, idx_t column, int64_t *out);
 /* A VARCHAR vector's value: borrowed from the vector. */
 finch_text data_vector_text(const duckdb_string_t *strings, idx_t row);
 
+/* A function of ours inside queries: n_arguments of the type argument, a result that is freed by registering, and context,
+ * which run gets as its extra info. run sees nulls, too.
+ * counts   each row is to be given to it once, whatever the query's other parts: its calls have effects */
+typedef struct data_function {
+    const char *name;
+    size_t n_arguments;
+    duckdb_type argument;
+    duckdb_logical_type result;
+    duckdb_scalar_function_t run;
+    void *context;
+    bool counts;
+} data_function;
+
+finch_status data_function_register(data_database *db, const data_function *f, finch_error *err);
+
+/* A struct's type of n members; the caller destroys it. */
+duckdb_logical_type data_struct_type(const char *const *names, const duckdb_type *types, size_t n);
+
 /* 'text' with quotes doubled, and "name" the same way. NUL bytes can not stand in SQL: E_DATA. */
 finch_status data_sql_text(str *sql, const char *text, size_t size, finch_error *err);
 finch_status data_sql_name(str *sql, const char *name, finch_error *err);

@@ -347,7 +347,7 @@ static finch_status judge_rows(prepare_job *j, finch_error *err)
     uint64_t left = o->memory_limit_bytes - OWN_BYTES - DATABASE_LEAST_BYTES - arrays;
     FINCH_TRY(prepare_verdicts_open(o, n, (size_t)left, &j->verdicts, err));
     finch_status st = str_add_format(&sql, err, "SELECT %s, reason, low, high, flood FROM read_parquet('%s')",
-                                     texts ? "clean" : "CASE WHEN clean IS NULL THEN NULL ELSE '' END", j->rows.path);
+                                     texts ? "clean" : "CASE WHEN low <> 0 OR high <> 0 THEN '' END", j->rows.path);
     if (st == FINCH_OK) st = data_query_stream(&j->db, sql.at, &result, err);
     str_free(&sql);
     FINCH_TRY(st);

@@ -257,36 +257,20 @@ static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vecto
 
 /* ---- registration ---- */
 
-static duckdb_logical_type struct_type(void)
+static finch_status register_function(data_database *db, prepare_row *f, finch_error *err)
 {
     static const duckdb_type types[FIELDS] = {DUCKDB_TYPE_VARCHAR,  DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR,
                                               DUCKDB_TYPE_UTINYINT, DUCKDB_TYPE_UBIGINT, DUCKDB_TYPE_UBIGINT,
                                               DUCKDB_TYPE_UBIGINT};
-    const char *names[FIELDS] = {"text", "tickers", "language", "reason", "low", "high", "flood"};
-    duckdb_logical_type members[FIELDS];
-    for (size_t i = 0; i < FIELDS; i++) members[i] = duckdb_create_logical_type(types[i]);
-    duckdb_logical_type type = duckdb_create_struct_type(members, names, FIELDS);
-    for (size_t i = 0; i < FIELDS; i++) duckdb_destroy_logical_type(&members[i]);
-    return type;
-}
-
-static finch_status register_function(data_database *db, prepare_row *f, finch_error *err)
-{
-    duckdb_scalar_function function = duckdb_create_scalar_function();
-    duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR), result = struct_type();
-    duckdb_scalar_function_set_name(function, PREPARE_ROW_FUNCTION);
-    for (int i = 0; i < 2; i++) duckdb_scalar_function_add_parameter(function, text);
-    duckdb_scalar_function_set_return_type(function, result);
-    duckdb_scalar_function_set_special_handling(function); /* a null author does not make a row null */
-    duckdb_scalar_function_set_volatile(function);         /* every row is counted once */
-    duckdb_scalar_function_set_extra_info(function, f, NULL);
-    duckdb_scalar_function_set_function(function, run);
-    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
-    duckdb_destroy_logical_type(&text);
-    duckdb_destroy_logical_type(&result);
-    duckdb_destroy_scalar_function(&function);
-    if (state == DuckDBSuccess) return FINCH_OK;
-    return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the preparing function", data_library_version());
+    static const char *const names[FIELDS] = {"text", "tickers", "language", "reason", "low", "high", "flood"};
+    data_function function = {.name = PREPARE_ROW_FUNCTION,
+                              .n_arguments = 2,
+                              .argument = DUCKDB_TYPE_VARCHAR,
+                              .result = data_struct_type(names, types, FIELDS),
+                              .run = run,
+                              .context = f,
+                              .counts = true};
+    return data_function_register(db, &function, err);
 }
 
 finch_status prepare_row_register(data_database *db, const prepare_options *options, prepare_row *out, finch_error *err)

@@ -3,7 +3,7 @@
  *   tickers VARCHAR   AAPL|GOOG in order of their first place, null where there are none or the stage is off
  *   language VARCHAR  ISO 639-1, null where the stage is off
  *   reason UTINYINT   a prepare_reason: PREPARE_KEPT, or why the row itself is dropped
- *   low, high UBIGINT a keyed hash of the text: equal for equal texts
+ *   low, high UBIGINT a keyed hash of the text: equal for equal texts; 0 and 0 where there is none
  *   flood UBIGINT     a keyed hash of author and template; 0 where there is none
  * Internal to data/prepare.c. Threads: DuckDB calls it from several; each call borrows one of the workers. */
 #ifndef FINCH_DATA_PREPARE_ROW_H

@@ -41,27 +41,23 @@ static void run_cluster(duckdb_function_info info, duckdb_data_chunk chunk, duck
     run_rows(info, chunk, output, v->cluster);
 }
 
-static finch_status register_one(data_database *db, const prepare_verdicts *v, const char *name, duckdb_type result,
-                                 duckdb_scalar_function_t run, finch_error *err)
-{
-    duckdb_scalar_function function = duckdb_create_scalar_function();
-    duckdb_logical_type number = duckdb_create_logical_type(DUCKDB_TYPE_BIGINT), type = duckdb_create_logical_type(result);
-    duckdb_scalar_function_set_name(function, name);
-    duckdb_scalar_function_add_parameter(function, number);
-    duckdb_scalar_function_set_return_type(function, type);
-    duckdb_scalar_function_set_extra_info(function, (void *)(uintptr_t)v, NULL);
-    duckdb_scalar_function_set_function(function, run);
-    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
-    duckdb_destroy_logical_type(&number);
-    duckdb_destroy_logical_type(&type);
-    duckdb_destroy_scalar_function(&function);
-    if (state == DuckDBSuccess) return FINCH_OK;
-    return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the function %s", data_library_version(), name);
-}
-
 finch_status prepare_verdicts_register(data_database *db, const prepare_verdicts *v, finch_error *err)
 {
-    FINCH_TRY(register_one(db, v, "finch_reason", DUCKDB_TYPE_UTINYINT, run_reason, err));
-    FINCH_TRY(register_one(db, v, "finch_kept", DUCKDB_TYPE_BIGINT, run_kept, err));
-    return register_one(db, v, "finch_cluster", DUCKDB_TYPE_BIGINT, run_cluster, err);
+    static const struct {
+        const char *name;
+        duckdb_type result;
+        duckdb_scalar_function_t run;
+    } functions[] = {{"finch_reason", DUCKDB_TYPE_UTINYINT, run_reason},
+                     {"finch_kept", DUCKDB_TYPE_BIGINT, run_kept},
+                     {"finch_cluster", DUCKDB_TYPE_BIGINT, run_cluster}};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        data_function function = {.name = functions[i].name,
+                                  .n_arguments = 1,
+                                  .argument = DUCKDB_TYPE_BIGINT,
+                                  .result = duckdb_create_logical_type(functions[i].result),
+                                  .run = functions[i].run,
+                                  .context = (void *)(uintptr_t)v};
+        FINCH_TRY(data_function_register(db, &function, err));
+    }
+    return FINCH_OK;
 }

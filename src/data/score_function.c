@@ -101,36 +101,24 @@ static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vecto
 static duckdb_logical_type struct_type(const score_function *f)
 {
     enum { COLUMNS_MAX = 3 + 2 * MODEL_LABELS_MAX };
-    duckdb_logical_type types[COLUMNS_MAX];
+    duckdb_type types[COLUMNS_MAX];
     const char *names[COLUMNS_MAX];
     size_t n = f->columns->n;
     for (size_t i = 0; i < n; i++) {
         names[i] = f->columns->at[i];
-        types[i] = duckdb_create_logical_type(i == 0       ? DUCKDB_TYPE_VARCHAR
-                                              : i + 1 == n ? DUCKDB_TYPE_BOOLEAN
-                                                           : DUCKDB_TYPE_FLOAT);
+        types[i] = i == 0 ? DUCKDB_TYPE_VARCHAR : i + 1 == n ? DUCKDB_TYPE_BOOLEAN : DUCKDB_TYPE_FLOAT;
     }
-    duckdb_logical_type type = duckdb_create_struct_type(types, names, n);
-    for (size_t i = 0; i < n; i++) duckdb_destroy_logical_type(&types[i]);
-    return type;
+    return data_struct_type(names, types, n);
 }
 
 finch_status score_function_register(data_database *db, score_function *f, finch_error *err)
 {
-    duckdb_scalar_function function = duckdb_create_scalar_function();
-    duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR), result = struct_type(f);
-    duckdb_scalar_function_set_name(function, SCORE_FUNCTION);
-    for (int i = 0; i < ARGUMENTS; i++) duckdb_scalar_function_add_parameter(function, text);
-    duckdb_scalar_function_set_return_type(function, result);
-    duckdb_scalar_function_set_special_handling(function); /* a null ticker does not make a row null */
-    duckdb_scalar_function_set_volatile(function);         /* every row counts once in the summary */
-    duckdb_scalar_function_set_extra_info(function, f, NULL);
-    duckdb_scalar_function_set_function(function, run);
-    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
-    duckdb_destroy_logical_type(&text);
-    duckdb_destroy_logical_type(&result);
-    duckdb_destroy_scalar_function(&function);
-    if (state != DuckDBSuccess)
-        return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the scoring function", data_library_version());
-    return FINCH_OK;
+    data_function function = {.name = SCORE_FUNCTION,
+                              .n_arguments = ARGUMENTS,
+                              .argument = DUCKDB_TYPE_VARCHAR,
+                              .result = struct_type(f),
+                              .run = run,
+                              .context = f,
+                              .counts = true};
+    return data_function_register(db, &function, err);
 }

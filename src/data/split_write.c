@@ -35,20 +35,13 @@ static void run_part(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_
 
 static finch_status register_part(data_database *db, part_table *table, finch_error *err)
 {
-    duckdb_scalar_function function = duckdb_create_scalar_function();
-    duckdb_logical_type row = duckdb_create_logical_type(DUCKDB_TYPE_BIGINT);
-    duckdb_logical_type part = duckdb_create_logical_type(DUCKDB_TYPE_INTEGER);
-    duckdb_scalar_function_set_name(function, PART_FUNCTION);
-    duckdb_scalar_function_add_parameter(function, row);
-    duckdb_scalar_function_set_return_type(function, part);
-    duckdb_scalar_function_set_extra_info(function, table, NULL);
-    duckdb_scalar_function_set_function(function, run_part);
-    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
-    duckdb_destroy_logical_type(&row);
-    duckdb_destroy_logical_type(&part);
-    duckdb_destroy_scalar_function(&function);
-    if (state == DuckDBSuccess) return FINCH_OK;
-    return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the function of the parts", data_library_version());
+    data_function function = {.name = PART_FUNCTION,
+                              .n_arguments = 1,
+                              .argument = DUCKDB_TYPE_BIGINT,
+                              .result = duckdb_create_logical_type(DUCKDB_TYPE_INTEGER),
+                              .run = run_part,
+                              .context = table};
+    return data_function_register(db, &function, err);
 }
 
 /* Rows keep their order and with it their numbers: the database runs on one thread (data/database.h). */

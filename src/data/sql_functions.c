@@ -190,36 +190,22 @@ static void run_tickers(duckdb_function_info info, duckdb_data_chunk chunk, duck
 
 static duckdb_logical_type probs_type(const model *m)
 {
-    duckdb_logical_type types[MODEL_LABELS_MAX];
+    duckdb_type types[MODEL_LABELS_MAX];
     const char *names[MODEL_LABELS_MAX];
     size_t n = model_get_config(m)->n_labels;
     for (size_t i = 0; i < n; i++) {
         names[i] = model_get_config(m)->labels[i];
-        types[i] = duckdb_create_logical_type(DUCKDB_TYPE_FLOAT);
+        types[i] = DUCKDB_TYPE_FLOAT;
     }
-    duckdb_logical_type type = duckdb_create_struct_type(types, names, n);
-    for (size_t i = 0; i < n; i++) duckdb_destroy_logical_type(&types[i]);
-    return type;
+    return data_struct_type(names, types, n);
 }
 
-/* Takes over result. */
 static finch_status add_function(data_database *db, const char *name, duckdb_scalar_function_t run,
                                  duckdb_logical_type result, sql_engine *engine, finch_error *err)
 {
-    duckdb_scalar_function function = duckdb_create_scalar_function();
-    duckdb_logical_type text = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
-    duckdb_scalar_function_set_name(function, name);
-    duckdb_scalar_function_add_parameter(function, text);
-    duckdb_scalar_function_set_return_type(function, result);
-    duckdb_scalar_function_set_special_handling(function); /* nulls are seen here */
-    duckdb_scalar_function_set_extra_info(function, engine, NULL);
-    duckdb_scalar_function_set_function(function, run);
-    duckdb_state state = duckdb_register_scalar_function(db->connection, function);
-    duckdb_destroy_logical_type(&text);
-    duckdb_destroy_logical_type(&result);
-    duckdb_destroy_scalar_function(&function);
-    if (state == DuckDBSuccess) return FINCH_OK;
-    return finch_fail(err, FINCH_E_FAILED, "DuckDB %s refuses the function %s", data_library_version(), name);
+    data_function function = {
+        .name = name, .n_arguments = 1, .argument = DUCKDB_TYPE_VARCHAR, .result = result, .run = run, .context = engine};
+    return data_function_register(db, &function, err);
 }
 
 finch_status sql_functions_register(data_database *db, sql_engine *engine, finch_error *err)

@@ -211,16 +211,16 @@ static size_t define(const text_tokenizer *t, const unsigned char *text, size_t 
         at += c.size;
     }
     for (;;) {
-        bpe_pair best = {BPE_RANK_NONE, -1};
+        const bpe_merge *best = NULL;
         size_t place = 0;
         for (size_t i = 0; i + 1 < n; i++) {
-            bpe_pair pair = bpe_find(t->bpe, ids[i], ids[i + 1]);
-            if (pair.rank >= best.rank) continue;
-            best = pair;
+            const bpe_merge *m = bpe_find(t->bpe, ids[i], ids[i + 1]);
+            if (m == NULL || (best != NULL && m->rank >= best->rank)) continue;
+            best = m;
             place = i;
         }
-        if (best.rank == BPE_RANK_NONE) return n;
-        ids[place] = best.id;
+        if (best == NULL) return n;
+        ids[place] = best->id;
         memmove(ids + place + 1, ids + place + 2, (n - place - 2) * sizeof *ids);
         n--;
     }
