@@ -19,6 +19,7 @@
     X(quantize)         \
     X(models)           \
     X(keys)             \
+    X(alerts)           \
     X(history)          \
     X(data)             \
     X(sql)              \

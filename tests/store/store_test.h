@@ -14,12 +14,13 @@ static store *s;
 
 static const char *test_postgres(void) { return getenv("FINCH_TEST_POSTGRES"); }
 
+static char test_path[512]; /* of this test, from test_begin on only read: threads ask for it */
+
 static const char *test_place(void)
 {
-    static char path[512];
     if (test_postgres() != NULL) return test_postgres();
-    snprintf(path, sizeof path, "%s/s.sqlite", harness_folder());
-    return path;
+    if (test_path[0] == '\0') snprintf(test_path, sizeof test_path, "%s/s.sqlite", harness_folder());
+    return test_path;
 }
 
 /* An empty store in s. PostgreSQL's tables are emptied; SQLite's file is a new one for each test. */
@@ -34,7 +35,11 @@ static void test_begin(void)
     CHECK_OK(store_run(s, &empty, NULL, 0, NULL, NULL, NULL, &err), &err);
 }
 
-static void test_end(void) { store_close(s); }
+static void test_end(void)
+{
+    store_close(s);
+    test_path[0] = '\0';
+}
 
 /* One number of the store. sql is a constant: SQLite keeps statements by the address of their text. */
 static inline int64_t test_number(const char *sql)
