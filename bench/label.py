@@ -1,6 +1,6 @@
 """Labelling through a provider with 300 ms latency, finch beside the script that people write.
 
-    python bench/label.py [--rounds 5] [--tweets 10000] [--cases speed memory]
+    python bench/label.py [--rounds 5] [--tweets 10000] [--cases speed faults memory autolabel] [--autolabel VENV/bin/python]
 
 The provider is the tests' stand-in (tests/provider), over TLS, on this machine, with no faults; both sides keep to the
 same number of requests in flight. Two peers, both requests in a ThreadPoolExecutor (bench/peers/label_threads.py): `rows`
@@ -10,9 +10,14 @@ sides are held against the stand-in's own.
 
 ideal   rounds of requests x latency: ceil(ceil(tweets / batch) / in flight) x 0.3 s; finch's time is the whole command, with
         start, reading, the journal on disk (every request is written and flushed before it is sent) and the output.
-memory  1.7 million tweets in the store, finch stopped after --max-requests 200: the most the process used.
+faults  2,000 tweets while a tenth of the requests goes wrong (tests/label/fleet.py: 429s, 5xx, resets, broken and misleading
+        answers): of each side how many tweets have the stand-in's own class, none, another tweet's, or were paid for twice.
+memory  1.7 million tweets in the store, finch stopped after --max-requests 200, then exported: the most each process used.
+autolabel  refuel-ai's autolabel (bench/peers/requirements-autolabel.txt, in a virtual environment of its own) on few tweets: it asks
+        one prompt after another. Without --autolabel it is left out and the result says so.
 """
 import csv
+import json
 import math
 import os
 import shutil
@@ -62,21 +67,32 @@ def check(path, texts):
         raise SystemExit(f"{path}: {len(rows)} of {len(texts)} rows, {wrong} without their class")
 
 
-def run_finch(provider, folder, texts, turn):
+def run_finch(provider, folder, texts, turn, *more, whole=True):
     source, output, state = fleet.write_input(folder, texts), f"{folder}/finch.csv", f"{folder}/state-{turn}.sqlite"
-    words = fleet.command(provider, source, output, state, "--batch", BATCH, "--in-flight", IN_FLIGHT, "--quiet")
+    words = fleet.command(provider, source, output, state, "--batch", BATCH, "--in-flight", IN_FLIGHT, "--quiet", *more)
     done = must(measure(words, fleet.environment(provider), folder))
-    check(output, texts)
+    if whole:
+        check(output, texts)
     return done
 
 
-def run_threads(provider, folder, texts, batch):
+def run_threads(provider, folder, texts, batch, whole=True):
     source, output = fleet.write_input(folder, texts), f"{folder}/threads.csv"
     words = [sys.executable, benchlib.ROOT / "bench" / "peers" / "label_threads.py", "--url", provider.url, "--ca", provider.ca_file, "--input", source,
              "--output", output, "--batch", batch, "--in-flight", IN_FLIGHT]
     done = must(measure(words, fleet.environment(provider), folder))
-    check(output, texts)
+    if whole:
+        check(output, texts)
     return done
+
+
+def run_autolabel(provider, folder, texts, python):
+    source, output = fleet.write_input(folder, texts), f"{folder}/autolabel.csv"
+    words = [python, benchlib.ROOT / "bench" / "peers" / "label_autolabel.py", "--url", provider.url, "--ca", provider.ca_file, "--input", source, "--output", output]
+    done = must(measure(words, fleet.environment(provider), folder))
+    # Its own clock: loading pandas and langchain is not labelling.
+    done["seconds"] = json.loads(done["said"].splitlines()[-1])["seconds"]
+    return done, output
 
 
 def speeds(done, n):
@@ -119,6 +135,51 @@ def speed(args):
     return result
 
 
+def tally(path, texts, provider):
+    """What became of each tweet, and what was paid for more than once."""
+    rows = fleet.read_output(path)
+    labels = [row["label"] for row in rows]
+    return {"right": sum(label == fleet.class_of(text) for label, text in zip(labels, texts)), "unlabelled": labels.count(""),
+            "wrong": sum(label != "" and label != fleet.class_of(text) for label, text in zip(labels, texts)), "rows_missing": len(texts) - len(rows),
+            "paid_twice": sum(n > 1 for n in provider.answers().values()), "requests": len(provider.requests())}
+
+
+def faults(args):
+    texts, sides = fleet.tweets(2000), {}
+    # No hangs: the script waits for them a minute each.
+    rules = fleet.faults(0.1, silent=False)
+    runs = {"finch": lambda provider, folder: run_finch(provider, folder, texts, 0, *fleet.HASTE, whole=False),
+            "batched": lambda provider, folder: run_threads(provider, folder, texts, BATCH, whole=False)}
+    for name, run in runs.items():
+        folder = tempfile.mkdtemp(prefix="finch-bench-label-")
+        try:
+            with Provider(tls=True, config={"latency_ms": LATENCY * 1e3, "rules": rules}) as provider:
+                done = run(provider, folder)
+                sides[name] = {**tally(f"{folder}/{'finch' if name == 'finch' else 'threads'}.csv", texts, provider), "seconds": done["seconds"]}
+        finally:
+            shutil.rmtree(folder, True)
+    ours = sides["finch"]
+    return {"tweets": len(texts), "share": 0.1, "sides": sides, "reached": ours["wrong"] == ours["rows_missing"] == ours["paid_twice"] == 0}
+
+
+def autolabel(args):
+    if args.autolabel is None:
+        return {"left_out": "autolabel is not installed; name its python with --autolabel (bench/peers/requirements-autolabel.txt)"}
+    texts, folder = fleet.tweets(args.tweets // 100), tempfile.mkdtemp(prefix="finch-bench-label-")
+    config = {"latency_ms": LATENCY * 1e3, "style": "openai", "models": {"gpt-3.5-turbo": {"writes": "class"}, "standin/five": {}}}
+    try:
+        with Provider(tls=True, config=config) as provider:
+            done, output = run_autolabel(provider, folder, texts, args.autolabel)
+            theirs = {**speeds(done, len(texts)), **tally(output, texts, provider)}
+        with Provider(tls=True, config=config) as provider:
+            many = fleet.tweets(args.tweets)
+            ours = speeds(run_finch(provider, folder, many, 0), len(many))
+    finally:
+        shutil.rmtree(folder, True)
+    ratio = ours["tweets_per_second"] / theirs["tweets_per_second"]
+    return {"finch": ours, "autolabel": theirs, "ratio": ratio, "at_least": GOALS["rows"], "reached": ratio >= GOALS["rows"]}
+
+
 def memory(args):
     folder = tempfile.mkdtemp(prefix="finch-bench-label-")
     try:
@@ -131,11 +192,17 @@ def memory(args):
             requests = len(provider.requests())
         if done["status"] != 1 or requests != 200:
             raise SystemExit(f"finch ended with {done['status']} after {requests} requests: {done['errors'][-2000:]}")
-        peak = done["peak_rss_bytes"] / 2 ** 20
-        return {"queued": args.queued, "peak_mib": peak, "at_most": GOALS["peak_mib"], "reached": peak < GOALS["peak_mib"], "seconds": done["seconds"],
+        exported = must(measure([fleet.PROGRAM, "label", "export", "--state", f"{folder}/state.sqlite", "--output", f"{folder}/out.csv", "--quiet"],
+                                fleet.environment(provider), folder))
+        peaks = {"run": done["peak_rss_bytes"] / 2 ** 20, "export": exported["peak_rss_bytes"] / 2 ** 20}
+        return {"queued": args.queued, "peak_mib": peaks, "at_most": GOALS["peak_mib"], "reached": max(peaks.values()) < GOALS["peak_mib"],
+                "seconds": {"run": done["seconds"], "export": exported["seconds"]},
                 "store_mib": os.path.getsize(f"{folder}/state.sqlite") / 2 ** 20}
     finally:
         shutil.rmtree(folder, True)
+
+
+CASES = {"speed": speed, "faults": faults, "memory": memory, "autolabel": autolabel}
 
 
 def main():
@@ -143,13 +210,12 @@ def main():
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--tweets", type=int, default=10000)
     options.add_argument("--queued", type=int, default=QUEUED)
-    options.add_argument("--cases", nargs="+", choices=("speed", "memory"), default=["speed", "memory"])
+    options.add_argument("--cases", nargs="+", choices=tuple(CASES), default=list(CASES))
+    options.add_argument("--autolabel", metavar="PYTHON")
     args = options.parse_args()
     result = {"environment": benchlib.environment(args.threads)}
-    if "speed" in args.cases:
-        result["speed"] = speed(args)
-    if "memory" in args.cases:
-        result["memory"] = memory(args)
+    for case in args.cases:
+        result[case] = CASES[case](args)
     benchlib.emit(result, args.save)
 
 

@@ -221,8 +221,11 @@ class StandIn:
         for vote in range(body.get("n") or 1):
             labels = chat.labels_of(rows, body, self.config, f"{identity}.{vote}")
             content, good, finish, refusal = faults.spoil_content(fault, labels, self.chance)
-            if fault is None and self.config["models"][body["model"]].get("writes") == "lines":
+            writes = self.config["models"][body["model"]].get("writes") if fault is None else None
+            if writes == "lines":
                 content = "Here you are:\n" + "\n".join(f"{label['n']}. {label['label'].replace('_', ' ').title()}" for label in labels)
+            elif writes == "class":
+                content = labels[0]["label"]
             contents.append(content)
         whole = chat.completion(identity, body, [content or "" for content in contents], rows, self.config)
         for choice, content in zip(whole["choices"], contents):

@@ -168,6 +168,8 @@ class Protocol(StandInCase):
         self.assertTrue(status == 400 and "word 'json'" in answer["error"]["message"], answer)
         status, _, answer = client.ask({**body_of(), "model": "standin/lines"})
         self.assertIn(f"1. {class_of(ROWS[0]['text']).replace('_', ' ').title()}", answer["choices"][0]["message"]["content"])
+        self.provider.configure(models={**MODELS, "one/word": {"writes": "class"}})
+        self.assertEqual(class_of(ROWS[0]["text"]), client.ask({**body_of(), "model": "one/word"})[2]["choices"][0]["message"]["content"])
         self.provider.configure(style="openai")
         self.assertEqual(400, client.ask(body_of(usage={"include": True}))[0])
         self.assertIn(client.ask(body_of(), kind="text/plain")[0], (400, 415))
