@@ -26,6 +26,7 @@ run() { # result script arguments...
 [ $# -gt 0 ] || run gemm gemm --threads "$threads"
 [ $# -gt 0 ] || run fetch fetch --threads "$threads"
 run wordpiece wordpiece "$@"
+run spm spm "$@"
 [ $# -gt 0 ] || run label-speed label --cases speed
 [ $# -gt 0 ] || run label-memory label --cases memory
 [ $# -gt 0 ] || run clean clean

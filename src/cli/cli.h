@@ -130,6 +130,11 @@ finch_status cli_cancelled_fail(finch_error *err);
      0,                                                                                                                   \
      0}
 
+/* Of commands that write a model's folder. */
+#define CLI_OPTION_SHARD_BYTES                                                                                        \
+    {"shard-bytes", "N", CLI_SIZE, "5000000000", "weights of more bytes go into several files, each of at most this", \
+     false,         1,   1e15}
+
 /* The folder of a model: given is a path, or a name looked for in the registry (NAME or NAME@VERSION, its files verified), in
  * FINCH_MODELS and beside the program (../models,
  * ../../models, ../share/finch/models), or OWNER/NAME[@REVISION] in the Hub's cache (no network); a folder of that name goes

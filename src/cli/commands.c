@@ -17,6 +17,7 @@
     X(review)           \
     X(serve)            \
     X(quantize)         \
+    X(convert)          \
     X(models)           \
     X(keys)             \
     X(alerts)           \

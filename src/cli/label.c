@@ -42,8 +42,10 @@ static const cli_option options[] = {
     {"price-out", "DOLLARS", CLI_REAL, NULL, "price of a million tokens of answers", false, 0, 1e6},
     {"dry-run", NULL, CLI_FLAG, NULL, "read the texts, estimate requests, tokens and cost, ask nothing", false, 0, 0},
     {"attempts", "N", CLI_SIZE, "3", "how often a text is asked alone until it is set aside as unlabelled", false, 1, 100},
-    {"response-format", "auto|schema|object|plain", CLI_CHOICE, "auto",
-     "ask under a JSON schema, for a JSON object, or by the prompt alone; auto: the first of these that the model knows",
+    {"response-format", "auto|schema|guided|object|plain", CLI_CHOICE, "auto",
+     "ask under a JSON schema, for a JSON object with the schema beside it, for any JSON object, or by the prompt alone; "
+     "auto: the first "
+     "of these that the model knows",
      false, 0, 0},
     {"temperature", "T", CLI_REAL, NULL, "sampling temperature (default: 0, and 0.7 with several votes)", false, 0, 2},
     {"max-tokens", "N", CLI_SIZE, "0", "the most tokens of an answer; 0: the provider's own", false, 0, 1e7},
@@ -85,7 +87,7 @@ static double real_or(const cli_args *args, const char *name, double otherwise)
 
 static void read_engine(const cli_args *args, engine_options *e)
 {
-    const char *format = cli_text(args, "response-format");
+    static const request_format formats[] = {FORMAT_SCHEMA, FORMAT_SCHEMA, FORMAT_GUIDED, FORMAT_OBJECT, FORMAT_PLAIN};
     *e = (engine_options){
         .batch = cli_size(args, "batch"),
         .in_flight = cli_size(args, "in-flight"),
@@ -94,10 +96,8 @@ static void read_engine(const cli_args *args, engine_options *e)
         .tpm = cli_real(args, "tpm"),
         .temperature = real_or(args, "temperature", -1),
         .max_tokens = cli_size(args, "max-tokens"),
-        .format = strcmp(format, "plain") == 0    ? FORMAT_PLAIN
-                  : strcmp(format, "object") == 0 ? FORMAT_OBJECT
-                                                  : FORMAT_SCHEMA,
-        .format_fixed = strcmp(format, "auto") != 0,
+        .format = formats[cli_choice(args, "response-format")],
+        .format_fixed = cli_choice(args, "response-format") > 0,
         .logprobs = cli_flag(args, "logprobs"),
         .max_cost = real_or(args, "max-cost", -1),
         .max_requests = cli_size(args, "max-requests"),

@@ -50,7 +50,7 @@ static finch_status read_format(engine *e, const char *model, known_format *out,
     *out = (known_format){.format = e->options->format};
     if (e->options->format_fixed) return FINCH_OK;
     FINCH_TRY(labels_model_format(e->s, e->options->provider, model, &known, err));
-    out->known = known >= FORMAT_PLAIN && known <= FORMAT_OBJECT;
+    out->known = known >= FORMAT_PLAIN && known <= FORMAT_GUIDED;
     if (out->known) out->format = (request_format)known;
     return FINCH_OK;
 }

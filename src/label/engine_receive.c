@@ -191,7 +191,7 @@ static void ask_less(engine *e, const batch *b, bool told)
     known_format *f = &e->formats[engine_judges(e, b)];
     f->told = f->told || told;
     if (f->format != b->format) return;
-    f->format = b->format == FORMAT_SCHEMA ? FORMAT_OBJECT : FORMAT_PLAIN;
+    f->format = b->format == FORMAT_SCHEMA ? FORMAT_GUIDED : b->format == FORMAT_GUIDED ? FORMAT_OBJECT : FORMAT_PLAIN;
     f->known = false;
 }
 

@@ -15,15 +15,14 @@ static finch_status read_object(finch_text reviews, json_t **out, finch_error *e
     *out = NULL;
     if (reviews.size_bytes == 0) return FINCH_OK;
     FINCH_TRY(json_parse(reviews.at, reviews.size_bytes, "people's labels in the store", out, err));
+    bool good = json_is_object(*out);
     json_object_foreach(*out, name, label)
-    {
-        if (json_is_integer(label) && json_integer_value(label) >= 0 && json_integer_value(label) < CLASSES) continue;
-        json_decref(*out);
-        *out = NULL;
-        return finch_fail(err, FINCH_E_DATA,
-                          "the store holds a label outside 0 to 4; it was written by something else than finch");
-    }
-    return FINCH_OK;
+        good = good && json_is_integer(label) && json_integer_value(label) >= 0 && json_integer_value(label) < CLASSES;
+    if (good) return FINCH_OK;
+    json_decref(*out);
+    *out = NULL;
+    return finch_fail(err, FINCH_E_DATA,
+                      "the store holds a label outside 0 to 4; it was written by something else than finch");
 }
 
 finch_status people_read(finch_text reviews, people_say *out, finch_error *err)

@@ -35,7 +35,8 @@ static char *numbered_texts(const labels_item *const *items, size_t n_items)
     return out;
 }
 
-static json_t *schema(void)
+/* ["STRONGLY_NEGATIVE", ...] */
+static json_t *class_names(void)
 {
     json_t *names = json_array();
     for (int i = 0; i < 5; i++)
@@ -43,22 +44,53 @@ static json_t *schema(void)
             json_decref(names);
             return NULL;
         }
-    return json_pack(
-        "{s:s, s:{s:s, s:b, s:{s:s, s:{s:{s:s, s:{s:s, s:{s:{s:s}, s:{s:s, s:o}}, s:[s, s], s:b}}}, s:[s], s:b}}}", "type",
-        "json_schema", "json_schema", "name", "labels", "strict", 1, "schema", "type", "object", "properties", "labels",
-        "type", "array", "items", "type", "object", "properties", "n", "type", "integer", "label", "type", "string", "enum",
-        names, "required", "n", "label", "additionalProperties", 0, "required", "labels", "additionalProperties", 0);
+    return names;
 }
 
-static bool add_options(json_t *root, const request_options *o)
+/* Any number, or one of 1 to n_items where the schema is the request's own. */
+static json_t *number_schema(size_t n_items)
+{
+    json_t *numbers = n_items > 0 ? json_array() : NULL;
+    for (size_t i = 1; i <= n_items; i++)
+        if (json_array_append_new(numbers, json_integer((json_int_t)i)) != 0) {
+            json_decref(numbers);
+            return NULL;
+        }
+    return json_pack("{s:s, s:o*}", "type", "integer", "enum", numbers);
+}
+
+static json_t *answer_schema(size_t n_items)
+{
+    json_t *list = json_pack("{s:s, s:{s:s, s:{s:o, s:{s:s, s:o}}, s:[s, s], s:b}}", "type", "array", "items", "type",
+                             "object", "properties", "n", number_schema(n_items), "label", "type", "string", "enum",
+                             class_names(), "required", "n", "label", "additionalProperties", 0);
+    if (n_items > 0 && (json_object_set_new(list, "minItems", json_integer((json_int_t)n_items)) != 0 ||
+                        json_object_set_new(list, "maxItems", json_integer((json_int_t)n_items)) != 0)) {
+        json_decref(list);
+        return NULL;
+    }
+    return json_pack("{s:s, s:{s:o}, s:[s], s:b}", "type", "object", "properties", "labels", list, "required", "labels",
+                     "additionalProperties", 0);
+}
+
+static json_t *response_format(request_format format, size_t n_items)
+{
+    switch (format) {
+    case FORMAT_SCHEMA:
+        return json_pack("{s:s, s:{s:s, s:b, s:o}}", "type", "json_schema", "json_schema", "name", "labels", "strict", 1,
+                         "schema", answer_schema(0));
+    case FORMAT_GUIDED: return json_pack("{s:s, s:o}", "type", "json_object", "schema", answer_schema(n_items));
+    default: return json_pack("{s:s}", "type", "json_object");
+    }
+}
+
+static bool add_options(json_t *root, const request_options *o, size_t n_items)
 {
     bool made = json_object_set_new(root, "temperature", json_real(o->temperature)) == 0;
     if (o->max_tokens > 0)
         made = made && json_object_set_new(root, "max_tokens", json_integer((json_int_t)o->max_tokens)) == 0;
-    json_t *format = o->format == FORMAT_SCHEMA   ? schema()
-                     : o->format == FORMAT_OBJECT ? json_pack("{s:s}", "type", "json_object")
-                                                  : NULL;
-    if (o->format != FORMAT_PLAIN) made = json_object_set_new(root, "response_format", format) == 0 && made;
+    if (o->format != FORMAT_PLAIN)
+        made = json_object_set_new(root, "response_format", response_format(o->format, n_items)) == 0 && made;
     if (o->logprobs) made = made && json_object_set_new(root, "logprobs", json_true()) == 0;
     if (o->usage_cost) made = made && json_object_set_new(root, "usage", json_pack("{s:b}", "include", 1)) == 0;
     return made;
@@ -75,7 +107,7 @@ finch_status request_write(const request_options *o, const labels_item *const *i
     if (st == FINCH_OK) {
         root = json_pack("{s:s, s:[{s:s, s:s}, {s:s, s:s%}]}", "model", o->model, "messages", "role", "system", "content",
                          o->words->system.at, "role", "user", "content", user.at, user.size);
-        if (root != NULL && add_options(root, o)) body = json_dumps(root, JSON_COMPACT);
+        if (root != NULL && add_options(root, o, n_items)) body = json_dumps(root, JSON_COMPACT);
         if (body == NULL) st = finch_fail(err, FINCH_E_MEMORY, "out of memory for a request");
     }
     str_clear(out);

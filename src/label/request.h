@@ -6,12 +6,15 @@
 #include "label/prompt.h"
 #include "store/labels.h"
 
-/* How an answer's form is asked for (response_format), from the most that a model may know to the least. The numbers are kept
- * in the store. */
+/* How an answer's form is asked for (response_format). The numbers are kept in the store; the order of trying is SCHEMA, GUIDED,
+ * OBJECT, PLAIN. */
 typedef enum request_format {
     FORMAT_PLAIN = 0, /* not at all: the prompt alone says it */
-    FORMAT_SCHEMA = 1, /* a JSON schema */
-    FORMAT_OBJECT = 2 /* any JSON object */
+    FORMAT_SCHEMA = 1, /* a JSON schema, the same for all requests: services compile it once */
+    FORMAT_OBJECT = 2, /* any JSON object */
+    FORMAT_GUIDED =
+        3 /* a JSON object with the request's own schema beside it, as llama.cpp and its kin take it: the numbers asked,
+                        * as many rows */
 } request_format;
 
 typedef struct request_options {

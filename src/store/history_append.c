@@ -1,6 +1,7 @@
 /* Predictions on their way in: rows, their marks by ticker, and the sums, in one transaction. */
 #include "store/history_sums.h"
 
+#include "base/arena.h"
 #include "store/events.h"
 #include "store/values.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 2000, MODELS_MOST = 64 };
+enum { CHUNK = 1000, MODELS_MOST = 64, ROW_VALUES = 16, MARK_VALUES = 8 };
 
 /* ---- checks ---- */
 
@@ -53,7 +54,10 @@ typedef struct appending {
         int64_t id;
     } models[MODELS_MOST];
     size_t n_models;
-    str rows, marks; /* JSON arrays of a chunk */
+    arena arena; /* of a chunk: */
+    sql_value *rows;  /* [CHUNK, ROW_VALUES] */
+    sql_value *marks; /* [CHUNK * (1 + HISTORY_TICKERS_MOST), MARK_VALUES] */
+    size_t n_rows, n_marks;
     history_tally tally;
 } appending;
 
@@ -88,54 +92,85 @@ static finch_status model_of(store *s, appending *a, const char *name, int64_t *
     return FINCH_OK;
 }
 
-/* As JSON, NULs replaced; null where there is none. */
-static finch_status add_text(str *out, finch_text text, uint64_t row, finch_error *err)
+/* NULs become U+FFFD, since PostgreSQL's texts hold none; a null where there is no text. */
+static finch_status text_value(appending *a, finch_text text, uint64_t row, sql_value *out, finch_error *err)
 {
-    str clean = {0};
-    finch_status st = FINCH_OK;
-    if (text.at == NULL) return str_add_text(out, "null", err);
-    for (size_t at = 0; st == FINCH_OK && at < text.size_bytes;) {
-        const char *end = memchr(text.at + at, '\0', text.size_bytes - at);
-        size_t size = end != NULL ? (size_t)(end - text.at) - at : text.size_bytes - at;
-        st = str_add(&clean, text.at + at, size, err);
-        if (st == FINCH_OK && end != NULL) st = str_add_text(&clean, "\xEF\xBF\xBD", err);
-        at += size + (end != NULL ? 1 : 0);
+    char *clean;
+    size_t n = 0;
+    *out = sql_text(NULL);
+    if (text.at == NULL) return FINCH_OK;
+    if (!values_is_utf8(text.at, text.size_bytes)) return finch_fail_row(err, FINCH_E_DATA, row, "a text is no UTF-8");
+    *out = (sql_value){.type = SQL_TEXT, .at = text.at, .size = text.size_bytes};
+    if (memchr(text.at, '\0', text.size_bytes) == NULL) return FINCH_OK;
+    FINCH_TRY(ARENA_NEW(&a->arena, &clean, 3 * text.size_bytes, err));
+    for (size_t i = 0; i < text.size_bytes; i++) {
+        if (text.at[i] != '\0') clean[n++] = text.at[i];
+        else {
+            memcpy(clean + n, "\xEF\xBF\xBD", 3);
+            n += 3;
+        }
     }
-    if (st == FINCH_OK) st = values_add_json_text(out, clean.at != NULL ? clean.at : "", clean.size, err);
-    str_free(&clean);
-    return st == FINCH_E_DATA ? finch_fail_row(err, FINCH_E_DATA, row, "a text is no UTF-8") : st;
+    out->at = clean;
+    out->size = n;
+    return FINCH_OK;
 }
 
 static int64_t micro(double value) { return (int64_t)llround(value * HISTORY_MICRO); }
 
+static size_t tickers_of(const history_prediction *p)
+{
+    return p->n_tickers < HISTORY_TICKERS_MOST ? p->n_tickers : HISTORY_TICKERS_MOST;
+}
+
+/* "AAPL TSLA" */
+static finch_status join_tickers(appending *a, const history_prediction *p, sql_value *out, finch_error *err)
+{
+    char *joined;
+    size_t n = 0;
+    FINCH_TRY(ARENA_NEW(&a->arena, &joined, HISTORY_TICKERS_MOST * HISTORY_TICKER_BYTES, err));
+    joined[0] = '\0';
+    for (size_t i = 0; i < tickers_of(p); i++) {
+        size_t size = strlen(p->tickers[i]);
+        if (i > 0) joined[n++] = ' ';
+        memcpy(joined + n, p->tickers[i], size);
+        n += size;
+    }
+    *out = (sql_value){.type = SQL_TEXT, .at = joined, .size = n};
+    return FINCH_OK;
+}
+
 static finch_status add_row(appending *a, const history_prediction *p, int64_t id, int64_t model, uint64_t row,
                             finch_error *err)
 {
-    char hash[STORE_HASH_BYTES];
-    size_t n_tickers = p->n_tickers < HISTORY_TICKERS_MOST ? p->n_tickers : HISTORY_TICKERS_MOST;
-    memcpy(hash, p->hash, sizeof hash);
-    if (hash[0] == '\0') FINCH_TRY(store_hash(p->text.at, p->text.size_bytes, hash, err));
-    FINCH_TRY(
-        str_add_format(&a->rows, err, "%s[%lld,%lld,", a->rows.size > 1 ? "," : "", (long long)id, (long long)p->time_ms));
-    FINCH_TRY(add_text(&a->rows, (finch_text){hash, strlen(hash)}, row, err));
-    FINCH_TRY(str_add_text(&a->rows, ",", err));
-    FINCH_TRY(add_text(&a->rows, p->text, row, err));
-    FINCH_TRY(str_add_text(&a->rows, ",\"", err));
-    for (size_t i = 0; i < n_tickers; i++) FINCH_TRY(str_add_format(&a->rows, err, "%s%s", i > 0 ? " " : "", p->tickers[i]));
-    FINCH_TRY(str_add_format(&a->rows, err, "\",%d", p->label));
-    for (size_t i = 0; i < HISTORY_CLASSES; i++)
-        FINCH_TRY(str_add_format(&a->rows, err, ",%lld", (long long)micro(p->probabilities[i])));
-    FINCH_TRY(str_add_format(&a->rows, err, ",%lld,%lld,", (long long)micro(p->score), (long long)model));
+    sql_value *v = a->rows + a->n_rows * ROW_VALUES;
     const char *source = p->source != NULL ? p->source : "";
-    FINCH_TRY(add_text(&a->rows, (finch_text){source, strlen(source)}, row, err));
-    return str_add_format(&a->rows, err, ",%lld,%u]", (long long)p->reach, p->flags);
+    char *hash;
+    FINCH_TRY(ARENA_NEW(&a->arena, &hash, STORE_HASH_BYTES, err));
+    memcpy(hash, p->hash, STORE_HASH_BYTES);
+    if (hash[0] == '\0') FINCH_TRY(store_hash(p->text.at, p->text.size_bytes, hash, err));
+    v[0] = sql_integer(id);
+    v[1] = sql_integer(p->time_ms);
+    FINCH_TRY(text_value(a, (finch_text){hash, strlen(hash)}, row, &v[2], err));
+    FINCH_TRY(text_value(a, p->text, row, &v[3], err));
+    FINCH_TRY(join_tickers(a, p, &v[4], err));
+    v[5] = sql_integer(p->label);
+    for (size_t i = 0; i < HISTORY_CLASSES; i++) v[6 + i] = sql_integer(micro(p->probabilities[i]));
+    v[11] = sql_integer(micro(p->score));
+    v[12] = sql_integer(model);
+    FINCH_TRY(text_value(a, (finch_text){source, strlen(source)}, row, &v[13], err));
+    v[14] = sql_integer(p->reach);
+    v[15] = sql_integer(p->flags);
+    a->n_rows++;
+    return FINCH_OK;
 }
 
 static finch_status add_mark(appending *a, const history_mark *mark, int64_t id, finch_error *err)
 {
-    FINCH_TRY(str_add_format(&a->marks, err, "%s[\"%s\",%lld,%lld,%lld,%lld,%d,%lld,%lld]", a->marks.size > 1 ? "," : "",
-                             mark->ticker, (long long)mark->time_ms, (long long)id, (long long)mark->kind,
-                             (long long)mark->model, mark->label, (long long)mark->score, (long long)mark->w));
+    const sql_value values[MARK_VALUES] = {sql_text(mark->ticker),   sql_integer(mark->time_ms), sql_integer(id),
+                                           sql_integer(mark->kind),  sql_integer(mark->model),   sql_integer(mark->label),
+                                           sql_integer(mark->score), sql_integer(mark->w)};
+    memcpy(a->marks + a->n_marks * MARK_VALUES, values, sizeof values);
+    a->n_marks++;
     return history_tally_add(&a->tally, mark, err);
 }
 
@@ -151,45 +186,39 @@ static finch_status add_marks(appending *a, const history_prediction *p, int64_t
     int64_t weight = p->reach < HISTORY_WEIGHT_MOST ? 1 + p->reach : HISTORY_WEIGHT_MOST;
     history_mark mark = {p->time_ms, micro(p->score), weight, p->flags & 7u, model, p->label, 1, HISTORY_ALL};
     FINCH_TRY(add_mark(a, &mark, id, err));
-    for (size_t i = 0; i < p->n_tickers && i < HISTORY_TICKERS_MOST; i++) {
+    for (size_t i = 0; i < tickers_of(p); i++) {
         mark.ticker = p->tickers[i];
         if (!is_again(p, i)) FINCH_TRY(add_mark(a, &mark, id, err));
     }
     return FINCH_OK;
 }
 
-static finch_status insert_chunk(store *s, appending *a, finch_error *err)
+static finch_status insert_chunk(store *s, const appending *a, finch_error *err)
 {
-#define SL HISTORY_AT_SQLITE
-#define PG HISTORY_AT_POSTGRES
+#define AT SQL_ELEMENT
 #define ROWS                                                                                                          \
     "INSERT INTO prediction (id, time, hash, text, tickers, label, p0, p1, p2, p3, p4, score, model, source, reach, " \
-    "flags) "                                                                                                         \
-    "SELECT "
-#define MARKS "INSERT INTO prediction_ticker (ticker, time, id, kind, model, label, score, w) SELECT "
-#define SIX(at, a, b, c, d, e, f) at(a) ", " at(b) ", " at(c) ", " at(d) ", " at(e) ", " at(f)
+    "flags) "
+#define MARKS "INSERT INTO prediction_ticker (ticker, time, id, kind, model, label, score, w) "
     static const sql_statement rows = {
-        ROWS SIX(SL, 0, 1, 2, 3, 4, 5) ", " SIX(SL, 6, 7, 8, 9, 10,
-                                                11) ", " SL(12) ", " SL(13) ", " SL(14) ", " SL(15) " FROM json_each($1)",
-        ROWS PG(0) ", " PG(1) ", value->>2, value->>3, value->>4, " PG(5) ", " SIX(PG, 6, 7, 8, 9, 10, 11) ", " PG(
-            12) ", value->>13, " PG(14) ", " PG(15) " FROM json_array_elements($1::json)"};
-    static const sql_statement marks = {
-        MARKS SIX(SL, 0, 1, 2, 3, 4, 5) ", " SL(6) ", " SL(7) " FROM json_each($1)",
-        MARKS "value->>0, " SIX(PG, 1, 2, 3, 4, 5, 6) ", " PG(7) " FROM json_array_elements($1::json)"};
-    FINCH_TRY(str_add_text(&a->rows, "]", err));
-    FINCH_TRY(str_add_text(&a->marks, "]", err));
-    sql_value value = sql_text(a->rows.at);
-    FINCH_TRY(store_run(s, &rows, &value, 1, NULL, NULL, NULL, err));
-    value = sql_text(a->marks.at);
-    return store_run(s, &marks, &value, 1, NULL, NULL, NULL, err);
+        ROWS "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        ROWS "SELECT " AT(0) ", " AT(1) ", value->>2, value->>3, value->>4, " AT(5) ", " AT(6) ", " AT(7) ", " AT(8) ", " AT(
+            9) ", " AT(10) ", " AT(11) ", " AT(12) ", value->>13, " AT(14) ", " AT(15) " FROM "
+                                                                                       "json_array_elements($1::json)"};
+    static const sql_statement marks = {MARKS "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                                        MARKS "SELECT value->>0, " AT(1) ", " AT(2) ", " AT(3) ", " AT(4) ", " AT(5) ", " AT(
+                                            6) ", " AT(7) " FROM "
+                                                          "json_array_elements($1::json)"};
+    FINCH_TRY(store_run_rows(s, &rows, a->rows, a->n_rows, ROW_VALUES, err));
+    return store_run_rows(s, &marks, a->marks, a->n_marks, MARK_VALUES, err);
 }
 
 static finch_status append_chunk(store *s, appending *a, size_t first, size_t n, finch_error *err)
 {
-    str_clear(&a->rows);
-    str_clear(&a->marks);
-    FINCH_TRY(str_add_text(&a->rows, "[", err));
-    FINCH_TRY(str_add_text(&a->marks, "[", err));
+    arena_reset(&a->arena);
+    a->n_rows = a->n_marks = 0;
+    FINCH_TRY(ARENA_NEW(&a->arena, &a->rows, n * ROW_VALUES, err));
+    FINCH_TRY(ARENA_NEW(&a->arena, &a->marks, n * (1 + HISTORY_TICKERS_MOST) * MARK_VALUES, err));
     for (size_t i = first; i < first + n; i++) {
         const history_prediction *p = &a->predictions[i];
         int64_t model, id = a->first_id + (a->import ? -(int64_t)i : (int64_t)i);
@@ -239,9 +268,9 @@ static finch_status append(store *s, appending *a, finch_error *err)
         FINCH_TRY(store_random_name(made, err));
         a->batch = made;
     }
+    arena_init(&a->arena);
     finch_status st = store_transaction(s, append_work, a, err);
-    str_free(&a->rows);
-    str_free(&a->marks);
+    arena_free(&a->arena);
     history_tally_free(&a->tally);
     return st;
 }

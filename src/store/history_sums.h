@@ -51,10 +51,6 @@ finch_status history_tally_write(store *s, history_tally *tally, finch_error *er
 typedef finch_status (*history_ticker_fn)(void *context, const char *ticker, finch_error *err);
 finch_status history_each_ticker(finch_text tickers, history_ticker_fn visit, void *context, finch_error *err);
 
-/* Element i of a row of a JSON array of arrays, of json_each($1) and of json_array_elements($1::json). */
-#define HISTORY_AT_SQLITE(i) "json_extract(value, '$[" #i "]')"
-#define HISTORY_AT_POSTGRES(i) "(value->>" #i ")::bigint"
-
 /* The number of a model's name, 0 where it is not known. */
 finch_status history_model_find(store *s, const char *name, int64_t *out, finch_error *err);
 

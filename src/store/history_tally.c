@@ -11,7 +11,7 @@ typedef struct history_cell {
     history_sums sums;
 } history_cell;
 
-enum { WRITE_MOST = 4000 };
+enum { WRITE_MOST = 1000, CELL_VALUES = 22 };
 
 finch_status history_tally_add(history_tally *tally, const history_mark *mark, finch_error *err)
 {
@@ -70,76 +70,84 @@ static void fold(history_tally *tally)
     tally->n = n + 1;
 }
 
-static finch_status add_cell(str *out, const history_cell *cell, finch_error *err)
+static void cell_values(const history_cell *cell, sql_value *v)
 {
     const history_sums *sums = &cell->sums;
     const int64_t plain[] = {sums->n, sums->s, sums->sq, sums->w, sums->w2, sums->ws, sums->wsq};
-    FINCH_TRY(str_add_format(out, err, "%s[%lld,\"%s\",%lld,%lld,%lld", out->size > 1 ? "," : "", (long long)cell->grain,
-                             cell->ticker, (long long)cell->bucket, (long long)cell->kind, (long long)cell->model));
-    for (size_t i = 0; i < 7; i++) FINCH_TRY(str_add_format(out, err, ",%lld", (long long)plain[i]));
-    for (size_t i = 0; i < HISTORY_CLASSES; i++) FINCH_TRY(str_add_format(out, err, ",%lld", (long long)sums->c[i]));
-    for (size_t i = 0; i < HISTORY_CLASSES; i++) FINCH_TRY(str_add_format(out, err, ",%lld", (long long)sums->v[i]));
-    return str_add_text(out, "]", err);
+    v[0] = sql_integer(cell->grain);
+    v[1] = sql_text(cell->ticker);
+    v[2] = sql_integer(cell->bucket);
+    v[3] = sql_integer(cell->kind);
+    v[4] = sql_integer(cell->model);
+    for (size_t i = 0; i < 7; i++) v[5 + i] = sql_integer(plain[i]);
+    for (size_t i = 0; i < HISTORY_CLASSES; i++) {
+        v[12 + i] = sql_integer(sums->c[i]);
+        v[17 + i] = sql_integer(sums->v[i]);
+    }
 }
 
-static finch_status write_cells(store *s, const history_cell *cells, size_t n, str *text, finch_error *err)
+static finch_status write_cells(store *s, const history_cell *cells, size_t n, sql_value *values, finch_error *err)
 {
-#define SUMS(at)                                                                                                           \
-    at(5) ", " at(6) ", " at(7) ", " at(8) ", " at(9) ", " at(10) ", " at(11) ", " at(12) ", " at(13) ", " at(14) ", " at( \
-        15) ", " at(16) ", " at(17) ", " at(18) ", " at(19) ", " at(20) ", " at(21)
-#define INSERT "INSERT INTO history_sum (grain, ticker, bucket, kind, model, " HISTORY_SUM_COLUMNS ") SELECT "
+#define AT SQL_ELEMENT
+#define INSERT "INSERT INTO history_sum (grain, ticker, bucket, kind, model, " HISTORY_SUM_COLUMNS ") "
 #define PLUS(column) #column " = history_sum." #column " + excluded." #column
 #define CONFLICT                                                                                                     \
     " ON CONFLICT (grain, ticker, bucket, kind, model) DO UPDATE SET " PLUS(n) ", " PLUS(s) ", " PLUS(sq) ", " PLUS( \
         w) ", " PLUS(w2) ", " PLUS(ws) ", " PLUS(wsq) ", " PLUS(c0) ", " PLUS(c1) ", " PLUS(c2) ", " PLUS(c3) ", " PLUS(c4) ", " PLUS(v0) ", " PLUS(v1) ", " PLUS(v2) ", " PLUS(v3) ", " PLUS(v4)
-#define SL HISTORY_AT_SQLITE
-#define PG HISTORY_AT_POSTGRES
     static const sql_statement add = {
-        INSERT SL(0) ", " SL(1) ", " SL(2) ", " SL(3) ", " SL(4) ", " SUMS(SL) " FROM json_each($1) WHERE true" CONFLICT,
-        INSERT PG(0) ", value->>1, " PG(2) ", " PG(3) ", " PG(4) ", " SUMS(
-            PG) " FROM json_array_elements($1::json)" CONFLICT};
-    str_clear(text);
-    FINCH_TRY(str_add_text(text, "[", err));
-    for (size_t i = 0; i < n; i++) FINCH_TRY(add_cell(text, &cells[i], err));
-    FINCH_TRY(str_add_text(text, "]", err));
-    sql_value value = sql_text(text->at);
-    return store_run(s, &add, &value, 1, NULL, NULL, NULL, err);
+        INSERT "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, "
+               "$22)" CONFLICT,
+        INSERT
+        "SELECT " AT(0) ", value->>1, " AT(2) ", " AT(3) ", " AT(4) ", " AT(5) ", " AT(6) ", " AT(7) ", " AT(8) ", " AT(9) ", " AT(10) ", " AT(
+            11) ", " AT(12) ", " AT(13) ", " AT(14) ", " AT(15) ", " AT(16) ", " AT(17) ", " AT(18) ", " AT(19) ", " AT(20) ", " AT(21) " FROM json_array_elements($1::json)" CONFLICT};
+    for (size_t i = 0; i < n; i++) cell_values(&cells[i], values + i * CELL_VALUES);
+    return store_run_rows(s, &add, values, n, CELL_VALUES, err);
 }
 
-/* What history_tickers lists: by ticker over the cells of days. */
-static finch_status write_tickers(store *s, const history_tally *tally, str *text, finch_error *err)
+/* What history_tickers lists: a row for each ticker, from its cells of days, which lie together. */
+static finch_status write_tickers(store *s, const history_tally *tally, sql_value *values, finch_error *err)
 {
     static const sql_statement add = {
-        "INSERT INTO history_ticker (ticker, n, first, last) SELECT json_extract(value, '$[0]'), sum(json_extract(value, "
-        "'$[1]')), min(json_extract(value, '$[2]')), max(json_extract(value, '$[3]')) FROM json_each($1) WHERE true GROUP "
-        "BY 1 "
-        "ORDER BY 1 ON CONFLICT (ticker) DO UPDATE SET n = history_ticker.n + excluded.n, first = min(history_ticker.first, "
-        "excluded.first), last = max(history_ticker.last, excluded.last)",
-        "INSERT INTO history_ticker (ticker, n, first, last) SELECT value->>0, sum((value->>1)::bigint)::bigint, "
-        "min((value->>2)::bigint), max((value->>3)::bigint) FROM json_array_elements($1::json) GROUP BY 1 ORDER BY 1 ON "
-        "CONFLICT (ticker) DO UPDATE SET n = history_ticker.n + excluded.n, first = least(history_ticker.first, "
-        "excluded.first), last = greatest(history_ticker.last, excluded.last)"};
-    str_clear(text);
-    FINCH_TRY(str_add_text(text, "[", err));
-    for (size_t i = 0; i < tally->n; i++) {
+        "INSERT INTO history_ticker (ticker, n, first, last) VALUES ($1, $2, $3, $4) ON CONFLICT (ticker) DO UPDATE SET n = "
+        "history_ticker.n + excluded.n, first = min(history_ticker.first, excluded.first), last = max(history_ticker.last, "
+        "excluded.last)",
+        "INSERT INTO history_ticker (ticker, n, first, last) SELECT value->>0, " AT(1) ", " AT(2) ", " AT(
+            3) " FROM "
+               "json_array_elements($1::json) ON CONFLICT (ticker) DO UPDATE SET n = history_ticker.n + excluded.n, first = "
+               "least(history_ticker.first, excluded.first), last = greatest(history_ticker.last, excluded.last)"};
+    size_t n = 0;
+    for (size_t i = 0; i < tally->n;) {
         const history_cell *cell = &tally->cells[i];
+        int64_t count = 0, first = cell->first_ms, last = cell->last_ms;
+        size_t end = i;
+        for (;
+             end < tally->n && tally->cells[end].grain == cell->grain && strcmp(tally->cells[end].ticker, cell->ticker) == 0;
+             end++) {
+            count += tally->cells[end].sums.n;
+            if (tally->cells[end].first_ms < first) first = tally->cells[end].first_ms;
+            if (tally->cells[end].last_ms > last) last = tally->cells[end].last_ms;
+        }
+        i = end;
         if (cell->grain != HISTORY_DAY_MS) continue;
-        FINCH_TRY(str_add_format(text, err, "%s[\"%s\",%lld,%lld,%lld]", text->size > 1 ? "," : "", cell->ticker,
-                                 (long long)cell->sums.n, (long long)cell->first_ms, (long long)cell->last_ms));
+        if (n == WRITE_MOST) {
+            FINCH_TRY(store_run_rows(s, &add, values, n, 4, err));
+            n = 0;
+        }
+        const sql_value row[] = {sql_text(cell->ticker), sql_integer(count), sql_integer(first), sql_integer(last)};
+        memcpy(values + 4 * n++, row, sizeof row);
     }
-    FINCH_TRY(str_add_text(text, "]", err));
-    sql_value value = sql_text(text->at);
-    return store_run(s, &add, &value, 1, NULL, NULL, NULL, err);
+    return store_run_rows(s, &add, values, n, 4, err);
 }
 
 finch_status history_tally_write(store *s, history_tally *tally, finch_error *err)
 {
-    str text = {0};
+    sql_value *values;
     finch_status st = FINCH_OK;
     fold(tally);
+    FINCH_TRY(MEM_NEW(&values, WRITE_MOST * CELL_VALUES, err));
     for (size_t at = 0; st == FINCH_OK && at < tally->n; at += WRITE_MOST)
-        st = write_cells(s, tally->cells + at, tally->n - at < WRITE_MOST ? tally->n - at : WRITE_MOST, &text, err);
-    if (st == FINCH_OK) st = write_tickers(s, tally, &text, err);
-    str_free(&text);
+        st = write_cells(s, tally->cells + at, tally->n - at < WRITE_MOST ? tally->n - at : WRITE_MOST, values, err);
+    if (st == FINCH_OK) st = write_tickers(s, tally, values, err);
+    mem_free(values);
     return st;
 }

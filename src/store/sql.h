@@ -78,6 +78,14 @@ extern const sql_backend sql_backend_postgres;
 finch_status sql_run(sql_db *db, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
                      void *context, uint64_t *n_changed, finch_error *err);
 
+/* The same statement for many rows: values [n_rows, n_columns]. SQLite runs its text once a row, with $1 to $n_columns;
+ * PostgreSQL its own once for all of them, with $1 as a JSON array of arrays (numbers and texts; no blobs, no reals), so that a
+ * server far away costs a round trip a batch. Both texts must be there. */
+finch_status sql_run_rows(sql_db *db, const sql_statement *statement, const sql_value *values, size_t n_rows,
+                          size_t n_columns, finch_error *err);
+/* Element i of a row there, as a number; value->>i is the text. */
+#define SQL_ELEMENT(i) "(value->>" #i ")::bigint"
+
 /* For rows of one value: context is an int64_t, or a str that is cleared first. */
 finch_status sql_take_integer(void *context, const sql_row *row, finch_error *err);
 finch_status sql_take_text(void *context, const sql_row *row, finch_error *err);

@@ -18,6 +18,7 @@ enum { STATEMENTS_MAX = 256, WAIT_MS = 30000, CACHE_KIB = 2048 };
 typedef struct kept_statement {
     const char *sql;
     sqlite3_stmt *statement;
+    unsigned char places[SQL_VALUES_MAX]; /* of $1, $2, ...; 0: the other database's text needs it */
 } kept_statement;
 
 typedef struct connection {
@@ -111,17 +112,24 @@ static finch_status reopen_connection(void *context, finch_error *err)
     return FINCH_OK;
 }
 
-static finch_status find_statement(connection *c, const char *sql, sqlite3_stmt **out, finch_error *err)
+static finch_status find_statement(connection *c, const char *sql, const kept_statement **out, finch_error *err)
 {
+    char name[24];
     for (size_t i = 0; i < c->n_kept; i++)
         if (c->kept[i].sql == sql) {
-            *out = c->kept[i].statement;
+            *out = &c->kept[i];
             return FINCH_OK;
         }
-    int code = sqlite3_prepare_v3(c->database, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+    kept_statement fresh = {.sql = sql};
+    int code = sqlite3_prepare_v3(c->database, sql, -1, SQLITE_PREPARE_PERSISTENT, &fresh.statement, NULL);
     if (code != SQLITE_OK) return fail(c, code, err);
+    for (size_t i = 0; i < SQL_VALUES_MAX; i++) {
+        snprintf(name, sizeof name, "$%zu", i + 1);
+        fresh.places[i] = (unsigned char)sqlite3_bind_parameter_index(fresh.statement, name);
+    }
     if (c->n_kept == STATEMENTS_MAX) sqlite3_finalize(c->kept[--c->n_kept].statement);
-    c->kept[c->n_kept++] = (kept_statement){sql, *out};
+    *out = &c->kept[c->n_kept];
+    c->kept[c->n_kept++] = fresh;
     return FINCH_OK;
 }
 
@@ -136,26 +144,23 @@ static int bind_value(sqlite3_stmt *statement, int at, const sql_value *value)
     }
 }
 
-static int bind_values(sqlite3_stmt *statement, const sql_value *values, size_t n_values)
+static int bind_values(const kept_statement *kept, const sql_value *values, size_t n_values)
 {
-    for (size_t i = 0; i < n_values; i++) {
-        char name[24];
-        snprintf(name, sizeof name, "$%zu", i + 1);
-        int at = sqlite3_bind_parameter_index(statement, name), code;
-        if (at == 0) continue; /* the other database's text needs it */
-        if ((code = bind_value(statement, at, &values[i])) != SQLITE_OK) return code;
-    }
-    return SQLITE_OK;
+    int code = SQLITE_OK;
+    for (size_t i = 0; code == SQLITE_OK && i < n_values; i++)
+        if (kept->places[i] != 0) code = bind_value(kept->statement, kept->places[i], &values[i]);
+    return code;
 }
 
 static finch_status run(void *context, const char *sql, const sql_value *values, size_t n_values, sql_row_fn each,
                         void *each_context, uint64_t *n_changed, finch_error *err)
 {
     connection *c = context;
-    sqlite3_stmt *statement = NULL;
+    const kept_statement *kept = NULL;
     finch_status st = FINCH_OK;
-    FINCH_TRY(find_statement(c, sql, &statement, err));
-    int code = bind_values(statement, values, n_values);
+    FINCH_TRY(find_statement(c, sql, &kept, err));
+    sqlite3_stmt *statement = kept->statement;
+    int code = bind_values(kept, values, n_values);
     while (code == SQLITE_OK && st == FINCH_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         sql_row row = {&sql_backend_sqlite, statement, 0};
         if (each != NULL) st = each(each_context, &row, err);

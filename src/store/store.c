@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "store/schema.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,12 +123,13 @@ static finch_status show_place(const char *place, str *out, finch_error *err)
     return str_add_format(out, err, "postgres://%.*s", (int)strcspn(rest, "?"), rest);
 }
 
-static finch_status set_clock(store *s, finch_error *err)
+/* Taken anew where the connection was lost meanwhile: the time that took is not the clocks' difference. */
+static finch_status compare_clocks(store *s, void *context, finch_error *err)
 {
     static const sql_statement now = {"SELECT 0", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"};
     int64_t theirs = 0, before = local_ms();
-    if (!store_is_shared(s)) return FINCH_OK;
-    FINCH_TRY(sql_run(&s->db, &now, NULL, 0, sql_take_integer, &theirs, NULL, err));
+    (void)context;
+    FINCH_TRY(store_run(s, &now, NULL, 0, sql_take_integer, &theirs, NULL, err));
     s->clock_ahead_ms = theirs - before - (local_ms() - before) / 2;
     return FINCH_OK;
 }
@@ -146,7 +148,7 @@ static finch_status open_at(store *s, const char *place, finch_error *err)
     FINCH_TRY(show_place(place, &s->place, err));
     FINCH_TRY(name_owner(s, err));
     FINCH_TRY(s->db.backend->open(place, &s->db.connection, err));
-    FINCH_TRY(set_clock(s, err));
+    if (store_is_shared(s)) FINCH_TRY(store_transaction(s, compare_clocks, NULL, err));
     return store_transaction(s, bring_up, NULL, err);
 }
 
@@ -258,4 +260,11 @@ finch_status store_run(store *s, const sql_statement *statement, const sql_value
         if (st != FINCH_E_BUSY || s->working || !store_is_shared(s)) return st;
         FINCH_TRY(come_back(s, begin, &pause, err));
     }
+}
+
+finch_status store_run_rows(store *s, const sql_statement *statement, const sql_value *values, size_t n_rows,
+                            size_t n_columns, finch_error *err)
+{
+    assert(s->working);
+    return sql_run_rows(&s->db, statement, values, n_rows, n_columns, err);
 }

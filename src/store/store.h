@@ -37,6 +37,10 @@ bool store_owner_lives(const store *s, const char *owner);
 finch_status store_run(store *s, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
                        void *context, uint64_t *n_changed, finch_error *err);
 
+/* sql_run_rows, inside a work. */
+finch_status store_run_rows(store *s, const sql_statement *statement, const sql_value *values, size_t n_rows,
+                            size_t n_columns, finch_error *err);
+
 /* Runs work between BEGIN and COMMIT. Where the connection is lost, or another transaction was in the way, it opens again
  * and runs the whole work once more, for up to store_set_patience seconds: so work must give the same when run twice, also
  * after a commit whose answer was lost. */

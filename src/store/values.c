@@ -31,6 +31,14 @@ json_t *values_real(double value) { return isfinite(value) ? json_real(value) : 
 
 char *values_dump(const json_t *value) { return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY); }
 
+/* jansson's strings are nothing else. */
+bool values_is_utf8(const char *text, size_t size)
+{
+    json_t *value = json_stringn(text, size);
+    json_decref(value);
+    return value != NULL;
+}
+
 finch_status values_add_json_text(str *out, const char *text, size_t size, finch_error *err)
 {
     json_t *value = json_stringn(text, size);
@@ -58,10 +66,8 @@ finch_status values_check_name(const char *what, const char *text, size_t most, 
     size_t size = strlen(text);
     bool bad = size == 0 || size > most;
     for (size_t i = 0; i < size; i++) bad = bad || (unsigned char)text[i] < ' ' || text[i] == 0x7F;
-    json_t *valid = bad ? NULL : json_string(text); /* jansson takes nothing but UTF-8 */
-    if (valid == NULL)
+    if (bad || !values_is_utf8(text, size)) /* nothing that is no UTF-8 either */
         return finch_fail(err, FINCH_E_USAGE, "%s has 1 to %zu bytes of UTF-8 without control characters", what, most);
-    json_decref(valid);
     return FINCH_OK;
 }
 

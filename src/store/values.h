@@ -15,6 +15,7 @@ json_t *values_real(double value);
 /* A JSON value as compact text; free with free (jansson's own). NULL where memory is out. */
 char *values_dump(const json_t *value);
 
+bool values_is_utf8(const char *text, size_t size);
 /* Appends the text as a JSON string. Errors: FINCH_E_DATA where it is no UTF-8. */
 finch_status values_add_json_text(str *out, const char *text, size_t size, finch_error *err);
 

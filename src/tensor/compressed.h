@@ -6,7 +6,8 @@
  * Source: the compressed-tensors package 0.20 (compressors/naive_quantized, quantization/quant_args.py).
  *
  * What is quantised: every 2-D floating-point *.weight but those of the modules in COMPRESSED_KEPT_LIST, which are small
- * and decide much (heads), or are small tables (positions, token types, MPNet's relative bias). They stay as they are. */
+ * and decide much (heads), or are small tables (positions, token types, MPNet's relative bias). They stay as they are, and so
+ * does a Gemma's embedding where it is the output's weights as well, which transformers reads without its scale. */
 #ifndef FINCH_TENSOR_COMPRESSED_H
 #define FINCH_TENSOR_COMPRESSED_H
 
@@ -70,21 +71,27 @@ json_t *compressed_config_json(void);
  * no quantization_config. Errors: FINCH_E_UNSUPPORTED for any other quantisation, naming the field. */
 finch_status compressed_config_check(const json_t *config, const char *name, bool *out, finch_error *err);
 
+/* What the Hub's own files have at most. */
+#define COMPRESSED_SHARD_BYTES ((size_t)5000000000)
+
 typedef struct compressed_report {
     size_t n_tensors; /* of the float checkpoint */
     size_t n_quantized;
     uint64_t bytes_before; /* of the tensors' items */
     uint64_t bytes_after;
+    size_t n_files; /* of weights */
+    size_t working_bytes; /* memory of our own: does not grow with a matrix but for its longest row */
     double largest_error; /* of one item, over its row's largest magnitude: at most 1/254 and rounding */
 } compressed_report;
 
 /* Writes the folder `to` as `from` with int8 weights: model.safetensors, config.json, and every other plain file
- * (tokenizer, finch.json) as it is, the weights' own files left out. Tensor by tensor: memory is that of the largest.
+ * (tokenizer, finch.json) as it is, the weights' own files left out. Some rows at a time: memory is a few megabytes. Where
+ * the weights are more than shard_bytes they go into several files with an index.
  * The folder is made beside and renamed, so it appears whole or not at all; it must not exist yet or be empty. progress
  * counts bytes; report may be NULL.
  * Errors: those of weights_open; FINCH_E_USAGE (`to` exists, or `from` is int8 already), FINCH_E_DATA, FINCH_E_IO,
  * FINCH_E_CANCELLED, FINCH_E_MEMORY. */
-finch_status compressed_quantize_folder(const char *from, const char *to, const progress *p, compressed_report *report,
-                                        finch_error *err);
+finch_status compressed_quantize_folder(const char *from, const char *to, size_t shard_bytes, const progress *p,
+                                        compressed_report *report, finch_error *err);
 
 #endif

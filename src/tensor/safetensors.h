@@ -24,12 +24,20 @@ enum { SAFETENSORS_HEADER_BYTES_MAX = 16 << 20 };
  * Errors: FINCH_E_DATA, FINCH_E_UNSUPPORTED (an element type), FINCH_E_MEMORY. */
 finch_status safetensors_read(bytes file, const char *path, tensor_list *out, finch_error *err);
 
-/* Gives the data of entries[index]; borrowed until the next call. */
-typedef finch_status (*safetensors_fill)(void *context, size_t index, const void **data, finch_error *err);
+/* Gives bytes of entries[index] from offset on, *size of them, at least 1 and not past the entry's end; borrowed until the
+ * next call. */
+typedef finch_status (*safetensors_fill)(void *context, size_t index, size_t offset, const void **data, size_t *size,
+                                         finch_error *err);
 
-/* safetensors_write for tensors that are made one at a time: fill is called once for each entry, in the order of the
- * file; the entries' own data pointers are not used. */
+/* safetensors_write for tensors that are made piece by piece: fill is called for each entry until it is whole, in the order
+ * of the file; the entries' own data pointers are not used. */
 finch_status safetensors_stream(const char *path, const safetensors_entry *entries, size_t n_entries, safetensors_fill fill,
                                 void *context, finch_error *err);
+
+/* The same into a folder: model.safetensors, or files of at most shard_bytes (one tensor may be larger) with their index.
+ * The entries are taken in the order given. n_files is how many were written. */
+finch_status safetensors_write_shards(const char *folder, const safetensors_entry *entries, size_t n_entries,
+                                      size_t shard_bytes, safetensors_fill fill, void *context, size_t *n_files,
+                                      finch_error *err);
 
 #endif

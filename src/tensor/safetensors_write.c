@@ -111,9 +111,12 @@ static finch_status write_data(file_writer *writer, const slot *slots, size_t n,
                                finch_error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        const void *data = slots[i].entry->data;
-        if (fill != NULL) FINCH_TRY(fill(context, slots[i].index, &data, err));
-        FINCH_TRY(file_writer_write(writer, data, slots[i].size_bytes, err));
+        for (size_t done = 0, size; done < slots[i].size_bytes; done += size) {
+            const void *data = slots[i].entry->data;
+            size = slots[i].size_bytes;
+            if (fill != NULL) FINCH_TRY(fill(context, slots[i].index, done, &data, &size, err));
+            FINCH_TRY(file_writer_write(writer, data, size, err));
+        }
     }
     return FINCH_OK;
 }

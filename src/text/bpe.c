@@ -81,7 +81,7 @@ static finch_status fill_bytes(bpe *b, const text_plan *plan, const piece_table 
     FINCH_TRY(mem_alloc(n_pieces, sizeof *b->byte_of, (void **)&b->byte_of, err));
     for (size_t id = 0; id < n_pieces; id++) b->byte_of[id] = BPE_NO_BYTE;
     for (size_t i = 0; i < plan->n_added; i++)
-        if (plan->added[i].special) b->byte_of[plan->added[i].id] = BPE_CONTROL;
+        b->byte_of[plan->added[i].id] = plan->added[i].special ? BPE_CONTROL : BPE_USER;
     for (unsigned byte = 0; byte < BPE_BYTES; byte++) {
         static const char digits[] = "0123456789ABCDEF";
         char name[] = "<0x00>";
@@ -100,20 +100,11 @@ static finch_status fill_bytes(bpe *b, const text_plan *plan, const piece_table 
 
 /* ---- merges ---------------------------------------------------------------------------------------------------- */
 
-static bpe_merge *merge_slot(const bpe *b, int32_t left, int32_t right)
-{
-    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t at = (size_t)bpe_mix(pair ^ b->secret.word[0], b->secret.word[1] | 1) & b->mask;
-    while (b->merges[at].rank != BPE_RANK_NONE && (b->merges[at].left != left || b->merges[at].right != right))
-        at = (at + 1) & b->mask;
-    return &b->merges[at];
-}
-
 static finch_status reserve_merges(bpe *b, size_t n, finch_error *err)
 {
     size_t size = table_size(n);
-    FINCH_TRY(mem_alloc(size, sizeof *b->merges, (void **)&b->merges, err));
-    for (size_t i = 0; i < size; i++) b->merges[i] = (bpe_merge){-1, -1, BPE_RANK_NONE, -1};
+    FINCH_TRY(MEM_NEW(&b->merges, size, err));
+    FINCH_TRY(MEM_NEW(&b->tags, size, err));
     b->mask = size - 1;
     return FINCH_OK;
 }
@@ -126,7 +117,7 @@ static void note_joined(bpe *b, finch_text piece)
     while (at < end) {
         utf8_char c = utf8_next(at);
         unsigned class = bpe_class(c.code);
-        if (before < BPE_CLASSES) b->joined[before][class] = true;
+        if (before < BPE_CLASSES) b->joined[before][class / 64] |= (uint64_t)1 << class % 64;
         before = class;
         at += c.size;
     }
@@ -134,11 +125,14 @@ static void note_joined(bpe *b, finch_text piece)
 
 static void put_merge(bpe *b, const text_tokenizer *t, int32_t left, int32_t right, int32_t id)
 {
-    bpe_merge *slot = merge_slot(b, left, right);
-    *slot = (bpe_merge){left, right, (uint32_t)b->n_merges++, id};
+    uint64_t hash = bpe_hash(b, left, right);
+    size_t at = (size_t)hash & b->mask;
+    while (b->tags[at] != 0) at = (at + 1) & b->mask;
+    b->tags[at] = bpe_tag(hash);
+    b->merges[at] = (bpe_merge){left, right, (uint32_t)b->n_merges++, id};
     note_joined(b, t->pieces[id]);
     /* A merge of byte pieces may join any two characters: nothing is cut then. */
-    if (b->byte_of[left] >= 0 || b->byte_of[right] >= 0) memset(b->joined, 1, sizeof b->joined);
+    if (b->byte_of[left] >= 0 || b->byte_of[right] >= 0) memset(b->joined, 0xFF, sizeof b->joined);
 }
 
 /* A part of the piece that begins at a character; in *cut the bytes of its left side. */
@@ -234,7 +228,7 @@ static finch_status read_merges(bpe *b, const text_tokenizer *t, const text_plan
         memcpy(whole, pair[0].at, pair[0].size_bytes); /* pieces, and so no longer than these may be */
         memcpy(whole + pair[0].size_bytes, pair[1].at, pair[1].size_bytes);
         FINCH_TRY(find_part(plan, table, rank, (finch_text){whole, pair[0].size_bytes + pair[1].size_bytes}, &id, err));
-        if (bpe_find(b, left, right) != NULL)
+        if (bpe_find(b, left, right).rank != BPE_RANK_NONE)
             return finch_fail(err, FINCH_E_DATA, "%s: the merge with the rank %zu (\"%.*s\" and \"%.*s\") is there twice",
                               plan->name, rank, SHOWN(pair[0]), SHOWN(pair[1]));
         put_merge(b, t, left, right, id);
@@ -243,6 +237,13 @@ static finch_status read_merges(bpe *b, const text_tokenizer *t, const text_plan
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
+
+static void fill_ascii_pairs(bpe *b)
+{
+    for (uint32_t left = 0; left < TEXT_ASCII; left++)
+        for (uint32_t right = 0; right < TEXT_ASCII; right++)
+            b->ascii_pairs[left][right] = bpe_find(b, bpe_ascii(b, left), bpe_ascii(b, right));
+}
 
 finch_status bpe_build(text_tokenizer *t, const text_plan *plan, finch_error *err)
 {
@@ -256,6 +257,7 @@ finch_status bpe_build(text_tokenizer *t, const text_plan *plan, finch_error *er
     FINCH_GO(done, st, fill_symbols(b, t, err));
     FINCH_GO(done, st, fill_bytes(b, plan, &table, t->n_pieces, err));
     st = plan->bpe->derive ? derive_merges(b, t, plan, &table, err) : read_merges(b, t, plan, &table, err);
+    if (st == FINCH_OK) fill_ascii_pairs(b);
 done:
     mem_free(table.slots);
     return st;
@@ -265,6 +267,7 @@ void bpe_free(bpe *b)
 {
     if (b == NULL) return;
     mem_free(b->merges);
+    mem_free(b->tags);
     mem_free(b->symbols);
     mem_free(b->byte_of);
     mem_free(b);
@@ -273,5 +276,13 @@ void bpe_free(bpe *b)
 void bpe_merges_by_rank(const bpe *b, bpe_merge *out)
 {
     for (size_t i = 0; i <= b->mask; i++)
-        if (b->merges[i].rank != BPE_RANK_NONE) out[b->merges[i].rank] = b->merges[i];
+        if (b->tags[i] != 0) out[b->merges[i].rank] = b->merges[i];
+}
+
+text_piece_kind text_tokenizer_kind(const text_tokenizer *t, int32_t id)
+{
+    if (t->bpe == NULL || id < 0 || (size_t)id >= t->n_pieces) return TEXT_PIECE_NORMAL;
+    if (t->bpe->byte_of[id] >= 0) return TEXT_PIECE_BYTE;
+    if (t->bpe->byte_of[id] == BPE_CONTROL) return TEXT_PIECE_CONTROL;
+    return t->bpe->byte_of[id] == BPE_USER ? TEXT_PIECE_USER : TEXT_PIECE_NORMAL;
 }

@@ -24,33 +24,42 @@ enum {
     BPE_BLANK = 0x2581, /* the "lower one eighth block" that stands for a blank */
     BPE_BLANK_BYTES = 3,
     BPE_CLASSES = TEXT_ASCII + 1, /* of characters: each ASCII one, and all others together */
+    BPE_CLASS_WORDS = 3,          /* of 64 of them */
     BPE_PAGE = 256,
     BPE_PAGES = 0x110000 / BPE_PAGE,
     BPE_BYTES = 256,
     BPE_MERGES_MAX = 1 << 24,
     BPE_NO_BYTE = -1,
-    BPE_CONTROL = -2 /* a control token */
+    BPE_CONTROL = -2, /* a control token */
+    BPE_USER = -3     /* another added token */
 };
 
 #define BPE_RANK_NONE UINT32_MAX
 
-/* A slot of the table of merges; rank is BPE_RANK_NONE where it is empty. */
 typedef struct bpe_merge {
     int32_t left, right;
     uint32_t rank;
     int32_t id;
 } bpe_merge;
 
+/* What a merge makes; rank is BPE_RANK_NONE where there is none. */
+typedef struct bpe_pair {
+    uint32_t rank;
+    int32_t id;
+} bpe_pair;
+
 typedef struct bpe {
     siphash_key secret; /* of the hashes below, another one each time; tells tokenizers apart in a scratch, too */
     bpe_merge *merges;  /* [mask + 1], open addressing */
+    uint8_t *tags;      /* [mask + 1] bits of the hash, 0 where the slot is empty: most searches fail, and end here */
     size_t mask;
     size_t n_merges;
     uint16_t pages[BPE_PAGES]; /* of symbols; 0 is the page of characters that are no piece */
     int32_t *symbols;          /* [n_pages][BPE_PAGE], a character's id or -1 */
     int32_t byte_ids[BPE_BYTES];
-    bool joined[BPE_CLASSES][BPE_CLASSES];
-    int32_t *byte_of; /* [vocabulary] the byte that a byte piece is; BPE_CONTROL, or BPE_NO_BYTE for the others */
+    uint64_t joined[BPE_CLASSES][BPE_CLASS_WORDS]; /* a bit for each class that may stand behind one */
+    bpe_pair ascii_pairs[TEXT_ASCII][TEXT_ASCII];  /* the merge of two such characters */
+    int32_t *byte_of; /* [vocabulary] the byte that a byte piece is; for others one of the three above */
 } bpe;
 
 /* What the file says beyond the pieces. */
@@ -77,16 +86,30 @@ static inline uint64_t bpe_mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* The merge of a pair; NULL where there is none. */
-static inline const bpe_merge *bpe_find(const bpe *b, int32_t left, int32_t right)
+static inline uint64_t bpe_hash(const bpe *b, int32_t left, int32_t right)
 {
     uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t at = (size_t)bpe_mix(pair ^ b->secret.word[0], b->secret.word[1] | 1) & b->mask;
-    for (;; at = (at + 1) & b->mask) {
+    return bpe_mix(pair ^ b->secret.word[0], b->secret.word[1] | 1);
+}
+
+static inline uint8_t bpe_tag(uint64_t hash) { return (uint8_t)(hash >> 56 | 1); }
+
+/* The merge of a pair. */
+static inline bpe_pair bpe_find(const bpe *b, int32_t left, int32_t right)
+{
+    uint64_t hash = bpe_hash(b, left, right);
+    for (size_t at = (size_t)hash & b->mask; b->tags[at] != 0; at = (at + 1) & b->mask) {
+        if (b->tags[at] != bpe_tag(hash)) continue;
         const bpe_merge *slot = &b->merges[at];
-        if (slot->rank == BPE_RANK_NONE) return NULL;
-        if (slot->left == left && slot->right == right) return slot;
+        if (slot->left == left && slot->right == right) return (bpe_pair){slot->rank, slot->id};
     }
+    return (bpe_pair){BPE_RANK_NONE, -1};
+}
+
+/* Whether a merge may join characters of these classes that stand side by side. */
+static inline bool bpe_joined(const bpe *b, unsigned left, unsigned right)
+{
+    return (b->joined[left][right / 64] >> right % 64 & 1) != 0;
 }
 
 /* A character's id, or -1; a blank is U+2581. */
@@ -94,6 +117,13 @@ static inline int32_t bpe_symbol(const bpe *b, uint32_t code)
 {
     if (code == ' ') code = BPE_BLANK;
     return b->symbols[(size_t)b->pages[code / BPE_PAGE] * BPE_PAGE + code % BPE_PAGE];
+}
+
+/* An ASCII character's first symbol: its piece, or the byte's. */
+static inline int32_t bpe_ascii(const bpe *b, uint32_t code)
+{
+    int32_t id = bpe_symbol(b, code);
+    return id >= 0 ? id : b->byte_ids[code];
 }
 
 static inline unsigned bpe_class(uint32_t code)

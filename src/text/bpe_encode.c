@@ -94,8 +94,19 @@ static void put_spans(const walk *w, const text_tokenizer *t, const int32_t *ids
 static inline void put_ids(bpe_out *out, const int32_t *ids, size_t n)
 {
     size_t room = out->n < out->limit ? out->limit - out->n : 0;
-    memcpy(out->ids + out->n, ids, (n < room ? n : room) * sizeof *ids);
+    for (size_t i = 0; i < n && i < room; i++) out->ids[out->n + i] = ids[i];
     out->n += n;
+}
+
+/* A remembered part's, all of the line at once where there is room. */
+static inline void put_word(bpe_out *out, const bpe_word *word)
+{
+    if (out->n + BPE_WORD_IDS > out->limit) {
+        put_ids(out, word->ids, (size_t)word->n);
+        return;
+    }
+    memcpy(out->ids + out->n, word->ids, sizeof word->ids);
+    out->n += (size_t)word->n;
 }
 
 /* ---- merging --------------------------------------------------------------------------------------------------- */
@@ -114,35 +125,29 @@ static size_t first_symbols(const bpe *b, const unsigned char *at, size_t size, 
     return n;
 }
 
-/* Merges n symbols in place; returns how many are left. */
-static size_t merge_short(const bpe *b, int32_t *ids, size_t n)
+/* The merges of neighbours to begin with: out of a small table where all characters are ASCII, one symbol each. */
+static void first_pairs(const bpe *b, const unsigned char *at, size_t size, const int32_t *ids, size_t n, bpe_pair *pairs)
 {
-    uint32_t ranks[SHORT_SYMBOLS];
-    int32_t merged[SHORT_SYMBOLS];
-    const bpe_merge *m;
-    for (size_t i = 0; i + 1 < n; i++) {
-        m = bpe_find(b, ids[i], ids[i + 1]);
-        ranks[i] = m == NULL ? BPE_RANK_NONE : m->rank;
-        merged[i] = m == NULL ? -1 : m->id;
-    }
+    unsigned char bits = 0;
+    for (size_t i = 0; i < size; i++) bits |= at[i];
+    for (size_t i = 0; i + 1 < n; i++)
+        pairs[i] = bits < TEXT_ASCII ? b->ascii_pairs[at[i]][at[i + 1]] : bpe_find(b, ids[i], ids[i + 1]);
+}
+
+/* Merges n symbols, at most SHORT_SYMBOLS, in place; returns how many are left. pairs[i] is the merge of i and i + 1. */
+static size_t merge_short(const bpe *b, int32_t *ids, bpe_pair *pairs, size_t n)
+{
     while (n > 1) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++)
-            if (ranks[i] < ranks[best]) best = i;
-        if (ranks[best] == BPE_RANK_NONE) break;
-        ids[best] = merged[best];
-        size_t tail = n - best - 2; /* symbols behind the pair */
-        memmove(ids + best + 1, ids + best + 2, tail * sizeof *ids);
-        if (tail > 0) {
-            memmove(ranks + best + 1, ranks + best + 2, (tail - 1) * sizeof *ranks);
-            memmove(merged + best + 1, merged + best + 2, (tail - 1) * sizeof *merged);
-        }
+            if (pairs[i].rank < pairs[best].rank) best = i;
+        if (pairs[best].rank == BPE_RANK_NONE) break;
+        ids[best] = pairs[best].id;
         n--;
-        for (size_t i = best > 0 ? best - 1 : 0; i <= best && i + 1 < n; i++) {
-            m = bpe_find(b, ids[i], ids[i + 1]);
-            ranks[i] = m == NULL ? BPE_RANK_NONE : m->rank;
-            merged[i] = m == NULL ? -1 : m->id;
-        }
+        for (size_t i = best + 1; i < n; i++) ids[i] = ids[i + 1];
+        for (size_t i = best + 1; i + 1 < n; i++) pairs[i] = pairs[i + 1];
+        if (best > 0) pairs[best - 1] = bpe_find(b, ids[best - 1], ids[best]);
+        if (best + 1 < n) pairs[best] = bpe_find(b, ids[best], ids[best + 1]);
     }
     return n;
 }
@@ -173,8 +178,8 @@ static void push_pair(const bpe *b, const bpe_node *symbols, uint32_t left, uint
 {
     uint32_t right = left == NOBODY ? NOBODY : symbols[left].next;
     if (right == NOBODY) return;
-    const bpe_merge *m = bpe_find(b, symbols[left].id, symbols[right].id);
-    if (m != NULL) heap_push(heap, n_heap, (uint64_t)m->rank << 32 | left);
+    uint32_t rank = bpe_find(b, symbols[left].id, symbols[right].id).rank;
+    if (rank != BPE_RANK_NONE) heap_push(heap, n_heap, (uint64_t)rank << 32 | left);
 }
 
 /* Merges the pair at left where it is still the one that the heap meant: a pair that changed has become longer, and so
@@ -183,9 +188,9 @@ static void merge_pair(const bpe *b, bpe_node *symbols, uint32_t left, uint32_t 
 {
     uint32_t right = symbols[left].next;
     if (symbols[left].id < 0 || right == NOBODY) return;
-    const bpe_merge *m = bpe_find(b, symbols[left].id, symbols[right].id);
-    if (m == NULL || m->rank != rank) return;
-    symbols[left].id = m->id;
+    bpe_pair pair = bpe_find(b, symbols[left].id, symbols[right].id);
+    if (pair.rank != rank) return;
+    symbols[left].id = pair.id;
     symbols[left].next = symbols[right].next;
     symbols[right].id = -1;
     if (symbols[left].next != NOBODY) symbols[symbols[left].next].previous = left;
@@ -255,31 +260,37 @@ static finch_status merge_part(const walk *w, const unsigned char *at, size_t si
 {
     FINCH_TRY(reserve(w->s, size < SHORT_SYMBOLS ? SHORT_SYMBOLS : size, err));
     *n = first_symbols(w->b, at, size, w->s->ids);
-    *n = *n <= SHORT_SYMBOLS ? merge_short(w->b, w->s->ids, *n) : merge_long(w->b, w->s, *n);
+    if (*n > SHORT_SYMBOLS) {
+        *n = merge_long(w->b, w->s, *n);
+        return FINCH_OK;
+    }
+    bpe_pair pairs[SHORT_SYMBOLS];
+    first_pairs(w->b, at, size, w->s->ids, *n, pairs);
+    *n = merge_short(w->b, w->s->ids, pairs, *n);
     return FINCH_OK;
 }
 
-static finch_status encode_part(const walk *w, const text_tokenizer *t, size_t begin, size_t size, finch_error *err)
+/* A part that is not remembered, or too long for it (word is NULL then). */
+static finch_status encode_new(const walk *w, const text_tokenizer *t, size_t begin, size_t size, bpe_word *word,
+                               const uint64_t key[KEY_WORDS], finch_error *err)
 {
-    const unsigned char *at = w->text + begin;
-    uint64_t key[KEY_WORDS];
-    bpe_word *word = NULL;
-    const int32_t *ids = NULL;
     size_t n;
-    if (size <= BPE_WORD_BYTES) {
-        make_key(at, size, w->size - begin, key);
-        word = word_of(w, key);
-    }
-    if (word != NULL && word_is(word, key)) {
-        ids = word->ids;
-        n = (size_t)word->n;
-    } else {
-        FINCH_TRY(merge_part(w, at, size, &n, err));
-        ids = w->s->ids;
-        if (word != NULL) remember(word, key, ids, n);
-    }
-    if (w->out->spans != NULL) put_spans(w, t, ids, n, begin, begin + size);
-    put_ids(w->out, ids, n);
+    FINCH_TRY(merge_part(w, w->text + begin, size, &n, err));
+    if (word != NULL) remember(word, key, w->s->ids, n);
+    if (w->out->spans != NULL) put_spans(w, t, w->s->ids, n, begin, begin + size);
+    put_ids(w->out, w->s->ids, n);
+    return FINCH_OK;
+}
+
+static inline finch_status encode_part(const walk *w, const text_tokenizer *t, size_t begin, size_t size, finch_error *err)
+{
+    uint64_t key[KEY_WORDS];
+    if (size > BPE_WORD_BYTES) return encode_new(w, t, begin, size, NULL, key, err);
+    make_key(w->text + begin, size, w->size - begin, key);
+    bpe_word *word = word_of(w, key);
+    if (!word_is(word, key)) return encode_new(w, t, begin, size, word, key, err);
+    if (w->out->spans != NULL) put_spans(w, t, word->ids, (size_t)word->n, begin, begin + size);
+    put_word(w->out, word);
     return FINCH_OK;
 }
 
@@ -295,7 +306,7 @@ static inline size_t part_size(const bpe *b, const unsigned char *at, size_t siz
             class = bpe_class(c.code);
             bytes = c.size;
         }
-        if (before < BPE_CLASSES && !b->joined[before][class]) return i;
+        if (before < BPE_CLASSES && !bpe_joined(b, before, class)) return i;
         before = class;
         i += bytes;
     }

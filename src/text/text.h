@@ -96,6 +96,12 @@ size_t text_tokenizer_vocab_size(const text_tokenizer *t);
 text_style text_tokenizer_style(const text_tokenizer *t);
 text_special text_tokenizer_special(const text_tokenizer *t);
 
+/* Whether the last special token (sep) goes behind every text. */
+bool text_tokenizer_adds_end(const text_tokenizer *t);
+
+/* What a piece of a BPE vocabulary is: TEXT_PIECE_BYTE, _CONTROL, _USER or _NORMAL. */
+text_piece_kind text_tokenizer_kind(const text_tokenizer *t, int32_t id);
+
 /* The piece of an id ("##ing" with its prefix), borrowed from t, not NUL-terminated; NULL and 0 for an id outside. */
 const char *text_tokenizer_piece(const text_tokenizer *t, int32_t id, size_t *size);
 

@@ -340,6 +340,7 @@ finch_status text_tokenizer_check_rows(const text_tokenizer *t, size_t n_rows, c
 
 size_t text_tokenizer_vocab_size(const text_tokenizer *t) { return t->n_pieces; }
 text_style text_tokenizer_style(const text_tokenizer *t) { return t->style; }
+bool text_tokenizer_adds_end(const text_tokenizer *t) { return t->adds_sep; }
 text_special text_tokenizer_special(const text_tokenizer *t) { return t->special; }
 
 const char *text_tokenizer_piece(const text_tokenizer *t, int32_t id, size_t *size)

@@ -95,7 +95,7 @@ finch_status output_write_model(const output *o, const trainable *t, bool int8, 
     FINCH_TRY(trainable_save(t, o->part.at, err));
     *written = o->part.at;
     if (!int8) return FINCH_OK;
-    FINCH_TRY(compressed_quantize_folder(o->part.at, o->part_int8.at, NULL, &report, err));
+    FINCH_TRY(compressed_quantize_folder(o->part.at, o->part_int8.at, COMPRESSED_SHARD_BYTES, NULL, &report, err));
     *written = o->part_int8.at;
     return file_remove_tree(o->part.at, err);
 }

@@ -43,7 +43,7 @@ TEST(names_are_kept_whatever_they_are)
 
 TEST(what_finch_did_not_write_is_refused)
 {
-    static const char *const bad[] = {"{\"a\":5}", "{\"a\":-1}", "{\"a\":\"POSITIVE\"}", "{\"a\":1", "{\"a\":1.5}"};
+    static const char *const bad[] = {"[]", "{\"a\":5}", "{\"a\":-1}", "{\"a\":\"POSITIVE\"}", "{\"a\":1", "{\"a\":1.5}"};
     people_say out;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK_STATUS(FINCH_E_DATA, people_read((finch_text){bad[i], strlen(bad[i])}, &out, &err), &err);

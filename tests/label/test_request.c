@@ -94,6 +94,16 @@ TEST(the_user_message_ends_with_the_numbered_texts)
           json_is_true(json_object_get(root, "logprobs")));
     json_decref(texts);
     json_decref(root);
+    options = (request_options){.model = "m", .words = &p, .format = FORMAT_GUIDED};
+    CHECK_OK(request_write(&options, list, 2, &body, &err), &err);
+    CHECK_OK(json_parse(body.at, body.size, "body", &root, &err), &err);
+    const json_t *guide = json_object_get(json_object_get(json_object_get(root, "response_format"), "schema"), "properties");
+    guide = json_object_get(guide, "labels");
+    CHECK_EQUAL(2, json_integer_value(json_object_get(guide, "maxItems")));
+    guide = json_object_get(json_object_get(json_object_get(json_object_get(guide, "items"), "properties"), "n"), "enum");
+    CHECK_EQUAL(2, json_array_size(guide));
+    CHECK_EQUAL(2, json_integer_value(json_array_get(guide, 1)));
+    json_decref(root);
     options = (request_options){.model = "m", .words = &p, .format = FORMAT_OBJECT};
     CHECK_OK(request_write(&options, list, 1, &body, &err), &err);
     CHECK_OK(json_parse(body.at, body.size, "body", &root, &err), &err);

@@ -1,14 +1,17 @@
 """finch label by the real llama.cpp server (llama-cpp-python) with Gemma 3 270M: 50 tweets of the five-class set, end to end.
 
-So small a model labels poorly and answers in its own ways; what is held is that nothing is lost: each tweet has a class or
-a reason, a second run asks nothing again that has a class, and how the labels compare with the set.s is printed, not judged.
+So small a base model follows no instructions: asked in plain words it goes on talking until it is cut. finch finds out that the
+server knows no json_schema and asks for a JSON object under the request's own schema, which llama.cpp holds it to: then every tweet
+gets a class. How the labels compare with the set's is printed, not judged. A second run asks nothing again.
 """
 import collections
 import csv
 import glob
+import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -74,8 +77,8 @@ class Llama(unittest.TestCase):
         rows = tweets()
         self.assertEqual(N, len(rows))
         source, output, state = fleet.write_input(folder, [text for text, _ in rows]), f"{folder}/labels.csv", f"{folder}/state.sqlite"
-        # A base model of this size does not know where to stop: it is asked for one tweet at a time and its answers are short.
-        words = fleet.command(server, source, output, state, "--batch", 1, "--in-flight", 1, "--max-tokens", 32, "--timeout", 300,
+        # One tweet at a time: the server has one slot, and its cache of the prompt serves the next request.
+        words = fleet.command(server, source, output, state, "--batch", 1, "--in-flight", 1, "--max-tokens", 64, "--give-up", 1200, "--json", "--timeout", 300,
                               "--first-byte-timeout", 300, "--attempts", 1, model="gemma")
         begin = time.monotonic()
         done = fleet.run(words, fleet.environment(server, key=None), timeout=3000)
@@ -84,18 +87,17 @@ class Llama(unittest.TestCase):
         found = fleet.read_output(output)
         self.assertEqual([str(at) for at in range(N)], [row["tweet_id"] for row in found])
         self.assertEqual([text for text, _ in rows], [row["text"] for row in found])
-        for row in found:
-            self.assertTrue((row["label"] in fleet.CLASSES) != (row["label"] == "" and row["label_reason"] != ""), row)
-        labelled = [row for row in found if row["label"]]
         reasons = collections.Counter(row["label_reason"] for row in found if not row["label"])
+        self.assertEqual({}, dict(reasons))
+        self.assertLessEqual({row["label"] for row in found}, set(fleet.CLASSES))
         equal = sum(row["label"] == label for row, (_, label) in zip(found, rows))
-        print(f"{N} tweets in {seconds:.0f} s: {len(labelled)} labelled {dict(collections.Counter(row['label'] for row in labelled))}, "
-              f"{equal} as the data set has them, {N - len(labelled)} set aside:")
-        for reason, n in reasons.most_common():
-            print(f"  {n:3d}  {reason}")
+        print(f"{N} tweets in {seconds:.0f} s: {dict(collections.Counter(row['label'] for row in found))}, {equal} as the data set has them")
+        with sqlite3.connect(state) as db:
+            self.assertEqual(3, db.execute("SELECT answers_by_schema FROM label_model").fetchone()[0])
         again = fleet.run(words, fleet.environment(server, key=None), timeout=3000)
         self.assertEqual(0, again.returncode, again.stderr)
         self.assertEqual(found, fleet.read_output(output))
+        self.assertEqual(0, json.loads(again.stdout)["run"]["requests"])
 
 
 if __name__ == "__main__":

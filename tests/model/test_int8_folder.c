@@ -32,7 +32,7 @@ TEST(an_int8_folder_scores_near_its_floats)
     finch_error err = {0};
     compressed_report report;
     snprintf(folder, sizeof folder, "%s/int8", harness_folder());
-    CHECK_OK(compressed_quantize_folder(TINY, folder, NULL, &report, &err), &err);
+    CHECK_OK(compressed_quantize_folder(TINY, folder, COMPRESSED_SHARD_BYTES, NULL, &report, &err), &err);
     score(TINY, MODEL_F32, MODEL_F32, floats);
     score(folder, MODEL_AUTO, MODEL_INT8, quantized);
     score(folder, MODEL_F32, MODEL_F32, widened);
@@ -55,7 +55,7 @@ TEST(a_scale_that_is_missing_is_named)
     weights *w;
     model *m;
     snprintf(folder, sizeof folder, "%s/int8", harness_folder());
-    CHECK_OK(compressed_quantize_folder(TINY, folder, NULL, &report, &err), &err);
+    CHECK_OK(compressed_quantize_folder(TINY, folder, COMPRESSED_SHARD_BYTES, NULL, &report, &err), &err);
     CHECK_OK(weights_open(folder, &w, &err), &err);
     for (size_t i = 0; i < weights_count(w); i++) {
         const tensor *t = weights_at(w, i);

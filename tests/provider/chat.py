@@ -58,6 +58,8 @@ def _check_format(wanted, style, model, messages):
                                           "should be 'text' or 'json_object'\", 'input': 'json_schema'}", "type": "internal_server_error",
                                           "param": None, "code": None}})
         return
+    if style == "openai" and "schema" in wanted:
+        raise error(style, 400, "Unknown parameter: 'response_format.schema'.", param="response_format.schema", code="unknown_parameter")
     if kind == "json_schema" and model.get("response_format") == "object":
         raise error(style, 400, "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model. It knows 'json_object'.",
                     param="response_format")
@@ -131,7 +133,8 @@ def wished(request):
     """For the ledger: the model and the form of answer that a request is for, also where it is refused."""
     try:
         body = json.loads(request.body)
-        return {"model": body.get("model"), "format": (body.get("response_format") or {}).get("type")}
+        wanted = body.get("response_format") or {}
+        return {"model": body.get("model"), "format": "guided" if "schema" in wanted else wanted.get("type")}
     except (ValueError, AttributeError):
         return {"model": None, "format": None}
 

@@ -530,3 +530,27 @@ TEST(sums_are_exact_when_many_append_at_once)
     check_query(q);
     test_end();
 }
+
+/* ---- the disk is full: what was acknowledged is there, what was not is not, and it goes on when there is room ---- */
+
+TEST(a_full_disk_loses_nothing_that_was_acknowledged)
+{
+    size_t at = 0;
+    finch_status st = FINCH_OK;
+    if (test_postgres() != NULL) return; /* SQLite's own bound stands for the disk's */
+    test_begin();
+    make_all(9);
+    test_run("PRAGMA max_page_count = 150");
+    while (st == FINCH_OK && at < N) {
+        st = history_append(s, NULL, &made[at], 50, NULL, &err);
+        if (st == FINCH_OK) at += 50;
+    }
+    CHECK_EQUAL(FINCH_E_IO, st);
+    CHECK(at > 0 && at < N);
+    CHECK_EQUAL(at, test_number("SELECT count(*) FROM prediction"));
+    CHECK_EQUAL(at, test_number("SELECT sum(n) FROM history_sum WHERE ticker = '*' AND grain = 86400000"));
+    test_run("PRAGMA max_page_count = 1000000");
+    for (; at < N; at += 50) CHECK_OK(history_append(s, NULL, &made[at], 50, NULL, &err), &err);
+    check_query((history_query){.from_ms = BEGIN, .to_ms = BEGIN + 40 * (int64_t)HISTORY_DAY_MS});
+    test_end();
+}

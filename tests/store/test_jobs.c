@@ -5,7 +5,11 @@
 #include "store/history.h"
 #include "store/jobs.h"
 
+#include "base/rng.h"
+
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void create(job *out)
@@ -310,5 +314,85 @@ TEST(who_follows_the_events_misses_none)
     }
     CHECK_OK(events_after(s, last, 1000, follow, &last, &err), &err);
     CHECK_EQUAL(WRITERS * EACH, last);
+    test_end();
+}
+
+/* ---- kills: workers that die at any moment; every job is finished once ---- */
+
+enum { JOBS = 24, WORKERS = 2, KILLS = 12 };
+
+/* A worker's life: claims, works a little, finishes. Ends when nothing is left. */
+static void work_until_done(unsigned seed)
+{
+    store *mine;
+    finch_error e;
+    rng r = {seed, 0, 0};
+    if (store_open(test_place(), &mine, &e) != FINCH_OK) _exit(1);
+    for (int idle = 0; idle < 200;) {
+        job j;
+        bool found;
+        char path[80];
+        if (jobs_claim(mine, "score", 60000, &j, &found, &e) != FINCH_OK) _exit(2);
+        if (!found) {
+            idle++;
+            usleep(5000);
+            continue;
+        }
+        idle = 0;
+        for (int i = 0; i < 3; i++) {
+            usleep((useconds_t)rng_below(&r, 3000));
+            if (jobs_progress(mine, &j, i, 3, 60000, &e) != FINCH_OK) break;
+        }
+        snprintf(path, sizeof path, "/results/%s-%lld", j.id, (long long)j.attempt);
+        finch_status st = jobs_finish(mine, &j, path, 1, "{}", &e);
+        if (st != FINCH_OK && st != FINCH_E_CANCELLED) _exit(3);
+        job_free(&j);
+    }
+    store_close(mine);
+    _exit(0);
+}
+
+static pid_t start_worker(unsigned seed)
+{
+    pid_t process = fork();
+    CHECK(process >= 0);
+    if (process == 0) work_until_done(seed);
+    return process;
+}
+
+static int64_t count_left(void)
+{
+    return test_number("SELECT count(*) FROM batch_job WHERE state IN ('queued', 'running')");
+}
+
+TEST(workers_that_are_killed_finish_every_job_once)
+{
+    pid_t workers[WORKERS];
+    rng r = {5, 0, 0};
+    int status, n_killed = 0;
+    test_begin();
+    for (int i = 0; i < JOBS; i++) {
+        job j;
+        create(&j);
+        job_free(&j);
+    }
+    store_close(s); /* a child must not share a connection */
+    for (unsigned i = 0; i < WORKERS; i++) workers[i] = start_worker(i);
+    for (; n_killed < KILLS; n_killed++) {
+        size_t which = rng_below(&r, WORKERS);
+        usleep((useconds_t)rng_below(&r, 60000));
+        CHECK_EQUAL(0, kill(workers[which], SIGKILL));
+        CHECK_EQUAL(workers[which], waitpid(workers[which], &status, 0));
+        workers[which] = start_worker(100 + (unsigned)n_killed);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        CHECK_EQUAL(workers[i], waitpid(workers[i], &status, 0));
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    CHECK_OK(store_open(test_place(), &s, &err), &err);
+    CHECK_EQUAL(0, count_left());
+    CHECK_EQUAL(JOBS, test_number("SELECT count(*) FROM batch_job WHERE state = 'done'"));
+    CHECK_EQUAL(JOBS, test_number("SELECT count(*) FROM event WHERE kind = 'job' AND data LIKE '%\"state\":\"done\"%'"));
+    CHECK_EQUAL(JOBS, test_number("SELECT count(*) FROM batch_job WHERE result_path = '/results/' || id || '-' || attempt"));
     test_end();
 }

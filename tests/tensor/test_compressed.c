@@ -285,7 +285,7 @@ TEST(a_folder_becomes_int8_and_keeps_all_else)
     finch_error err;
     str path = {0};
     size_t n_quantized = 0;
-    CHECK_OK(compressed_quantize_folder(MODEL, inside(&path, "int8/"), NULL, &report, &err), &err);
+    CHECK_OK(compressed_quantize_folder(MODEL, inside(&path, "int8/"), COMPRESSED_SHARD_BYTES, NULL, &report, &err), &err);
     CHECK_OK(weights_open(MODEL, &before, &err), &err);
     CHECK_OK(weights_open(inside(&path, "int8"), &after, &err), &err);
     for (size_t i = 0; i < weights_count(before); i++) {
@@ -311,21 +311,50 @@ TEST(a_folder_becomes_int8_and_keeps_all_else)
     str_free(&path);
 }
 
+/* Matrices of any size pass through the same few megabytes, and shards hold what one file would. */
+TEST(memory_does_not_grow_with_the_model_and_shards_hold_the_same)
+{
+    weights *whole, *parts;
+    compressed_report one, many;
+    finch_error err;
+    str path = {0}, other = {0};
+    CHECK_OK(compressed_quantize_folder(MODEL, inside(&path, "one"), COMPRESSED_SHARD_BYTES, NULL, &one, &err), &err);
+    CHECK_OK(compressed_quantize_folder(MODEL, inside(&other, "many"), 5000, NULL, &many, &err), &err);
+    CHECK(one.n_files == 1 && many.n_files > 3 && one.working_bytes == many.working_bytes);
+    CHECK(one.working_bytes < 10u << 20);
+    CHECK(file_exists(inside(&other, "many/model.safetensors.index.json")));
+    CHECK_OK(weights_open(inside(&path, "one"), &whole, &err), &err);
+    CHECK_OK(weights_open(inside(&other, "many"), &parts, &err), &err);
+    CHECK_EQUAL(weights_count(whole), weights_count(parts));
+    for (size_t i = 0; i < weights_count(whole); i++)
+        check_same_items(weights_at(whole, i), weights_find(parts, weights_at(whole, i)->name));
+    weights_close(whole);
+    weights_close(parts);
+    str_free(&path);
+    str_free(&other);
+}
+
 TEST(what_can_not_be_quantised_is_told)
 {
     compressed_report report;
     finch_error err;
     str path = {0}, other = {0};
-    CHECK_OK(compressed_quantize_folder(MODEL, inside(&path, "int8"), NULL, &report, &err), &err);
-    CHECK_STATUS(FINCH_E_USAGE, compressed_quantize_folder(path.at, inside(&other, "again"), NULL, &report, &err), &err);
+    CHECK_OK(compressed_quantize_folder(MODEL, inside(&path, "int8"), COMPRESSED_SHARD_BYTES, NULL, &report, &err), &err);
+    CHECK_STATUS(FINCH_E_USAGE,
+                 compressed_quantize_folder(path.at, inside(&other, "again"), COMPRESSED_SHARD_BYTES, NULL, &report, &err),
+                 &err);
     CHECK(strstr(err.message, "int8 already") != NULL);
-    CHECK_STATUS(FINCH_E_USAGE, compressed_quantize_folder(MODEL, path.at, NULL, &report, &err), &err);
+    CHECK_STATUS(FINCH_E_USAGE, compressed_quantize_folder(MODEL, path.at, COMPRESSED_SHARD_BYTES, NULL, &report, &err),
+                 &err);
     CHECK(strstr(err.message, "exists already") != NULL);
-    CHECK_STATUS(FINCH_E_NOT_FOUND, compressed_quantize_folder("no/such", other.at, NULL, &report, &err), &err);
-    CHECK_STATUS(FINCH_E_NOT_FOUND, compressed_quantize_folder(harness_folder(), other.at, NULL, &report, &err), &err);
-    CHECK_STATUS(FINCH_E_USAGE, compressed_quantize_folder(MODEL, "", NULL, &report, &err), &err);
+    CHECK_STATUS(FINCH_E_NOT_FOUND,
+                 compressed_quantize_folder("no/such", other.at, COMPRESSED_SHARD_BYTES, NULL, &report, &err), &err);
+    CHECK_STATUS(FINCH_E_NOT_FOUND,
+                 compressed_quantize_folder(harness_folder(), other.at, COMPRESSED_SHARD_BYTES, NULL, &report, &err), &err);
+    CHECK_STATUS(FINCH_E_USAGE, compressed_quantize_folder(MODEL, "", COMPRESSED_SHARD_BYTES, NULL, &report, &err), &err);
     CHECK(!file_exists(other.at) && report.n_tensors == 0);
-    CHECK_OK(compressed_quantize_folder(MODEL, inside(&other, "unreported"), NULL, NULL, &err), &err);
+    CHECK_OK(compressed_quantize_folder(MODEL, inside(&other, "unreported"), COMPRESSED_SHARD_BYTES, NULL, NULL, &err),
+             &err);
     str_free(&path);
     str_free(&other);
 }
@@ -345,7 +374,9 @@ TEST(an_interrupted_call_leaves_no_folder)
         compressed_report report;
         finch_error err;
         str path = {0};
-        CHECK_STATUS(FINCH_E_CANCELLED, compressed_quantize_folder(MODEL, inside(&path, "int8"), &p, &report, &err), &err);
+        CHECK_STATUS(FINCH_E_CANCELLED,
+                     compressed_quantize_folder(MODEL, inside(&path, "int8"), COMPRESSED_SHARD_BYTES, &p, &report, &err),
+                     &err);
         CHECK_EQUAL(0, entries_of(harness_folder()));
         str_free(&path);
     }
@@ -363,7 +394,7 @@ TEST(a_failing_disk_or_memory_leaves_no_half_folder)
             str path = {0};
             inside(&path, "int8");
             fault_arm(kinds[k], nth);
-            finch_status st = compressed_quantize_folder(MODEL, path.at, NULL, &report, &err);
+            finch_status st = compressed_quantize_folder(MODEL, path.at, COMPRESSED_SHARD_BYTES, NULL, &report, &err);
             struck = fault_disarm();
             CHECK_EQUAL(struck ? (kinds[k] == FAULT_ALLOC ? FINCH_E_MEMORY : FINCH_E_IO) : FINCH_OK, st);
             CHECK(entries_of(harness_folder()) <= 1 && (!struck || nth > 1 || !file_exists(path.at)));

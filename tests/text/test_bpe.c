@@ -211,16 +211,16 @@ static size_t define(const text_tokenizer *t, const unsigned char *text, size_t 
         at += c.size;
     }
     for (;;) {
-        const bpe_merge *best = NULL;
+        bpe_pair best = {BPE_RANK_NONE, -1};
         size_t place = 0;
         for (size_t i = 0; i + 1 < n; i++) {
-            const bpe_merge *m = bpe_find(t->bpe, ids[i], ids[i + 1]);
-            if (m == NULL || (best != NULL && m->rank >= best->rank)) continue;
-            best = m;
+            bpe_pair pair = bpe_find(t->bpe, ids[i], ids[i + 1]);
+            if (pair.rank >= best.rank) continue;
+            best = pair;
             place = i;
         }
-        if (best == NULL) return n;
-        ids[place] = best->id;
+        if (best.rank == BPE_RANK_NONE) return n;
+        ids[place] = best.id;
         memmove(ids + place + 1, ids + place + 2, (n - place - 2) * sizeof *ids);
         n--;
     }
