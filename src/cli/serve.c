@@ -66,7 +66,7 @@ typedef struct job {
     serve_settings settings;
     serve_options options;
     char *certificate, *key; /* PEM */
-    str batch_folder;
+    str batch_folder, web;
     int log;
     serve *server;
 } job;
@@ -150,6 +150,29 @@ static finch_status read_state(job *j, finch_error *err)
     return FINCH_OK;
 }
 
+/* --web, else the dashboard that was built beside the program or installed with it. */
+static finch_status find_web(job *j, finch_error *err)
+{
+    static const char *const places[] = {"../web/out", "../../web/out", "../share/finch/web"};
+    char program[4096];
+    const char *given = text_of(j, "web");
+    if (given != NULL) return str_add_text(&j->web, given, err);
+    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (size <= 0) return FINCH_OK;
+    program[size] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash != NULL) *slash = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        str_clear(&j->web);
+        FINCH_TRY(str_add_format(&j->web, err, "%s/%s/index.html", program, places[i]));
+        if (!file_exists(j->web.at)) continue;
+        j->web.at[j->web.size - strlen("/index.html")] = '\0';
+        return FINCH_OK;
+    }
+    str_free(&j->web);
+    return FINCH_OK;
+}
+
 static finch_status open_log(job *j, finch_error *err)
 {
     const char *path = text_of(j, "access-log");
@@ -187,6 +210,8 @@ static finch_status read_options(job *j, finch_error *err)
     o->batch_threads = size_of(j, "batch-threads");
     o->work = serve_tasks();
     FINCH_TRY(read_state(j, err));
+    FINCH_TRY(find_web(j, err));
+    o->web = j->web.at;
     FINCH_TRY(check_origins(j, err));
     FINCH_TRY(read_tls(j, err));
     return open_log(j, err);
@@ -283,6 +308,7 @@ static finch_status run(const cli_args *args, finch_error *err)
     serve_destroy(j.server);
     if (j.log >= 0) close(j.log);
     str_free(&j.batch_folder);
+    str_free(&j.web);
     mem_free(j.certificate);
     mem_free(j.key);
     serve_settings_close(&j.settings);

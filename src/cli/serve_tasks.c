@@ -157,6 +157,7 @@ static finch_status reviews(void *context, store *s, const char *job, const char
     if (st == FINCH_OK) st = list_reviews(&r, out, err);
     review_close(&r);
     if (st == FINCH_E_USAGE) return finch_fail(err, FINCH_E_DATA, "%s", err->message);
+    if (st == FINCH_E_NOT_FOUND && job != NULL) return finch_fail(err, st, "there is no labelling job of that name");
     /* No labelling job yet is no mistake of the client's. */
     if (st != FINCH_E_NOT_FOUND || job != NULL) return st;
     *out = json_pack("{s:n, s:s, s:i, s:i, s:[], s:[]}", "job", "reviewer", reviewer, "waiting", 0, "done", 0, "items",
@@ -183,6 +184,7 @@ static finch_status review_one(void *context, store *s, const char *job, const c
     if (st == FINCH_OK)
         *out = json_pack("{s:s, s:s?, s:s, s:s}", "hash", hash, "label", label, "job", r.job_name.at, "reviewer", reviewer);
     review_close(&r);
+    if (st == FINCH_E_NOT_FOUND) return finch_fail(err, st, "there is no such labelling job, or it has no text of that hash");
     return st == FINCH_E_USAGE ? finch_fail(err, FINCH_E_DATA, "%s", err->message) : st;
 }
 

@@ -4,6 +4,7 @@
 #include "serve/reply.h"
 #include "serve/schema.h"
 #include "serve/upload.h"
+#include "serve/web.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -87,6 +88,16 @@ static void answer_options(request *r, const char *allowed)
     request_add_header(r, "Access-Control-Max-Age", "600");
 }
 
+/* A file of the dashboard, or nothing. */
+static void answer_other_path(request *r)
+{
+    const web *w = r->server->web;
+    bool get = r->head || strcmp(r->method, "GET") == 0;
+    if (get && web_answer(w, r)) return;
+    if (get && web_answer_missing(w, r)) return;
+    reply_error(r, 404, "not_found", NULL, "there is nothing at %s; GET /docs lists what there is", r->path_shown);
+}
+
 /* The route; else 204, 404 or 405. */
 static bool find_route(request *r)
 {
@@ -95,9 +106,7 @@ static bool find_route(request *r)
     r->head = strcmp(method, "HEAD") == 0;
     switch (route_find(r, r->head ? "GET" : method)) {
     case ROUTE_FOUND: return true;
-    case ROUTE_NO_PATH:
-        reply_error(r, 404, "not_found", NULL, "there is nothing at %s; GET /docs lists what there is", r->path_shown);
-        break;
+    case ROUTE_NO_PATH: answer_other_path(r); break;
     case ROUTE_NO_METHOD:
         route_allowed(r, allowed, sizeof allowed);
         if (strcmp(method, "OPTIONS") == 0) {

@@ -62,6 +62,10 @@ static void add_cors(const request *r, struct MHD_Response *response)
                             "X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, ETag");
 }
 
+static const char page_policy[] =
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
 static void add_security(const request *r, struct MHD_Response *response)
 {
     bool page = r->content_type != NULL && strncmp(r->content_type, "text/html", 9) == 0;
@@ -69,11 +73,10 @@ static void add_security(const request *r, struct MHD_Response *response)
     MHD_add_response_header(response, "X-Frame-Options", "DENY");
     MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     MHD_add_response_header(response, "Cross-Origin-Opener-Policy", "same-origin");
-    MHD_add_response_header(
-        response, "Content-Security-Policy",
-        page ? "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-               "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-             : "default-src 'none'; frame-ancestors 'none'");
+    MHD_add_response_header(response, "Content-Security-Policy",
+                            r->policy != NULL ? r->policy
+                            : page            ? page_policy
+                                              : "default-src 'none'; frame-ancestors 'none'");
     if (r->server->options.tls_key != NULL)
         MHD_add_response_header(response, "Strict-Transport-Security", "max-age=31536000");
 }

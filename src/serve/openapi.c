@@ -45,7 +45,7 @@ static bool may_answer(const route *r, const char *status)
 {
     if (strcmp(status, "413") == 0 || strcmp(status, "415") == 0 || strcmp(status, "408") == 0) return r->request != NULL;
     if (strcmp(status, "409") == 0) return strchr(r->path, '{') != NULL;
-    if (strcmp(status, "404") == 0) return r->request != NULL || strchr(r->path, '{') != NULL;
+    if (strcmp(status, "404") == 0) return r->request != NULL || r->parameters != NULL || strchr(r->path, '{') != NULL;
     if (strcmp(status, "401") == 0 || strcmp(status, "403") == 0 || strcmp(status, "429") == 0)
         return r->scope != SCOPE_OPEN;
     if (strcmp(status, "422") == 0) return r->request != NULL || r->parameters != NULL || strchr(r->path, '{') != NULL;

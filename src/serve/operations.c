@@ -6,6 +6,7 @@
 #include "serve/metrics.h"
 #include "serve/models.h"
 #include "serve/reply.h"
+#include "serve/web.h"
 
 handler_answer handle_health(request *r)
 {
@@ -62,4 +63,9 @@ static handler_answer answer_asset(request *r, const unsigned char *at, size_t s
 handler_answer handle_docs(request *r) { return answer_asset(r, asset_docs_html, asset_docs_html_bytes); }
 handler_answer handle_docs_script(request *r) { return answer_asset(r, asset_docs_js, asset_docs_js_bytes); }
 handler_answer handle_docs_style(request *r) { return answer_asset(r, asset_docs_css, asset_docs_css_bytes); }
-handler_answer handle_root(request *r) { return answer_asset(r, asset_root_html, asset_root_html_bytes); }
+
+/* The dashboard's first page where there is one. */
+handler_answer handle_root(request *r)
+{
+    return web_answer(r->server->web, r) ? HANDLER_ANSWERED : answer_asset(r, asset_root_html, asset_root_html_bytes);
+}

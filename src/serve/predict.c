@@ -11,6 +11,8 @@
 
 enum { PREDICT_TICKERS_MAX = 64 };
 
+_Static_assert((int)TEXT_SYMBOL_BYTES <= (int)HISTORY_TICKER_BYTES, "a symbol fits into the history");
+
 /* The texts of a request; with explanations each has its variants, one after the other. */
 typedef struct prediction {
     bool many;
@@ -106,7 +108,7 @@ static void keep(const scoring *s, const prediction *p, size_t i)
     for (size_t k = 0; k < n && k < HISTORY_TICKERS_MOST; k++) {
         bool seen = false;
         for (size_t j = 0; j < h.n_tickers; j++) seen = seen || strcmp(tickers[j], found[k].symbol) == 0;
-        if (!seen) snprintf(tickers[h.n_tickers++], HISTORY_TICKER_BYTES, "%s", found[k].symbol);
+        if (!seen) memcpy(tickers[h.n_tickers++], found[k].symbol, TEXT_SYMBOL_BYTES);
     }
     h.tickers = (const char(*)[HISTORY_TICKER_BYTES])tickers;
     if (memchr(h.text.at, '\0', h.text.size_bytes) != NULL) h.text = (finch_text){0}; /* stores hold no NUL */

@@ -56,6 +56,7 @@ typedef struct request {
     size_t n_texts, n_tokens;   /* for the log */
     const char *error_code;     /* static; NULL where all went well */
 
+    const char *policy;         /* Content-Security-Policy of a page that has one of its own; borrowed */
     unsigned status;
     const char *content_type;   /* static */
     str reply;

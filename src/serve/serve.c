@@ -11,6 +11,7 @@
 #include "serve/openapi.h"
 #include "serve/recorder.h"
 #include "serve/stream.h"
+#include "serve/web.h"
 #include "store/registry.h"
 
 #include <stdio.h>
@@ -51,6 +52,7 @@ finch_status serve_create(const serve_options *options, serve **out, finch_error
     FINCH_GO(done, st, schema_set_create(&options->limits, &s->schemas, err));
     FINCH_GO(done, st, openapi_write(s->schemas, true, &s->openapi, &s->openapi_bytes, err));
     FINCH_GO(done, st, models_create(&s->models, err));
+    if (options->web != NULL) FINCH_GO(done, st, web_open(options->web, &s->web, err));
     FINCH_GO(done, st, open_store(s, err));
     if (options->cache_entries > 0) FINCH_GO(done, st, cache_create(options->cache_entries, s->key, &s->cache, err));
     FINCH_GO(done, st,
@@ -165,6 +167,7 @@ void serve_destroy(serve *s)
     store_pool_close(s->pool);
     cache_destroy(s->cache);
     models_destroy(s->models);
+    web_close(s->web);
     schema_set_destroy(s->schemas);
     mem_free(s->openapi);
     journal_destroy(s->journal);

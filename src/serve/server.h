@@ -25,6 +25,7 @@ struct serve {
     struct recorder *recorder;
     struct stream *stream;
     struct batches *batches;
+    struct web *web;           /* NULL: no dashboard */
     struct keeper *keeper;     /* looks after the store and the models that are promoted */
     char *openapi;             /* the document, and its size */
     size_t openapi_bytes;
