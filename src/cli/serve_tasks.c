@@ -184,7 +184,8 @@ static finch_status review_one(void *context, store *s, const char *job, const c
     if (st == FINCH_OK)
         *out = json_pack("{s:s, s:s?, s:s, s:s}", "hash", hash, "label", label, "job", r.job_name.at, "reviewer", reviewer);
     review_close(&r);
-    if (st == FINCH_E_NOT_FOUND) return finch_fail(err, st, "there is no such labelling job, or it has no text of that hash");
+    if (st == FINCH_E_NOT_FOUND)
+        return finch_fail(err, st, "there is no such labelling job, or it has no text of that hash");
     return st == FINCH_E_USAGE ? finch_fail(err, FINCH_E_DATA, "%s", err->message) : st;
 }
 
