@@ -195,7 +195,7 @@ static enum MHD_Result on_access(void *context, struct MHD_Connection *connectio
     request *r = *state;
     (void)context, (void)connection, (void)url, (void)version;
     if (r == NULL) return MHD_NO;
-    switch (r->stage) {
+    switch ((request_stage)r->stage) {
     case REQUEST_OPEN: return take_headers(r, method);
     case REQUEST_BODY:
         if (*data_size == 0) return run_request(r);
