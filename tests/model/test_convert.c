@@ -203,6 +203,24 @@ TEST(a_round_trip_through_bf16_shards_brings_back_what_bf16_holds)
     check_round_trip(GGUF_BF16, 20000, true);
 }
 
+/* llama.cpp merges the pair with the highest score: ordinary pieces' fall with the id. */
+static void check_scores(const gguf *g)
+{
+    finch_error err;
+    gguf_array scores, kinds;
+    double score = 0, kind = 0, before = 0;
+    size_t n_ordinary = 0;
+    CHECK_OK(gguf_get_numbers(g, "tokenizer.ggml.scores", &scores, &err), &err);
+    CHECK_OK(gguf_get_numbers(g, "tokenizer.ggml.token_type", &kinds, &err), &err);
+    while (gguf_next_number(&scores, &score) && gguf_next_number(&kinds, &kind)) {
+        if (kind != TEXT_PIECE_NORMAL) continue;
+        CHECK(score < before);
+        before = score;
+        n_ordinary++;
+    }
+    CHECK(n_ordinary > 10);
+}
+
 TEST(the_configuration_and_the_template_come_back)
 {
     finch_error err;
@@ -227,6 +245,7 @@ TEST(the_configuration_and_the_template_come_back)
     CHECK(found->pad_id == 0 && found->bos_id == 2 && found->eos_id == 1 && found->n_positions == 512);
     finch_text template;
     CHECK_OK(gguf_get_text(g->blocks, "tokenizer.chat_template", &template, &err), &err);
+    check_scores(g->blocks);
     CHECK(template.size_bytes == sizeof chat - 1 && memcmp(template.at, chat, sizeof chat - 1) == 0);
     gemma_close(g);
 }
@@ -416,4 +435,9 @@ TEST(q8_0_items_come_back_within_half_a_step)
     CHECK_OK(gguf_to_f32(&t, 0, 64, back, &err), &err);
     for (size_t i = 0; i < 64; i++) CHECK_NEAR(in[i], back[i], 16.0 / 254 + 0.01);
     for (size_t i = 32; i < 64; i++) CHECK(back[i] == 0.0f);
+    in[0] = 127.0f; /* the scale is 1: ties go away from zero */
+    in[1] = 2.5f;
+    in[2] = -4.5f;
+    CHECK_OK(gguf_from_f32(GGUF_Q8_0, in, 32, out, &err), &err);
+    CHECK(out[2 + 1] == 3 && (int8_t)out[2 + 2] == -5);
 }

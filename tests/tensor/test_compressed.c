@@ -311,6 +311,58 @@ TEST(a_folder_becomes_int8_and_keeps_all_else)
     str_free(&path);
 }
 
+/* Each file of the folder has at most that many bytes of items, or a single tensor. */
+static void check_shard_sizes(const char *folder, size_t n_files, size_t most)
+{
+    finch_error err;
+    for (size_t file = 1; file <= n_files; file++) {
+        weights *w;
+        str path = {0};
+        size_t size = 0;
+        CHECK_OK(str_add_format(&path, &err, "%s/model-%05zu-of-%05zu.safetensors", folder, file, n_files), &err);
+        CHECK_OK(weights_open(path.at, &w, &err), &err);
+        for (size_t i = 0; i < weights_count(w); i++) size += weights_at(w, i)->size_bytes;
+        CHECK(weights_count(w) == 1 || size <= most);
+        weights_close(w);
+        str_free(&path);
+    }
+}
+
+/* Longer than the panel that rows pass through. */
+TEST(a_large_matrix_is_quantised_row_by_row)
+{
+    enum { ROWS = 2100, COLUMNS = 1024 };
+    static const char config[] = "{\"model_type\": \"bert\"}";
+    finch_error err;
+    float *items, scale;
+    int8_t q[COLUMNS];
+    weights *w;
+    compressed_report report;
+    compressed_matrix m;
+    str path = {0}, to = {0};
+    CHECK_OK(mem_alloc((size_t)ROWS * COLUMNS, sizeof *items, (void **)&items, &err), &err);
+    for (size_t i = 0; i < (size_t)ROWS * COLUMNS; i++) items[i] = (float)((i * 2654435761u) % 10007) - 5003.0f;
+    const safetensors_entry entry = {"a.weight", TENSOR_F32, 2, {ROWS, COLUMNS}, items};
+    CHECK_OK(file_make_directories(inside(&path, "from"), &err), &err);
+    CHECK_OK(safetensors_write(inside(&path, "from/model.safetensors"), &entry, 1, &err), &err);
+    CHECK_OK(file_write(inside(&path, "from/config.json"), config, sizeof config - 1, &err), &err);
+    CHECK_OK(
+        compressed_quantize_folder(inside(&path, "from"), inside(&to, "to"), COMPRESSED_SHARD_BYTES, NULL, &report, &err),
+        &err);
+    CHECK(report.working_bytes < 10u << 20);
+    CHECK_OK(weights_open(to.at, &w, &err), &err);
+    CHECK_OK(compressed_require(w, "a.weight", ROWS, COLUMNS, &m, &err), &err);
+    for (size_t r = 0; r < ROWS; r++) {
+        CHECK_OK(compressed_quantize_rows(items + r * COLUMNS, 1, COLUMNS, q, &scale, &err), &err);
+        CHECK(memcmp(q, (const int8_t *)m.weight->data + r * COLUMNS, COLUMNS) == 0);
+        CHECK(memcmp(&scale, (const char *)m.scale->data + r * sizeof scale, sizeof scale) == 0);
+    }
+    weights_close(w);
+    mem_free(items);
+    str_free(&path);
+    str_free(&to);
+}
+
 /* Matrices of any size pass through the same few megabytes, and shards hold what one file would. */
 TEST(memory_does_not_grow_with_the_model_and_shards_hold_the_same)
 {
@@ -326,6 +378,7 @@ TEST(memory_does_not_grow_with_the_model_and_shards_hold_the_same)
     CHECK_OK(weights_open(inside(&path, "one"), &whole, &err), &err);
     CHECK_OK(weights_open(inside(&other, "many"), &parts, &err), &err);
     CHECK_EQUAL(weights_count(whole), weights_count(parts));
+    check_shard_sizes(other.at, many.n_files, 5000);
     for (size_t i = 0; i < weights_count(whole); i++)
         check_same_items(weights_at(whole, i), weights_find(parts, weights_at(whole, i)->name));
     weights_close(whole);

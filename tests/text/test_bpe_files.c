@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "model/tokenizer_file.h"
+#include "tensor/gguf_write.h"
 
 #include <stdlib.h>
 
@@ -300,6 +301,26 @@ TEST(a_gguf_vocabulary_that_would_give_other_ids_is_refused)
         check_message(p->status, st, t, &err, p->says);
         gguf_close(g);
         str_free(&file);
+    }
+}
+
+TEST(lists_of_different_lengths_are_refused)
+{
+    static const finch_text pieces[] = {{"<bos>", 5}, {"<eos>", 5}};
+    static const int32_t kinds[] = {3, 3, 3};
+    finch_error err = {0};
+    char path[512];
+    snprintf(path, sizeof path, "%s/v.gguf", harness_folder());
+    for (size_t n = 1; n <= 3; n += 2) {
+        gguf_meta meta = {0};
+        text_tokenizer *t;
+        CHECK_OK(gguf_meta_text(&meta, "tokenizer.ggml.model", (finch_text){"llama", 5}, &err), &err);
+        CHECK_OK(gguf_meta_texts(&meta, "tokenizer.ggml.tokens", pieces, 2, &err), &err);
+        CHECK_OK(gguf_meta_i32s(&meta, "tokenizer.ggml.token_type", kinds, n, &err), &err);
+        CHECK_OK(gguf_stream(path, &meta, NULL, 0, NULL, NULL, &err), &err);
+        finch_status st = model_tokenizer_open(path, &t, &err);
+        check_message(FINCH_E_DATA, st, t, &err, "items and tokenizer.ggml.tokens 2");
+        gguf_meta_free(&meta);
     }
 }
 
