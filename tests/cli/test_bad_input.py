@@ -164,8 +164,8 @@ class BadInput(FolderTest):
         return usage.ru_maxrss
 
     def test_a_line_as_long_as_a_disk(self):
-        """40 MB of one line, 3 GB with FINCH_PROOF=full: a file with a hole takes no disk, and no memory grows with it."""
-        size = 3 << 30 if FULL else 40 << 20
+        """96 MB of one line, 3 GB with FINCH_PROOF=full: a file with a hole takes no disk, and no memory grows with it."""
+        size = 3 << 30 if FULL else 96 << 20
         small = self.peak_kib("data", "convert", self.write("small.csv", "id,text\n1,a\n"), "--output", self.path("out.csv"))
         for name, before, after, line in (("long.csv", b"id,text\n1,a\n2,", b"\n3,c\n", 3), ("quoted.csv", b'id,text\n1,a\n2,"', b'"\n3,c\n', 3),
                                           ("long.jsonl", b'{"id":1,"text":"a"}\n{"id":2,"text":"', b'"}\n{"id":3,"text":"c"}\n', 2)):

@@ -75,6 +75,31 @@ class Tables(unittest.TestCase):
         self.finch("split", "--input", self.source, "--folds", "3", "--output", self.path("f.parquet"), "--clusters", "none")
         self.check(self.path("f.parquet"), {**self.plain, "fold": (pl.Int32, "i", "INTEGER")})
 
+    def test_split_by_time_and_folders_of_folds(self):
+        names = [self.path(name) for name in ("train.parquet", "valid.parquet", "test.parquet")]
+        self.finch("split", "--input", self.source, "--by", "time", "--time-column", "when", "--clusters", "none", "--train", names[0], "--valid", names[1], "--test", names[2])
+        rows = [row for name in names for row in self.check(name, self.plain)]
+        self.assertEqual(sorted(row["tweet_id"] for row in rows), [LARGE_ID + i for i in range(40)])
+        self.finch("split", "--input", self.source, "--folds", "2", "--output", self.path("folds"), "--clusters", "none")
+        rows = [row for fold in range(2) for row in self.check(self.path(f"folds/fold-{fold}/valid.parquet"), self.plain)]
+        self.assertEqual(sorted(row["tweet_id"] for row in rows), [LARGE_ID + i for i in range(40)])
+
+    def test_prepare(self):
+        """Both tables: what is kept and what was dropped, with the columns of the input and those that the stages add. A text that is
+        null has no cluster, and whole numbers with a null among them are floats in pandas."""
+        with open(self.source, encoding="utf-8") as file:
+            first = file.readline()
+        with open(self.source, "a", encoding="utf-8") as file:
+            file.write(first.replace(str(LARGE_ID), str(LARGE_ID + 40)))  # an exact duplicate
+        self.finch("prepare", "--input", self.source, "--text-column", "text", "--output", self.path("p.parquet"), "--map", "input_tickers=tickers", "--no-near-duplicates",
+                   "--no-language", "--no-floods", "--no-report")
+        columns = {**self.plain, "input_tickers": self.plain["tickers"], "body": (pl.String, "s", "VARCHAR"), "cluster_id": (pl.Int64, "i", "BIGINT")}
+        kept = self.check(self.path("p.parquet"), columns)
+        dropped = self.check(self.path("p.dropped.parquet"), {**columns, "cluster_id": (pl.Int64, "f", "BIGINT"), "row": (pl.Int64, "i", "BIGINT"), "dropped_reason": (pl.String, "s", "VARCHAR")})
+        self.assertEqual(sorted(row["tweet_id"] for row in kept + dropped), [LARGE_ID + i for i in range(41)])
+        self.assertEqual({row["dropped_reason"] for row in dropped}, {"no_text", "duplicate"})
+        self.assertTrue(all(row["tickers"] == ["AAPL"] for row in kept))
+
     def test_score(self):
         self.finch("score", "--model", TINY, "--text-column", "text", "--input", self.source, "--output", self.path("s.parquet"), "--prefix", "f_")
         rows = self.check(self.path("s.parquet"), {**self.plain, "f_label": (pl.String, "s", "VARCHAR"), "f_score": (pl.Float32, "f", "FLOAT")})
