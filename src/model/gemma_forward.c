@@ -171,6 +171,12 @@ static linear_type input_type(const gemma *g)
     return g->layers[0].query.packed.panels == NULL ? LINEAR_F32 : g->layers[0].query.packed.type;
 }
 
+/* Of what goes into the wide half's second product. */
+static linear_type wide_type(const gemma *g)
+{
+    return g->layers[0].down.packed.panels == NULL ? LINEAR_F32 : g->layers[0].down.packed.type;
+}
+
 /* Each thread's: a panel of the widest product, or a head's keys and scores. */
 static size_t thread_floats(const pass *p)
 {
@@ -188,7 +194,7 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
     p->queries = c->n_heads * c->head_width;
     p->keys = c->n_key_heads * c->head_width;
     /* A panel that is widened in every product serves all rows; packed ones few, so that the wide half stays in the cache. */
-    p->block_rows = input_type(g) == LINEAR_F32 ? n : least(n, p->team > 1 ? TEAM_ROWS_MAX : g->products.block_rows);
+    p->block_rows = wide_type(g) == LINEAR_F32 ? n : least(n, p->team > 1 ? TEAM_ROWS_MAX : g->products.block_rows);
     FINCH_TRY(make_angles(p, a, err));
     p->thread_floats = thread_floats(p);
     FINCH_TRY(ARENA_NEW(a, &p->wanted_of, b->n_texts + 1, err));
@@ -205,7 +211,7 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
     FINCH_TRY(ARENA_NEW(a, &p->up, p->block_rows * c->intermediate_size, err));
     FINCH_TRY(linear_input_alloc(a, input_type(g), n, c->hidden_size, &p->in, err));
     FINCH_TRY(linear_input_alloc(a, input_type(g), p->block_rows, p->queries, &p->context_in, err));
-    FINCH_TRY(linear_input_alloc(a, input_type(g), p->block_rows, c->intermediate_size, &p->wide_in, err));
+    FINCH_TRY(linear_input_alloc(a, wide_type(g), p->block_rows, c->intermediate_size, &p->wide_in, err));
     if (g->adapter_rank > 0) {
         FINCH_TRY(ARENA_NEW(a, &p->low, n * g->adapter_rank, err));
         FINCH_TRY(ARENA_NEW(a, &p->adapted, n * larger(larger(c->intermediate_size, p->queries), c->hidden_size), err));

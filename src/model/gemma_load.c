@@ -100,11 +100,17 @@ static bool packed_type(model_compute compute, linear_type *out)
     return compute != MODEL_F32;
 }
 
-static finch_status load_matrix(loader *l, size_t rows, size_t columns, gemma_matrix *out)
+/* The wide half's second product: what goes into it has outliers that per-token int8 has no room for (docs/gemma.md). */
+static bool stays_wide(const loader *l, const char *hub)
+{
+    return l->g->compute == MODEL_INT8 && strcmp(hub, "mlp.down_proj") == 0;
+}
+
+static finch_status load_matrix(loader *l, const char *hub, size_t rows, size_t columns, gemma_matrix *out)
 {
     linear_type type;
     FINCH_TRY(find_matrix(l, rows, columns, &out->stored));
-    if (!packed_type(l->g->compute, &type)) return FINCH_OK;
+    if (!packed_type(l->g->compute, &type) || stays_wide(l, hub)) return FINCH_OK;
     FINCH_TRY(linear_init_in(&l->g->memory, &out->packed, type, rows, columns, l->err));
     if (stored_pack(&out->stored, &out->packed, 0, l->err) != FINCH_OK)
         return finch_fail_prefix(l->err, "%s: %s", l->g->path, l->name.at);
@@ -118,7 +124,7 @@ static finch_status load_layer(loader *l, size_t index, gemma_layer *to)
     const gemma_config *c = &l->g->config;
 #define LOAD_MATRIX(name, hub, gguf_name, outputs, inputs) \
     FINCH_TRY(name_of_layer(l, index, hub, gguf_name));    \
-    FINCH_TRY(load_matrix(l, gemma_width_of(c, outputs), gemma_width_of(c, inputs), &to->name));
+    FINCH_TRY(load_matrix(l, hub, gemma_width_of(c, outputs), gemma_width_of(c, inputs), &to->name));
     GEMMA_MATRIX_LIST(LOAD_MATRIX)
 #undef LOAD_MATRIX
 #define LOAD_NORM(name, hub, gguf_name, width)          \
@@ -140,7 +146,8 @@ static finch_status reserve(loader *l)
     void *block;
     if (!packed_type(l->g->compute, &type)) return FINCH_OK;
 #define ADD_ROOM(name, hub, gguf_name, outputs, inputs) \
-    fits = fits && size_add(layer, linear_room(type, gemma_width_of(c, outputs), gemma_width_of(c, inputs)), &layer);
+    if (!stays_wide(l, hub))                            \
+        fits = fits && size_add(layer, linear_room(type, gemma_width_of(c, outputs), gemma_width_of(c, inputs)), &layer);
     GEMMA_MATRIX_LIST(ADD_ROOM)
 #undef ADD_ROOM
     if (!fits || !size_mul(layer, c->n_layers, &all))
