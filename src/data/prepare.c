@@ -212,7 +212,8 @@ static finch_status open_job(prepare_job *j, finch_error *err)
     data_relation_options options = {j->kept.kind.format != DATA_CSV, name_in_input(o, o->text_column), o->watch};
     FINCH_TRY(data_relation_open(&j->db, &source, &options, &j->input, err));
     FINCH_TRY(find_columns(j, err));
-    return prepare_row_register(&j->db, o, &j->row, err);
+    FINCH_TRY(prepare_row_open(o, &j->row, err));
+    return prepare_row_register(&j->db, &j->row, err);
 }
 
 /* ---- 1: every row into the temporary file ---- */

@@ -36,7 +36,7 @@ static void worker_free(prepare_worker *w)
     mem_free(w);
 }
 
-static finch_status borrow_worker(prepare_row *f, prepare_worker **out, finch_error *err)
+finch_status prepare_row_borrow(prepare_row *f, prepare_worker **out, finch_error *err)
 {
     pthread_mutex_lock(&f->lock);
     *out = f->idle;
@@ -45,7 +45,7 @@ static finch_status borrow_worker(prepare_row *f, prepare_worker **out, finch_er
     return *out != NULL ? FINCH_OK : MEM_NEW(out, 1, err);
 }
 
-static void return_worker(prepare_row *f, prepare_worker *w)
+void prepare_row_return(prepare_row *f, prepare_worker *w)
 {
     pthread_mutex_lock(&f->lock);
     for (size_t i = 0; i < PREPARE_CHANGE_BITS; i++) f->changed[i] += w->changed[i];
@@ -125,17 +125,10 @@ static finch_status write_template(finch_text author, finch_text text, str *out,
     return FINCH_OK;
 }
 
-typedef struct row_answer {
-    finch_text text;    /* at NULL: none */
-    const char *language;
-    prepare_reason reason;
-    siphash128 key;
-    uint64_t flood;
-} row_answer;
-
 static bool is_off(const prepare_row *f, prepare_stage stage) { return f->options->off[stage]; }
 
-static finch_status flood_key(const prepare_row *f, prepare_worker *w, finch_text author, row_answer *out, finch_error *err)
+static finch_status flood_key(const prepare_row *f, prepare_worker *w, finch_text author, prepare_answer *out,
+                              finch_error *err)
 {
     bool any = false;
     if (is_off(f, PREPARE_FLOODS) || author.at == NULL || author.size_bytes == 0) return FINCH_OK;
@@ -144,12 +137,28 @@ static finch_status flood_key(const prepare_row *f, prepare_worker *w, finch_tex
     return FINCH_OK;
 }
 
-/* The clean text lies in w->text until the worker's next row. */
-static finch_status answer_row(const prepare_row *f, prepare_worker *w, finch_text raw, finch_text author, row_answer *out,
-                               finch_error *err)
+static finch_status list_tickers(prepare_worker *w, prepare_answer *a, finch_error *err)
+{
+    str_clear(&w->line);
+    size_t n = text_tickers_find(a->text, w->tickers, TICKERS_MAX);
+    if (n > TICKERS_MAX) n = TICKERS_MAX;
+    for (size_t i = 0; i < n; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < i && !seen; k++) seen = strcmp(w->tickers[k].symbol, w->tickers[i].symbol) == 0;
+        if (seen) continue;
+        if (w->line.size > 0) FINCH_TRY(str_add(&w->line, "|", 1, err));
+        FINCH_TRY(str_add_text(&w->line, w->tickers[i].symbol, err));
+    }
+    w->with_ticker += n > 0;
+    if (w->line.size > 0) a->tickers = (finch_text){w->line.at, w->line.size};
+    return FINCH_OK;
+}
+
+finch_status prepare_row_answer(const prepare_row *f, prepare_worker *w, finch_text raw, finch_text author,
+                                prepare_answer *out, finch_error *err)
 {
     text_clean_report report = {0};
-    *out = (row_answer){0};
+    *out = (prepare_answer){0};
     if (raw.at != NULL) FINCH_TRY(text_clean(raw, &f->clean, &w->text, &report, &w->scratch, err));
     for (size_t i = 0; i < PREPARE_CHANGE_BITS; i++) w->changed[i] += report.changed >> i & 1;
     if (raw.at == NULL || w->text.size == 0) {
@@ -164,24 +173,8 @@ static finch_status answer_row(const prepare_row *f, prepare_worker *w, finch_te
         out->language = found.answer == TEXT_LANGUAGE_TOO_SHORT ? "und" : found.code;
         if (found.answer == TEXT_LANGUAGE_OTHER && out->reason == PREPARE_KEPT) out->reason = PREPARE_NOT_ENGLISH;
     }
-    return flood_key(f, w, author, out, err);
-}
-
-/* AAPL|GOOG of the text, each once. */
-static finch_status list_tickers(prepare_worker *w, finch_text text, finch_error *err)
-{
-    str_clear(&w->line);
-    size_t n = text_tickers_find(text, w->tickers, TICKERS_MAX);
-    if (n > TICKERS_MAX) n = TICKERS_MAX;
-    for (size_t i = 0; i < n; i++) {
-        bool seen = false;
-        for (size_t k = 0; k < i && !seen; k++) seen = strcmp(w->tickers[k].symbol, w->tickers[i].symbol) == 0;
-        if (seen) continue;
-        if (w->line.size > 0) FINCH_TRY(str_add(&w->line, "|", 1, err));
-        FINCH_TRY(str_add_text(&w->line, w->tickers[i].symbol, err));
-    }
-    w->with_ticker += n > 0;
-    return FINCH_OK;
+    FINCH_TRY(flood_key(f, w, author, out, err)); /* its line is the tickers' then */
+    return is_off(f, PREPARE_TICKERS) ? FINCH_OK : list_tickers(w, out, err);
 }
 
 /* ---- chunks ---- */
@@ -206,17 +199,11 @@ static void put_text(const column *c, idx_t row, finch_text text)
 
 static finch_status run_rows(prepare_row *f, prepare_worker *w, const column *in, column *out, idx_t n, finch_error *err)
 {
-    bool tickers = !is_off(f, PREPARE_TICKERS);
     for (idx_t row = 0; row < n; row++) {
-        row_answer a;
-        finch_text listed = {NULL, 0};
-        FINCH_TRY(answer_row(f, w, argument(&in[0], row), argument(&in[1], row), &a, err));
+        prepare_answer a;
+        FINCH_TRY(prepare_row_answer(f, w, argument(&in[0], row), argument(&in[1], row), &a, err));
         put_text(&out[FIELD_TEXT], row, a.text);
-        if (tickers && a.text.at != NULL) {
-            FINCH_TRY(list_tickers(w, a.text, err));
-            if (w->line.size > 0) listed = (finch_text){w->line.at, w->line.size};
-        }
-        put_text(&out[FIELD_TICKERS], row, listed);
+        put_text(&out[FIELD_TICKERS], row, a.tickers);
         put_text(&out[FIELD_LANGUAGE], row, (finch_text){a.language, a.language != NULL ? strlen(a.language) : 0});
         ((uint8_t *)out[FIELD_REASON].data)[row] = (uint8_t)a.reason;
         ((uint64_t *)out[FIELD_LOW].data)[row] = a.key.low;
@@ -244,9 +231,9 @@ static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vecto
         duckdb_vector_ensure_validity_writable(out[i].vector);
         out[i].valid = duckdb_vector_get_validity(out[i].vector);
     }
-    finch_status st = borrow_worker(f, &w, &mine);
+    finch_status st = prepare_row_borrow(f, &w, &mine);
     if (st == FINCH_OK) st = run_rows(f, w, in, out, n, &mine);
-    if (w != NULL) return_worker(f, w);
+    if (w != NULL) prepare_row_return(f, w);
     __atomic_fetch_add(&f->done, n, __ATOMIC_RELAXED);
     if (st == FINCH_OK) return;
     pthread_mutex_lock(&f->lock);
@@ -257,7 +244,7 @@ static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vecto
 
 /* ---- registration ---- */
 
-static finch_status register_function(data_database *db, prepare_row *f, finch_error *err)
+finch_status prepare_row_register(data_database *db, prepare_row *f, finch_error *err)
 {
     static const duckdb_type types[FIELDS] = {DUCKDB_TYPE_VARCHAR,  DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR,
                                               DUCKDB_TYPE_UTINYINT, DUCKDB_TYPE_UBIGINT, DUCKDB_TYPE_UBIGINT,
@@ -273,7 +260,7 @@ static finch_status register_function(data_database *db, prepare_row *f, finch_e
     return data_function_register(db, &function, err);
 }
 
-finch_status prepare_row_register(data_database *db, const prepare_options *options, prepare_row *out, finch_error *err)
+finch_status prepare_row_open(const prepare_options *options, prepare_row *out, finch_error *err)
 {
     text_clean_mark replaced = options->remove_placeholders ? TEXT_CLEAN_REMOVE : TEXT_CLEAN_TOKEN;
     *out = (prepare_row){.options = options, .key = siphash_key_make()};
@@ -287,7 +274,7 @@ finch_status prepare_row_register(data_database *db, const prepare_options *opti
     };
     if (pthread_mutex_init(&out->lock, NULL) != 0) return finch_fail(err, FINCH_E_MEMORY, "a lock could not be made");
     out->lock_made = true;
-    return register_function(db, out, err);
+    return FINCH_OK;
 }
 
 void prepare_row_restart(prepare_row *f)

@@ -35,8 +35,24 @@ typedef struct prepare_row {
     uint64_t done;       /* rows so far, atomic: for the progress */
 } prepare_row;
 
+typedef struct prepare_answer {
+    finch_text text, tickers; /* at NULL: none */
+    const char *language;     /* NULL: none */
+    prepare_reason reason;
+    siphash128 key;
+    uint64_t flood;
+} prepare_answer;
+
 /* options are borrowed. close takes a zeroed struct, after the database was closed. */
-finch_status prepare_row_register(data_database *db, const prepare_options *options, prepare_row *out, finch_error *err);
+finch_status prepare_row_open(const prepare_options *options, prepare_row *out, finch_error *err);
+finch_status prepare_row_register(data_database *db, prepare_row *f, finch_error *err);
+
+/* The same for one row outside of a query. raw (any bytes) and author are borrowed, at NULL where they are null; the
+ * answer's texts are the worker's and stay until its next row. Returning a worker adds what it counted. */
+finch_status prepare_row_borrow(prepare_row *f, prepare_worker **out, finch_error *err);
+finch_status prepare_row_answer(const prepare_row *f, prepare_worker *w, finch_text raw, finch_text author,
+                                prepare_answer *out, finch_error *err);
+void prepare_row_return(prepare_row *f, prepare_worker *w);
 /* Counts from 0 again. */
 void prepare_row_restart(prepare_row *f);
 void prepare_row_close(prepare_row *f);

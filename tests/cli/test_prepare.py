@@ -117,6 +117,18 @@ class Stages(Folder):
         _, kept, dropped = self.prepare(path, words=["--no-duplicates"])
         self.assertIn((2, "near_duplicate"), [(row["row"], row["dropped_reason"]) for row in dropped])
 
+    def test_rows_without_a_text_are_no_duplicates(self):
+        rows = [(1, "a", ""), (2, "b", "http://t.co/1 @a"), (3, "", "$AAPL $GOOG $AAPL and Apple"), (4, "", ""), (5, "c", "  ")]
+        words = ["--no-short", "--no-near-duplicates", "--placeholders", "none"]
+        document, kept, _ = self.prepare(self.csv("a.csv", rows), words=words)
+        self.assertEqual((document["dropped"], [row["text"] for row in kept]), (0, [None, None, "$AAPL $GOOG $AAPL and Apple", None, None]))
+        self.assertEqual(kept[2]["tickers"], ["AAPL", "GOOG"]) # each once
+        floods = [(i, "", f"Todays hot pick of the room is ${'ABCDEFGH'[i]}XY at {i * 13} go") for i in range(8)]
+        document, _, _ = self.prepare(self.csv("b.csv", floods), words=["--no-near-duplicates"])
+        self.assertEqual(document["dropped_for"]["flood"], 0) # of nobody
+        _, _, dropped = self.prepare(self.csv("c.csv", [(1, "a", "@user $AAPL http://t.co/1")]))
+        self.assertEqual([row["dropped_reason"] for row in dropped], ["short"])
+
     def test_floods_are_counted_from_the_size_asked_for(self):
         rows = [(i, "bot" if i % 2 else "man", f"Todays hot pick of the room is ${'ABCDEFGH'[i]}{'XYZ'[i % 3]} at {i * 13} go") for i in range(8)]
         for size, n in (("3", 6), ("4", 6), ("5", 0)):
