@@ -35,6 +35,7 @@ BASE = [
     ("src/base/json.c", "texts are cut at a NUL", "strlen(json_string_value(field)) != json_string_length(field)", "0", "base_test_json"),
     ("src/base/json.c", "numbers below zero pass as sizes", " || json_integer_value(field) < 0", "", "base_test_json"),
     ("src/base/arena.c", "released memory stays counted", "a->used_bytes = place.used_bytes;", "", "base_test_arena"),
+    ("src/base/clock.c", "the 31st of a shorter month passes", " || parts.tm_mday != day", "", "base_test_clock"),
 ]
 
 CLI = [
@@ -61,6 +62,8 @@ CLI = [
     ("src/cli/text_source.c", "a line across two pieces loses its beginning",
      "FINCH_TRY(str_add(&s->line, (const char *)part.at, part.size, err));", "if (whole) FINCH_TRY(str_add(&s->line, (const char *)part.at, part.size, err));",
      "cli_test_tokenize"),
+    ("src/cli/model_path.c", "a registered model that was changed is used", "        st = check_whole(s, &v, err);\n", "", "cli_test_models"),
+    ("src/cli/history_import.c", "rows of a flood are none", "return near ? HISTORY_NEAR_DUPLICATE : HISTORY_SPAM;", "return near ? HISTORY_NEAR_DUPLICATE : 0;", "cli_test_history"),
 ]
 
 TEXT = [
@@ -235,6 +238,23 @@ STORE = [
      "AND seq = $2 AND +state < 2", "AND seq = $2", "store_test_labels"),
     ("src/store/labels_ledger.c", "a later answer replaces the first",
      "        if (!k->mine[i]) st = read_theirs(s, k, i, vote, err);", "        if (k->n > 99) st = read_theirs(s, k, i, vote, err);", "store_test_labels"),
+("src/store/keys_cache.c", "any secret opens a known key", "CRYPTO_memcmp(kept, hash, VALUES_SHA256_BYTES) == 0", "(CRYPTO_memcmp(kept, hash, 1) < 2)", "store_test_keys"),
+    ("src/store/keys_cache.c", "revoked keys are good", "    if (key->revoked) return KEYS_REVOKED;\n", "", "store_test_keys"),
+    ("src/store/keys_cache.c", "keys are trusted for ever while the store is away", "    if (clock_seconds() - c->asked > c->trust_seconds) return KEYS_UNSURE;\n", "", "store_test_keys"),
+    ("src/store/jobs.c", "who wakes up late finishes another's claim", "WHERE id = $1 AND attempt = $2 AND state = 'running'", "WHERE id = $1 AND $2 > 0 AND state = 'running'", "store_test_jobs"),
+    ("src/store/jobs.c", "a dead process keeps its job until the lease is over", " && store_owner_lives(s, from->owner)", "", "store_test_jobs"),
+    ("src/store/events.c", "more events come than were asked for", "    if (m->n_given == m->limit) return FINCH_OK;\n", "", "store_test_jobs"),
+    ("src/store/history_query.c", "a span takes in the whole first hour", "int64_t begin = up_to(from, grain)", "int64_t begin = down_to(from, grain)", "store_test_history"),
+    ("src/store/history_append.c", "a batch that comes again counts again", "    if (n_new == 0) return FINCH_OK;\n    FINCH_TRY(take_ids", "    FINCH_TRY(take_ids", "store_test_history"),
+    ("src/store/history_prune.c", "a forgotten text is added to the sums once more", ".sign = -1}", ".sign = 1}", "store_test_history"),
+    ("src/store/history_sums.c", "every text has Student's t of many", "    if (df >= 60) return t;\n", "    if (df >= 0) return t;\n", "store_test_history"),
+    ("src/store/registry_stages.c", "a rollback is no step back in the record", "        while (x->n > 0 && x->at[x->n - 1] != after) x->n--;\n", "", "store_test_registry"),
+    ("src/store/registry_files.c", "a file that was changed passes", "size != file->size || strcmp(sha256, file->sha256) != 0", "size != file->size", "store_test_registry"),
+    ("src/store/registry.c", "what serves can be removed", "    r->staged = n > 0;\n", "    r->staged = n > 9;\n", "store_test_registry"),
+    ("src/store/alerts.c", "rules know no rest", "now_ms - rule->fired_ms >= rule->rest_ms", "now_ms >= rule->fired_ms", "store_test_alerts"),
+    ("src/store/alerts_outbox.c", "what may have arrived is sent again", "return !resend ? \"in doubt\" : enough", "return enough", "store_test_alerts"),
+    ("src/store/webhook.c", "redirections are followed", "CURLOPT_FOLLOWLOCATION, 0L", "CURLOPT_FOLLOWLOCATION, 1L", "store_test_alerts"),
+    ("src/store/drift.c", "empty bins count nothing", "((double)p->at[i].live + 0.5) / all_live", "((double)p->at[i].live) / all_live", "store_test_drift"),
 ]
 
 LABEL = [
