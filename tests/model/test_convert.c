@@ -407,6 +407,35 @@ TEST(an_interrupted_conversion_leaves_nothing)
     }
 }
 
+/* ---- odd sizes ---------------------------------------------------------------------------------------------------------- */
+
+static finch_status fill_three(void *context, size_t index, size_t offset, const void **data, size_t *size, finch_error *err)
+{
+    static const float items[3] = {1.0f, 2.0f, 3.0f};
+    (void)context;
+    (void)index;
+    (void)err;
+    *data = items + offset / sizeof *items;
+    *size = sizeof *items; /* piece by piece */
+    return FINCH_OK;
+}
+
+TEST(tensors_of_odd_sizes_begin_aligned)
+{
+    const gguf_entry entries[] = {{"a", GGUF_F32, 1, {3}}, {"b", GGUF_F32, 1, {3}}, {"c", GGUF_F32, 2, {1, 3}}};
+    finch_error err;
+    gguf_meta meta = {0};
+    gguf *g;
+    CHECK_OK(gguf_stream(inside("odd.gguf"), &meta, entries, 3, fill_three, NULL, &err), &err);
+    CHECK_OK(gguf_open(inside("odd.gguf"), &g, &err), &err);
+    for (size_t i = 0; i < 3; i++) {
+        float items[3];
+        CHECK_OK(gguf_to_f32(gguf_at(g, i), 0, 3, items, &err), &err);
+        CHECK(items[0] == 1.0f && items[1] == 2.0f && items[2] == 3.0f);
+    }
+    gguf_close(g);
+}
+
 /* ---- items ----------------------------------------------------------------------------------------------------------------- */
 
 TEST(rows_that_are_no_whole_blocks_and_items_that_do_not_fit_are_refused)

@@ -348,18 +348,17 @@ GEMMA = [
 ]
 
 SPM = [
-    ("src/text/bpe.c", "of a piece's splits the shorter left part goes first", "for (size_t i = 0; i < n / 2; i++) {\n        int32_t left", "for (size_t i = 0; i < 0; i++) {\n        int32_t left",
+    ("src/text/bpe.c", "of a piece's splits the shorter left part goes first", "for (size_t i = 0; i < n / 2; i++) {\n        int32_t left", "for (size_t i = n; i < n / 2; i++) {\n        int32_t left",
      "text_test_bpe"),
-    ("src/text/bpe.c", "texts are cut where a merge could reach", "if (before < BPE_CLASSES) b->joined", "if (before < BPE_CLASSES && class != '<') b->joined", "text_test_bpe"),
+    ("src/text/bpe.c", "texts are cut where a merge could reach", "if (before < BPE_CLASSES) b->joined", "if (before < BPE_CLASSES && class != 'o') b->joined", "text_test_bpe"),
     ("src/text/bpe.c", "a merge may be there twice", "bpe_find(b, left, right).rank != BPE_RANK_NONE", "0", "text_test_bpe_files"),
     ("src/text/bpe_encode.c", "of equal ranks the last one goes first", "if (pairs[i].rank < pairs[best].rank) best = i;", "if (pairs[i].rank <= pairs[best].rank) best = i;",
      "text_test_bpe"),
     ("src/text/bpe_encode.c", "the pair before a merge keeps its rank", "    if (best > 0) pairs[best - 1] = bpe_find(b, ids[best - 1], ids[best]);\n", "", "text_test_bpe"),
     ("src/text/bpe_encode.c", "long parts forget the neighbour on the left", "    push_pair(b, symbols, symbols[left].previous, heap, n_heap);\n", "", "text_test_bpe"),
-    ("src/text/bpe_encode.c", "a scratch remembers another tokenizer's words", "        memset(s->words, 0, BPE_WORDS * sizeof *s->words);\n", "        ;\n", "text_test_bpe"),
     ("src/text/bpe_encode.c", "a part's key is its first bytes", "    key[2] |= (uint64_t)size << SIZE_SHIFT;\n", "    key[1] = key[2] = (uint64_t)size << SIZE_SHIFT;\n", "text_test_bpe"),
     ("src/text/bpe_encode.c", "user texts hold control tokens", "controls ? &t->raw_added : &t->plain_added", "controls ? &t->raw_added : &t->raw_added", "text_test_bpe"),
-    ("src/text/chat.c", "contents keep the white space around them", "s->put(s, PART_TEXT, trimmed(turn->content), err)", "s->put(s, PART_TEXT, turn->content, err)", "text_test_bpe"),
+    ("src/text/chat.c", "contents keep the white space around them", "code == 0x205F || code == 0x3000;", "code == 0x205F;", "text_test_bpe"),
     ("src/text/chat.c", "every user's turn repeats the system's text", "first > 0 && i == first ? &turns[0]", "first > 0 ? &turns[0]", "text_test_bpe"),
     ("src/text/decode.c", "a run of bytes ends at a token that is left out", "d->skip_special && t->bpe->byte_of[id] == BPE_CONTROL) return FINCH_OK;",
      "d->skip_special && t->bpe->byte_of[id] == BPE_CONTROL) return text_decoder_end(d, text, err);", "text_test_bpe"),
@@ -371,13 +370,13 @@ SPM = [
 ]
 
 QUANTIZE = [
-    ("src/tensor/compressed_folder.c", "memory grows with a matrix", "rows - first < panel ? rows - first : panel", "rows - first", "tensor_test_compressed"),
+    ("src/tensor/compressed_folder.c", "a panel is four times as large", "items = PANEL_ITEMS;", "items = 4 * PANEL_ITEMS;", "tensor_test_compressed"),
     ("src/tensor/safetensors_shards.c", "shards are one tensor too large", "if (shards[*n_shards - 1].n > 0 && (size > shard_bytes", "if (shards[*n_shards - 1].n > 1 && (size > shard_bytes",
      "tensor_test_compressed"),
     ("src/tensor/safetensors_shards.c", "the index names the first file for all", "st = shard_name(i, n, &name, err);\n        for", "st = shard_name(0, n, &name, err);\n        for",
      "tensor_test_compressed"),
     ("src/tensor/gguf_write.c", "offsets are not aligned", "size_add(offset, aligned(size), &offset)", "size_add(offset, size, &offset)", "model_test_convert"),
-    ("src/tensor/gguf_write.c", "items too large for F16 become infinite", "if (type == GGUF_F16 && !fits_half(in, n))", "if (0)", "model_test_convert"),
+    ("src/tensor/gguf_write.c", "items too large for F16 become infinite", "most = 65519.996f;", "most = 1e9f;", "model_test_convert"),
     ("src/tensor/gguf_write.c", "a tie goes to the even item", "roundf(in[i] * inverse)", "rintf(in[i] * inverse)", "model_test_convert"),
     ("src/tensor/new_folder.c", "a failed folder stays beside", "if (st != FINCH_OK) (void)file_remove_tree(f->beside.at, NULL);", "", "model_test_convert"),
 ]

@@ -179,7 +179,27 @@ TEST(a_saved_tokenizer_opens_to_the_same_ids)
     text_tokenizer_close(t);
     CHECK_OK(text_tokenizer_open(harness_folder(), &again, &err), &err);
     check_cases(again, FROM_GGUF, check_encoding);
+    check_cases(again, FROM_GGUF, check_decoding);
     text_tokenizer_close(again);
+}
+
+/* transformers wrote the merges that it derives from the GGUF file into tokenizer.json. */
+TEST(derived_merges_have_the_reference_s_order)
+{
+    finch_error err;
+    text_tokenizer *written = open_source(FROM_JSON), *derived = open_source(FROM_GGUF);
+    bpe_merge *a, *b;
+    size_t n = written->bpe->n_merges;
+    CHECK(n > 100 && n == derived->bpe->n_merges);
+    CHECK_OK(MEM_NEW(&a, n, &err), &err);
+    CHECK_OK(MEM_NEW(&b, n, &err), &err);
+    bpe_merges_by_rank(written->bpe, a);
+    bpe_merges_by_rank(derived->bpe, b);
+    for (size_t i = 0; i < n; i++) CHECK(a[i].left == b[i].left && a[i].right == b[i].right && a[i].id == b[i].id);
+    mem_free(a);
+    mem_free(b);
+    text_tokenizer_close(written);
+    text_tokenizer_close(derived);
 }
 
 TEST(a_folder_of_tokenizer_model_alone_opens)
