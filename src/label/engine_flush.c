@@ -129,14 +129,14 @@ static finch_status journal_batch(engine *e, batch *b, finch_error *err)
     return st;
 }
 
-static finch_status lease(engine *e, writing *w, finch_error *err)
+static finch_status lease(engine *e, writing *w, bool expired, finch_error *err)
 {
     size_t wanted = (e->options->in_flight / 2 + 8) * e->options->batch;
     labels_items_free(&w->leased);
     w->leasing = (labels_lease_result){0};
     if (!w->lease) return FINCH_OK;
-    return labels_lease(e->s, e->job, wanted, (int64_t)(e->options->lease_seconds * 1e3), w->expired, &w->leased,
-                        &w->leasing, err);
+    return labels_lease(e->s, e->job, wanted, (int64_t)(e->options->lease_seconds * 1e3), expired, &w->leased, &w->leasing,
+                        err);
 }
 
 static finch_status keep_format(engine *e, const char *model, const known_format *f, finch_error *err)
@@ -146,7 +146,10 @@ static finch_status keep_format(engine *e, const char *model, const known_format
 
 static finch_status look(engine *e, writing *w, finch_error *err)
 {
+    w->spent_nano = -1;
     FINCH_TRY(labels_job_get_state(e->s, e->job->id, &w->state, err));
+    /* Others may spend too; where there is neither a bound nor anybody else our own sum will do. */
+    if (e->options->max_cost < 0 && !store_is_shared(e->s)) return FINCH_OK;
     return labels_spent(e->s, e->job, &w->spent_nano, err);
 }
 
@@ -166,13 +169,15 @@ static finch_status write_all(store *s, void *context, finch_error *err)
 {
     engine *e = context;
     writing *w = &e->writing;
+    /* Run once more the store was away, for how long nobody knows: ours is renewed before anybody's expired is looked at. */
+    bool again = store_retries(s) != w->retries;
     if (w->orphans) FINCH_TRY(labels_release(s, e->job, err));
     for (outcome *o = w->outcomes; o != NULL; o = o->next) FINCH_TRY(keep_outcome(e, o, err));
     for (batch *b = w->planned.first; b != NULL; b = b->next) FINCH_TRY(journal_batch(e, b, err));
     FINCH_TRY(keep_format(e, e->job->model.at, &w->formats[0], err));
     FINCH_TRY(keep_format(e, e->job->judge_model.at, &w->formats[1], err));
-    if (w->renew) FINCH_TRY(labels_renew(s, e->job, (int64_t)(e->options->lease_seconds * 1e3), err));
-    FINCH_TRY(lease(e, w, err));
+    if (w->renew || again) FINCH_TRY(labels_renew(s, e->job, (int64_t)(e->options->lease_seconds * 1e3), err));
+    FINCH_TRY(lease(e, w, w->expired && !again, err));
     if (w->look) FINCH_TRY(look(e, w, err));
     if (w->quality) FINCH_TRY(look_at_gold(e, w, err));
     return w->rest ? look_at_rest(e, w, err) : FINCH_OK;
@@ -180,9 +185,9 @@ static finch_status write_all(store *s, void *context, finch_error *err)
 
 finch_status engine_write(engine *e, finch_error *err)
 {
-    uint64_t retries = store_retries(e->s);
+    e->writing.retries = store_retries(e->s);
     finch_status st = store_transaction(e->s, write_all, e, err);
-    e->writing.retried = store_retries(e->s) != retries;
+    e->writing.retried = store_retries(e->s) != e->writing.retries;
     return st;
 }
 
@@ -206,7 +211,7 @@ static void want_looks(engine *e, writing *w, bool idle, double now)
     w->look = now - e->last_look >= LOOK_SECONDS;
     w->quality = o->stop_kappa >= -1 && e->n_gold_seen > 0 && e->n_gold_seen >= o->stop_after;
     w->rest = idle && w->lease;
-    w->orphans = w->rest && e->orphans;
+    w->orphans = w->rest && e->orphans && e->outcomes == NULL; /* they may hold batches that are asked again as they are */
 }
 
 void engine_begin_writing(engine *e, double now)
@@ -282,8 +287,8 @@ static void take_lease(engine *e, const writing *w, double now)
         p->labelled += (int64_t)w->leasing.reused_classes[c];
         p->classes[c] += (int64_t)w->leasing.reused_classes[c];
     }
-    e->row_empty = w->leasing.n_leased + w->leasing.n_reused == 0;
-    e->last_lease = e->row_empty ? now : -1e18; /* where there is more: no pause */
+    bool empty = w->leasing.n_leased + w->leasing.n_reused == 0;
+    e->last_lease = empty ? now : -1e18; /* where there is more: no pause */
 }
 
 static void take_looks(engine *e, const writing *w, double now)
@@ -291,8 +296,8 @@ static void take_looks(engine *e, const writing *w, double now)
     engine_progress *p = &e->result->progress;
     if (w->look) {
         e->last_look = now;
-        p->job_cost_nano = w->spent_nano;
-        for (const outcome *o = e->outcomes; o != NULL; o = o->next) /* they came in meanwhile */
+        if (w->spent_nano >= 0) p->job_cost_nano = w->spent_nano;
+        for (const outcome *o = e->outcomes; o != NULL && w->spent_nano >= 0; o = o->next) /* they came in meanwhile */
             if (o->told.cost_nano > 0) p->job_cost_nano += o->told.cost_nano;
         if (w->state.size > 0 && strcmp(w->state.at, "paused") == 0)
             engine_stop(e, ENGINE_PAUSED, "paused by finch label pause; go on with: finch label resume --job %s",

@@ -81,10 +81,11 @@ typedef struct writing {
     labels_items leased;
     labels_lease_result leasing;
     str state;
-    int64_t spent_nano;
+    int64_t spent_nano; /* below 0: not looked at */
     agreement gold;
     bool any_left;
     labels_counts counts;
+    uint64_t retries; /* of the store before it */
     bool retried;
     finch_status status;
     finch_error error;
@@ -131,7 +132,6 @@ typedef struct engine {
     /* A transaction was run twice. Where the first COMMIT only stayed without answer it may have leased texts too, which are in
      * nobody's hand and would be renewed for ever. */
     bool orphans;
-    bool row_empty; /* the last lease gave nothing */
     bool heard; /* a response has come since the last look at what is left */
     char last_failure[ANSWER_REASON_BYTES];
 } engine;

@@ -37,7 +37,7 @@ finch_status labels_count(store *s, const labels_job *job, labels_counts *out, f
         "CAST(coalesce(sum(input_tokens), 0) AS BIGINT), CAST(coalesce(sum(output_tokens), 0) AS BIGINT), "
         "CAST(coalesce(sum(cost), 0) AS BIGINT), count(CASE WHEN cost IS NULL AND status = 200 THEN 1 END), "
         "CAST(coalesce(max((cost + n_items - 1) / n_items), 0) AS BIGINT) "
-        "FROM label_request WHERE job = $1",
+        "FROM label_request WHERE job = $1 AND (outcome IS NULL OR outcome <> 'unsent')",
         NULL};
     sql_value value = sql_integer(job->id);
     *out = (labels_counts){0};

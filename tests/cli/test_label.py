@@ -75,8 +75,11 @@ class Jobs(LabelCase):
         self.assertEqual(130, running.wait(timeout=60))
         asked = len(provider.requests())
         self.assertLess(asked, 50)
+        self.assertEqual(4, provider.most_at_once())
         self.assertEqual(20 * asked, sum(provider.answers().values()))
-        self.assertEqual(20 * asked, self.other(provider, "status", "--json")["jobs"][0]["labelled"])
+        status = self.other(provider, "status", "--json")["jobs"][0]
+        # What was journalled ahead and never sent is no request.
+        self.assertEqual((20 * asked, asked, 0), (status["labelled"], status["requests"], status["failed_requests"]))
         provider.configure(latency_ms=0)
         self.label(provider, source)
         fleet.check_paid_once(self, provider, texts)
