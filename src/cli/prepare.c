@@ -1,6 +1,7 @@
 /* finch prepare: raw tables of tweets in, one tidy table out, with what was left out and a report beside it. */
 #include "cli/cli.h"
 #include "cli/pen.h"
+#include "cli/tables.h"
 
 #include "base/clock.h"
 #include "data/prepare.h"
@@ -34,9 +35,9 @@ static const cli_option options[] = {
     {"near", "J", CLI_REAL, "0.8", "Jaccard similarity from which two texts are near-duplicates", false, 0.3, 1},
     {"flood", "N", CLI_SIZE, "5", "rows of one author with one template that make a flood", false, 2, 1e9},
     {"report", NULL, CLI_FLAG, "yes", "write P.report.json and P.report.html", false, 0, 0},
-    {"rejects", "FILE", CLI_PATH, NULL,
-     "where broken rows are listed with their lines (default: rejects.csv beside the output)", false, 0, 0},
-    {"strict", NULL, CLI_FLAG, NULL, "stop at the first broken row instead of setting it aside", false, 0, 0},
+    CLI_OPTION_REJECTS("beside the output"),
+    CLI_OPTION_STRICT,
+    CLI_OPTION_MAX_LINE,
     {"memory-limit", "SIZE", CLI_TEXT, NULL,
      "memory of the whole process, for example 1GiB (default: little, and up to half of the machine's where that does not "
      "do)",
@@ -159,6 +160,7 @@ static finch_status read_options(job *j, finch_error *err)
     prepare_options *o = &j->options;
     o->source.inputs = cli_list(args, "input", &o->source.n_inputs);
     o->source.strict = cli_flag(args, "strict");
+    o->source.max_line_bytes = cli_size(args, "max-line-bytes");
     o->output = cli_text(args, "output");
     o->text_column = cli_text(args, "text-column");
     o->author_column = cli_text(args, "author-column");

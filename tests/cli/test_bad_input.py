@@ -37,10 +37,11 @@ class BadInput(FolderTest):
             "label": ["label", "--dry-run", "--prefix", "f_", "--state", self.path(f"{len(os.listdir(self.folder))}.sqlite"), "--text-column", "text", "--provider-url", "http://127.0.0.1:9/v1", "--price-in", "1",
                       "--price-out", "1", "--output", self.path("labels.csv"), "--input", *inputs],
             "convert": ["data", "convert", *inputs, "--output", self.path("converted.parquet")],
+            "prepare": ["prepare", "--text-column", "text", "--no-language", "--no-report", "--output", self.path("prepared.parquet"), "--input", *inputs],
             "tokenize": ["tokenize", "--model", TINY, "--text-column", "text", "--output", self.path("ids.jsonl"), "--input", *inputs],
         }[command]
 
-    every = ("score", "eval", "split", "train", "pretrain", "label", "convert", "tokenize")
+    every = ("score", "eval", "split", "train", "pretrain", "label", "prepare", "convert", "tokenize")
     setting_aside = every[:-1]  # tokenize: every row gives a line, so a broken one is an error
     texts = tuple(name for name in every if name != "convert")
 
