@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     finch_text author = {(const char *)data + HEAD_BYTES, author_bytes};
     finch_text raw = {author.at + author_bytes, size - HEAD_BYTES - author_bytes};
     prepare_row f;
-    prepare_worker *w;
+    prepare_worker *w = NULL;
     prepare_answer first, again;
     need(prepare_row_open(&o, &f, NULL) == FINCH_OK && prepare_row_borrow(&f, &w, NULL) == FINCH_OK);
     need(prepare_row_answer(&f, w, raw, author, &first, NULL) == FINCH_OK);
