@@ -122,6 +122,8 @@ class Finch:
             except OSError:
                 self.link.close()
                 time.sleep(0.1)
+        else:
+            raise SystemExit("finch serve did not come up; run it by hand to see why")
 
     def ask(self, ticker, bucket, first, last):
         stamp = lambda seconds: datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
