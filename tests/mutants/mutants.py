@@ -391,7 +391,29 @@ CONVERT = [
     ("src/model/tokenizer_file.c", "lists of different lengths pass", "if (kinds.n_left != l->n)", "if (kinds.n_left < l->n)", "text_test_bpe_files"),
 ]
 
+SERVE = [
+    ("src/serve/uri.c", "a path may climb", ' || strcmp(segment, "..") == 0', "", "serve_test_uri"),
+    ("src/serve/uri.c", "a NUL ends a path early", "memchr(text, '\\0', n) != NULL || ", "", "serve_test_uri"),
+    ("src/serve/schema.c", "unknown fields pass", "else if (json_is_false(others))", "else if (0)", "serve_test_schema"),
+    ("src/serve/schema.c", "lists are one longer than their limit", "if (most != NULL && n > (size_t)json_integer_value(most))",
+     "if (most != NULL && n > (size_t)json_integer_value(most) + 1)", "serve_test_schema"),
+    ("src/serve/cache.c", "another model's result is given", "if (e->serial == serial && ", "if (", "serve_test_cache"),
+    ("src/serve/cache.c", "the result used last gives way", "if (set->ways[i].used < e->used)", "if (set->ways[i].used > e->used)", "serve_test_cache"),
+    ("src/serve/explain.c", "orders are not mirrored", "order % 2 == 1 && i < n / 2", "0", "serve_test_explain"),
+    ("src/serve/batcher.c", "late texts are computed", "if (now > t->job->deadline) {", "if (0) {", "serve_test_batcher"),
+    ("src/serve/batcher.c", "texts of another text's place", "memcpy(t->logits, logits + i * slot->n_labels,", "memcpy(t->logits, logits,", "serve_test_batcher"),
+    ("src/serve/batcher.c", "a full queue takes more", "b->n_waiting + n_left > b->max_queue", "b->n_waiting > b->max_queue", "serve_test_batcher"),
+    ("src/serve/models.c", "any version answers to a version's name", "(at == NULL || strcmp(m->slots[i]->version, at + 1) == 0)", "(1)", "serve_test_batcher"),
+    ("src/serve/gate.c", "a reader may do all", "if ((entry.scopes & (needed(r->route->scope) | KEYS_ADMIN)) == 0) {", "if (0) {", "serve_test_access"),
+    ("src/serve/gate.c", "a cookie alone may change things",
+     'if (strcmp(r->route->method, "GET") != 0 && request_field(r, "X-Finch-Session") == NULL) return false;', "", "serve_test_access"),
+    ("src/serve/dispatch.c", "keys are not asked for", "gate_check(r->server->gate, r) && ", "", "serve_test_access"),
+    ("src/serve/watch.c", "slow clients stay", "shutdown(c->descriptor, SHUT_RDWR);", "", "serve_test_http"),
+    ("src/serve/stream.c", "what was missed stays missed", "if (l->last < s->covered) {", "if (0) {", "serve_test_market"),
+    ("src/serve/web.c", "links lead out of the folder", "lstat(disk.at, &info)", "stat(disk.at, &info)", "serve_test_web"),
+]
+
 MUTANTS = [Mutant(room, *rest) 
            for room, group in (("base", BASE), ("text", TEXT + SPM), ("tensor", TENSOR + QUANTIZE), ("model", MODEL + GEMMA + CONVERT), ("train", TRAIN), ("data", DATA), ("store", STORE),
-                                   ("label", LABEL), ("cli", CLI))
+                                   ("label", LABEL), ("serve", SERVE), ("cli", CLI))
            for rest in group]

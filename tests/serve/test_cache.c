@@ -12,7 +12,7 @@ TEST(what_was_put_is_found_for_its_model_alone)
     cache *c;
     float in[3] = {1, 2, 3}, out[3] = {0};
     model_text_info info = {7, true};
-    CHECK_OK(cache_create(100, (siphash_key){{1, 2}}, &c, &err), &err);
+    CHECK_OK(cache_create(1, (siphash_key){{1, 2}}, &c, &err), &err); /* one set: all texts meet in it */
     CHECK(!cache_get(c, 1, text_of("a"), out, 3, &info));
     cache_put(c, 1, text_of("a"), in, 3, info);
     info = (model_text_info){0};
