@@ -4,6 +4,7 @@ import "./globals.css";
 import type { Metadata, Viewport } from "next";
 import { Suspense, type ReactNode } from "react";
 
+import { Mounted } from "@/components/mounted";
 import { Providers } from "@/components/providers";
 import { Shell } from "@/components/shell";
 
@@ -24,8 +25,9 @@ export default function Layout({ children }: { children: ReactNode }) {
       <body>
         <Providers>
           <Shell>
-            {/* Pages read their filters from the address, which is known in the browser only. */}
-            <Suspense>{children}</Suspense>
+            <Mounted>
+              <Suspense>{children}</Suspense>
+            </Mounted>
           </Shell>
         </Providers>
       </body>

@@ -1,5 +1,9 @@
-import { Analyse } from "@/components/analyse/analyse";
+import type { Metadata } from "next";
+
+import { Market } from "@/components/market/market";
+
+export const metadata: Metadata = { title: "Market" };
 
 export default function Page() {
-  return <Analyse />;
+  return <Market />;
 }

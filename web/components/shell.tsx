@@ -1,7 +1,7 @@
 "use client";
 
 import { useQuery } from "@tanstack/react-query";
-import { KeyRound, LogOut, MessageSquareText, Monitor, Moon, PlugZap, Server, Sun } from "lucide-react";
+import { Activity, Boxes, ChartLine, Database, KeyRound, LogOut, MessageSquareText, Monitor, Moon, PlugZap, Server, Sun, Tags } from "lucide-react";
 import Link from "next/link";
 import { usePathname } from "next/navigation";
 import { useEffect, type ReactNode } from "react";
@@ -13,7 +13,12 @@ import { cn } from "@/lib/cn";
 import { useAccess, useAnalyses, usePreferences, type Theme } from "@/lib/store";
 
 const pages = [
+  { path: "/", title: "Market", icon: ChartLine },
   { path: "/analyse", title: "Analyse", icon: MessageSquareText },
+  { path: "/batches", title: "Batches", icon: Boxes },
+  { path: "/models", title: "Models", icon: Activity },
+  { path: "/labels", title: "Labels", icon: Tags },
+  { path: "/data", title: "Data", icon: Database },
   { path: "/system", title: "System", icon: Server },
 ] as const;
 

@@ -49,7 +49,11 @@ const whiskers: Plugin<Kind> = {
       const meta = chart.getDatasetMeta(index);
       const scale = meta.yScale;
       if (interval === undefined || scale === undefined || !chart.isDatasetVisible(index)) return;
+      const { left, top, width, height } = chart.chartArea;
       ctx.save();
+      ctx.beginPath();
+      ctx.rect(left, top, width, height);
+      ctx.clip();
       ctx.strokeStyle = tokenColour("muted", 0.6);
       ctx.lineWidth = 1;
       ctx.beginPath();

@@ -114,7 +114,8 @@ export function Keys() {
                 { name: "Last used", show: (k) => <Time at={text(k, "last_used")} /> },
                 { name: "Expires", show: (k) => <Time at={text(k, "expires")} precise={false} /> },
                 {
-                  name: "",
+                  name: "Revoke",
+                  quiet: true,
                   show: (k) =>
                     text(k, "revoked") === undefined && (
                       <Button size="small" look="danger" onClick={() => setLeaving(text(k, "id") ?? null)} aria-label={`Revoke ${text(k, "name")}`}>

@@ -70,7 +70,7 @@ function Models({ system }: { system: SystemData }) {
           { name: "Arithmetic", show: (m) => text(m, "compute") ?? "–" },
           { name: "Tokens", numeric: true, show: (m) => count(number(m, "max_tokens")) },
           { name: "Loaded", show: (m) => <Time at={text(m, "loaded")} /> },
-          { name: "", show: (m) => (flag(m, "default") ? <Badge tone="accent">default</Badge> : null) },
+          { name: "Default", quiet: true, show: (m) => (flag(m, "default") ? <Badge tone="accent">default</Badge> : null) },
         ]}
       />
     </Card>

@@ -5,7 +5,7 @@ import { useRef, type ReactNode } from "react";
 
 import { cn } from "@/lib/cn";
 
-export type Column<T> = { name: string; numeric?: boolean; show: (row: T) => ReactNode; className?: string };
+export type Column<T> = { name: string; /** The name is for screen readers only. */ quiet?: boolean; numeric?: boolean; show: (row: T) => ReactNode; className?: string };
 
 const rowHeight = 37;
 const plainMost = 100;
@@ -41,7 +41,7 @@ export function Table<T>({ name, columns, rows, keyOf, height = 420 }: { name: s
           <tr>
             {columns.map((column) => (
               <th key={column.name} scope="col" className={cn("px-3 py-2 text-left font-medium", column.numeric && "text-right")}>
-                {column.name}
+                {column.quiet ? <span className="sr-only">{column.name}</span> : column.name}
               </th>
             ))}
           </tr>

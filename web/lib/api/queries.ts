@@ -116,6 +116,38 @@ export const reviewsQuery = (query: { job?: string; reviewer?: string; order?: "
   queryOptions({
     queryKey: ["reviews", query],
     queryFn: ({ signal }) => call(api.GET("/api/v1/reviews", { params: { query }, signal })),
-    staleTime: 60_000,
+    staleTime: Infinity, /* a queue that changes under the reviewer's hands would lose the place, and what u takes back */
     refetchOnWindowFocus: false,
+    refetchOnReconnect: false,
   });
+
+export const predictionsQuery = (query: MarketSpan & { ticker?: string; limit: number }) =>
+  queryOptions({
+    queryKey: ["predictions", query],
+    queryFn: ({ signal }) => call(api.GET("/api/v1/predictions", { params: { query }, signal })),
+  });
+
+export const compareQuery = (ids: string[]) =>
+  queryOptions({
+    queryKey: ["compare", ids],
+    queryFn: ({ signal }) => call(api.GET("/api/v1/models/compare", { params: { query: { ids: ids.join(",") } }, signal })),
+    placeholderData: keepPreviousData,
+    enabled: ids.length > 0,
+  });
+
+export const modelQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["model", id],
+    queryFn: ({ signal }) => call(api.GET("/api/v1/models/{id}", { params: { path: { id } }, signal })),
+  });
+
+export const samplesQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["samples", id],
+    queryFn: ({ signal }) => call(api.GET("/api/v1/models/{id}/samples", { params: { path: { id } }, signal })),
+  });
+
+export const recordQuery = queryOptions({
+  queryKey: ["record"],
+  queryFn: ({ signal }) => call(api.GET("/api/v1/models/record", { params: { query: { limit: 50 } }, signal })),
+});

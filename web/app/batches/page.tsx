@@ -1,0 +1,9 @@
+import type { Metadata } from "next";
+
+import { Batches } from "@/components/batches/batches";
+
+export const metadata: Metadata = { title: "Batches" };
+
+export default function Page() {
+  return <Batches />;
+}
