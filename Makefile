@@ -1,9 +1,10 @@
-# make run    build, then score the sample tweets with the model that ships
+# make run    build, score the sample tweets with the model that ships, then the API and the dashboard on port 8000
 # make test   everything that needs no accelerator: sanitizers, fuzzers, unit, parity, command line
 # make help   the other targets
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+PORT ?= 8000
 export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
@@ -23,8 +24,11 @@ build: deps ## build/finch (release) and build/libfinch.so
 	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
 	@ninja -C build -j $(JOBS) finch_program libfinch.so
 
-run: build ## score the sample tweets with the model that ships
+run: build web ## score the sample tweets, then serve API and dashboard on PORT (8000) until Ctrl-C
 	@build/finch score --input data/sample/tweets.parquet --output build/scored.parquet
+	@build/finch history import --input build/scored.parquet --model finch-mini-5 --state build/run.sqlite
+	@echo "The dashboard: http://127.0.0.1:$(PORT)/   the API's documentation: http://127.0.0.1:$(PORT)/docs   (Ctrl-C ends it)"
+	@build/finch serve --port $(PORT) --state build/run.sqlite --web web/out --access-log build/access.log
 
 setup-test:
 	@tools/setup.sh test
