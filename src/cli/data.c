@@ -161,7 +161,8 @@ static finch_status stats(const cli_args *args, data_look *look, finch_error *er
     finch_status st = widen(look, &grid, &wide, err);
     if (st == FINCH_OK) st = grid_add(&p, &wide, &names, err);
     if (st == FINCH_OK)
-        st = str_add_text(&p.out, "  distinct is an estimate; the mean of texts is that of their lengths\n", err);
+        st = str_add_format(&p.out, err, "  %sthe mean of texts is that of their lengths\n",
+                            data_look_stats_exact(look) ? "" : "distinct is an estimate; ");
     if (st == FINCH_OK) st = add_size(&p, look, err);
     data_grid_free(&grid);
     data_grid_free(&wide);

@@ -135,17 +135,21 @@ static bool is_number(const char *type)
 }
 
 /* The five statistics of a column, as text; the order is data_stat's. */
-static finch_status add_stats(str *sql, const char *quoted, const char *type, finch_error *err)
+static finch_status add_stats(str *sql, const char *quoted, const char *type, bool exact, finch_error *err)
 {
     bool number = is_number(type), text = strcmp(type, "VARCHAR") == 0;
-    FINCH_TRY(str_add_format(
-        sql, err, "CAST(count(*) - count(%s) AS VARCHAR), CAST(least(approx_count_distinct(%s), count(%s)) AS VARCHAR), ",
-        quoted, quoted, quoted));
+    FINCH_TRY(str_add_format(sql, err, "CAST(count(*) - count(%s) AS VARCHAR), ", quoted));
+    if (exact) FINCH_TRY(str_add_format(sql, err, "CAST(count(DISTINCT %s) AS VARCHAR), ", quoted));
+    else
+        FINCH_TRY(
+            str_add_format(sql, err, "CAST(least(approx_count_distinct(%s), count(%s)) AS VARCHAR), ", quoted, quoted));
     FINCH_TRY(str_add_format(sql, err, "CAST(min(%s) AS VARCHAR), CAST(max(%s) AS VARCHAR), ", quoted, quoted));
     if (number) return str_add_format(sql, err, "CAST(round(avg(%s), 4) AS VARCHAR)", quoted);
     return text ? str_add_format(sql, err, "CAST(round(avg(length(%s)), 1) AS VARCHAR)", quoted)
                 : str_add_text(sql, "CAST(NULL AS VARCHAR)", err);
 }
+
+bool data_look_stats_exact(const data_look *look) { return data_look_rows(look) <= DATA_STATS_EXACT_ROWS; }
 
 finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err)
 {
@@ -157,7 +161,7 @@ finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err)
         str_clear(&quoted);
         if (i > 0) st = str_add_text(&sql, ", ", err);
         if (st == FINCH_OK) st = data_sql_name(&quoted, columns->at[i], err);
-        if (st == FINCH_OK) st = add_stats(&sql, quoted.at, types->at[i], err);
+        if (st == FINCH_OK) st = add_stats(&sql, quoted.at, types->at[i], data_look_stats_exact(look), err);
     }
     if (st == FINCH_OK) st = str_add_format(&sql, err, " FROM (%s)", data_relation_sql(look->relation));
     if (st == FINCH_OK) st = read_grid(look, sql.at, columns->n, DATA_STAT_COUNT, columns->n * DATA_STAT_COUNT, out, err);

@@ -34,9 +34,11 @@ finch_status data_look_head_json(data_look *look, size_t n_rows, str *out, finch
 
 /* One row a column of the table; the grid's columns: */
 enum data_stat { DATA_STAT_NULLS, DATA_STAT_DISTINCT, DATA_STAT_LEAST, DATA_STAT_MOST, DATA_STAT_MEAN, DATA_STAT_COUNT };
-/* nulls: their number; distinct: about how many (HyperLogLog); least and most: of texts the first and last in byte order;
+enum { DATA_STATS_EXACT_ROWS = 100000 };
+/* nulls: their number; distinct: how many, of more than DATA_STATS_EXACT_ROWS rows about (HyperLogLog); least and most: of texts the first and last in byte order;
  * mean: of numbers their mean, of texts the mean of their lengths in characters, else null. */
 finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err);
+bool data_look_stats_exact(const data_look *look);
 
 /* How the files differ, a line each, appended to out: columns that a file lacks (null for its rows), and types that
  * differ with the type that is written. Nothing where they agree. */
