@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => stage.close());
 
 test("index, texts behind a point, exports, leaders, and an address that brings it all back", async () => {
-  const { page, wrong, close } = await stage.open("/");
+  const { page, wrong, close } = await stage.open("/?range=all");
   await page.getByRole("heading", { name: "Sentiment index of all texts" }).waitFor();
   await page.getByLabel("Ticker").fill("$aapl");
   await page.keyboard.press("Enter");
