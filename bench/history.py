@@ -180,7 +180,7 @@ def main():
         if "postgres" in options.peers:
             sides["postgres"] = PostgresPeer(folder, source)
         cases = measure(sides, options.rounds)
-        benchlib.emit({"bench": "history", **benchlib.environment(options.threads), "rows": options.rows, "goal_ms": GOAL_MS,
+        benchlib.emit({"what": "sentiment out of the history", "environment": benchlib.environment(options.threads), "rows": options.rows, "goal_ms": GOAL_MS,
                        "imported_a_second": sides["finch"].imported_a_second, "cases": cases}, options.save)
     finally:
         for side in sides.values():

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every speed bench, one after the other, and leaves their JSON in bench/results/; about 25 minutes on two cores.
+# Runs every speed bench, one after the other, and leaves their JSON in bench/results/; about 40 minutes on two cores.
 #   bench/run_all.sh            with the program in build/finch (or $FINCH)
 #   bench/run_all.sh --peers-only   the peers alone, into build/bench-peers/ (never over a result)
 # The quality baseline (bench/baseline_trainer.py, about 40 minutes) is run by hand: it measures no speed of finch's.
@@ -38,6 +38,9 @@ if [ $# -eq 0 ]; then
     for engine in polars duckdb duckdb-distinct; do run "prepare-$engine" prepare --threads "$threads" --engines "$engine"; done
     run near near --threads "$threads"
     run score-files score_files --threads "$threads" --rows 20000
+    run serve-load serve --threads "$threads" --cases load
+    run serve-one serve --threads "$threads" --cases one health
+    run history history --threads "$threads" --peers duckdb
 fi
 run train train --threads "$threads" "$@"
 if [ $# -eq 0 ]; then

@@ -74,6 +74,7 @@ def speed():
     text += row("fetching 400 small files, loopback", "huggingface_hub", dig(fetch, ["small"]), "files/s", 1)
     text += row("fetching one of 256 MiB, loopback", "huggingface_hub", dig(fetch, ["big"]), "MB/s", 1)
     text += row("WordPiece, one thread", "HF tokenizers `encode_batch`", dig(wordpiece, ["tokenizers"]), "tweets/s", 10)
+    text += row("Gemma's BPE, one thread", "HF tokenizers `encode_batch`", dig(load("spm"), ["tokenizers"]), "tweets/s", 10)
     text += row("labelling, provider 300 ms away, 32 in flight", "requests in 32 threads, one tweet a prompt", dig(load("label-speed"), ["speed", "rows"]),
                 "tweets/s", 3)
     text += row("cleaning tweets, one thread", "html, ftfy and re in Python", dig(load("clean"), ["html, ftfy and re"]), "tweets/s", 10)
@@ -83,7 +84,10 @@ def speed():
         text += row("its peak memory", name, dig(found, [engine, "peak_rss_bytes"]), "MiB", 2)
     text += row("near-duplicate clusters, a row", "datasketch MinHashLSH", dig(load("near"), ["datasketch"]), "us", 20)
     text += row("scoring Parquet to Parquet", "finch from memory", dig(load("score-files"), ["memory"]), "tweets/s", 0.95)
-    return text
+    peer = "FastAPI, 2 uvicorn workers, ONNX Runtime int8"
+    text += row("POST /predict, 32 connections", peer, dig(load("serve-load"), ["cases", "load", "rate"]), "requests/s", 5)
+    text += row("its p99", peer, dig(load("serve-load"), ["cases", "load", "p99"]), "ms", 1)
+    return text + row("POST /predict, one connection, p50", peer, dig(load("serve-one"), ["cases", "one", "p50"]), "ms", 2)
 
 
 def beside():
@@ -107,7 +111,7 @@ def beside():
     fast = dig(wordpiece, ["beside", "encode_batch_fast"])
     if fast:
         lines.append(f"- HF tokenizers `encode_batch_fast` (no offsets): {fast['median']:,.0f} tweets/s.")
-    lines += labelling()
+    lines += labelling() + serving()
     return "\n".join(lines) + "\n" if lines else NOT_MEASURED + "\n"
 
 
@@ -121,6 +125,17 @@ def labelling():
                      "script batches too: both wait for the provider.")
     if queued:
         lines.append(f"- labelling with {queued['queued']:,} tweets queued: {queued['peak_mib']:.0f} MiB at most (asked: under {queued['at_most']} MiB).")
+    return lines
+
+
+def serving():
+    lines, health, history = [], dig(load("serve-one"), ["cases", "health"]), load("history")
+    if health:
+        lines.append(f"- /health, one HTTP thread, 32 connections: {health['requests_per_second']['median']:,.0f} requests/s (asked: {health['goal']:,}).")
+    for case in (history or {}).get("cases", []):
+        others = ", ".join(f"{name} asked directly {found['median']:.1f} ms" for name, found in case["ms"].items() if name != "finch")
+        lines.append(f"- sentiment over HTTP out of {history['rows']:,} predictions, {case['question']}: {case['ms']['finch']['median']:.1f} ms, "
+                     f"at most {case['ms']['finch']['max']:.1f} (asked: under {history['goal_ms']:g}); {others}.")
     return lines
 
 
@@ -153,8 +168,8 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "label-speed", "label-memory", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
-                 "near", "score-files", "baseline_trainer"):
+    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
+                 "near", "score-files", "serve-load", "serve-one", "history", "baseline_trainer"):
         found = load(name)
         if found is None:
             text += f"| {name} | | {NOT_MEASURED} | | | |\n"
