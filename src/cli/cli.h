@@ -102,6 +102,7 @@ typedef struct cli_bar {
     bool quiet;
     bool terminal;
     bool shown;          /* something was drawn */
+    bool whole;          /* and it said that all is done */
     bool started;        /* the first report came: */
     uint64_t first_done;
     double first_seconds;

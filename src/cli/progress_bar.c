@@ -98,8 +98,10 @@ static bool bar_report(void *context, uint64_t done, uint64_t total, const char 
         bar->first_seconds = now;
     }
     bool due = now - bar->last >= (bar->terminal ? DRAW_SECONDS : LINE_SECONDS);
-    bool finished = bar->shown && total > 0 && done >= total;
+    bool whole = total > 0 && done >= total;
+    bool finished = bar->shown && whole && !bar->whole;
     if (!bar->quiet && (due || finished)) {
+        bar->whole = whole;
         draw(bar, done, total, note, now);
         bar->last = now;
     }

@@ -102,6 +102,7 @@ static enum MHD_Result send_answer(request *r)
                             ? 0
                             : clock_seconds() + HTTP_SEND_SECONDS + (double)size / HTTP_BODY_RATE);
     metrics_add(&r->server->metrics->bytes_out, size);
+    r->answered = clock_seconds();
     enum MHD_Result sent = MHD_queue_response(r->connection, r->status, response);
     MHD_destroy_response(response);
     r->stage = REQUEST_SENT;
@@ -237,7 +238,8 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     double seconds = clock_seconds() - r->began;
     if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK && r->error_code == NULL) r->error_code = "client_left";
     if (r->status == 0) r->status = 499;
-    metrics_request(h->server->metrics, r->route_index, r->status, seconds);
+    /* The histogram's seconds end with the answer's first byte: an event stream stays open for hours, a reader may be slow. */
+    metrics_request(h->server->metrics, r->route_index, r->status, r->answered > 0 ? r->answered - r->began : seconds);
     journal_request(h->server->journal, r, seconds);
     watch_set(r->watch, clock_seconds() + (double)h->server->options.limits.idle_seconds);
     request_close(r);

@@ -32,6 +32,7 @@ typedef struct request {
     size_t route_index; /* in the table; route_count() where none fits */
     _Atomic request_stage stage;
     double began;       /* clock_seconds */
+    double answered;    /* when its answer was handed to the HTTP library; 0: none was */
     int64_t began_ms;   /* Unix milliseconds */
     double headers_at;
     arena memory;
