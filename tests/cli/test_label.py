@@ -173,7 +173,7 @@ class Endings(LabelCase):
                          (done["run"]["requests"], done["gold"], done["output"], done["reason"]))
 
     def test_progress_says_what_there_is_to_know(self):
-        texts, provider = fleet.tweets(600), self.provider(latency_ms=700, rules=[{"fault": "status", "status": 429, "first": 1}])
+        texts, provider = fleet.tweets(600), self.provider(latency_ms=1300, rules=[{"fault": "status", "status": 429, "first": 1}])
         done = fleet.run(self.words(provider, fleet.write_input(self.folder, texts), "--in-flight", 6), fleet.environment(provider))
         self.assertEqual(0, done.returncode)
         lines = [line for line in done.stderr.splitlines() if "in flight" in line]
