@@ -30,7 +30,7 @@ draw = random.Random(4)
 small, big = int(sys.argv[2]), int(sys.argv[3]) << 20
 hub = StandIn()
 hub.add(Repo("bench/small", {f"part-{i % 7}/file-{i}.json": draw.randbytes(draw.randint(2_000, 20_000)) for i in range(small)}))
-hub.add(Repo("bench/big", {"config.json": b"{}"}, {"model.safetensors": draw.randbytes(big)}))
+hub.add(Repo("bench/big", {"config.json": b"{}"}, {"model.safetensors": b"".join(draw.randbytes(1 << 20) for _ in range(big >> 20))}))
 with hub:
     print(hub.endpoint, flush=True)
     sys.stdin.read()
@@ -99,7 +99,10 @@ def main():
     args = options.parse_args()
     server = subprocess.Popen([sys.executable, "-c", SERVER, str(benchlib.ROOT / "tests" / "hub"), str(args.small), str(args.big_mib)],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    env = environment(server.stdout.readline().strip())
+    endpoint = server.stdout.readline().strip()
+    if not endpoint:
+        raise drive.Failed("the Hub's stand-in did not come up")
+    env = environment(endpoint)
     peer = subprocess.Popen([sys.executable, "-c", PEER], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     result = {"what": "a repository fetched", "environment": benchlib.environment(args.threads), "cases": {}}
     try:
