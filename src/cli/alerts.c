@@ -31,10 +31,7 @@ static const cli_option options[] = {
     {"limit", "N", CLI_SIZE, "20", "deliveries: how many, newest first", false, 1, 10000},
     {"every", "SECONDS", CLI_REAL, "30", "run: how often the rules are looked at", false, 0.1, 86400},
     {"once", NULL, CLI_FLAG, NULL, "run: look and deliver once, then end", false, 0, 0},
-    {"state", "PLACE", CLI_TEXT, NULL,
-     "the store: a file, or postgres://HOST/NAME (default: $FINCH_STATE, else "
-     "~/.local/share/finch/finch.sqlite)",
-     false, 0, 0},
+    CLI_OPTION_STATE,
     {0},
 };
 
@@ -121,10 +118,8 @@ static finch_status print_list(const cli_args *args, const char *key, json_t *li
     pen p = pen_open(STDOUT_FILENO);
     finch_status st = FINCH_OK;
     for (size_t i = 0; st == FINCH_OK && i < json_array_size(list); i++) st = line(&p, json_array_get(list, i), err);
-    if (st == FINCH_OK && p.out.size > 0) st = cli_print(p.out.at, p.out.size, err);
-    str_free(&p.out);
     json_decref(list);
-    return st;
+    return pen_print(&p, st, err);
 }
 
 static finch_status list(alerts_call *c, finch_error *err)

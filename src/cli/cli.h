@@ -131,6 +131,18 @@ finch_status cli_cancelled_fail(finch_error *err);
      0,                                                                                                                   \
      0}
 
+/* Of commands that work on the store. */
+#define CLI_OPTION_STATE                                                        \
+    {"state",                                                                   \
+     "PLACE",                                                                   \
+     CLI_TEXT,                                                                  \
+     NULL,                                                                      \
+     "the store: a file, or postgres://HOST/NAME (default: $FINCH_STATE, else " \
+     "~/.local/share/finch/finch.sqlite)",                                      \
+     false,                                                                     \
+     0,                                                                         \
+     0}
+
 /* Of commands that write a model's folder. */
 #define CLI_OPTION_SHARD_BYTES                                                                                        \
     {"shard-bytes", "N", CLI_SIZE, "5000000000", "weights of more bytes go into several files, each of at most this", \

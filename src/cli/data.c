@@ -38,13 +38,6 @@ static finch_status add_size(pen *p, const data_look *look, finch_error *err)
 
 /* ---- actions ---- */
 
-static finch_status print_pen(pen *p, finch_status st, finch_error *err)
-{
-    if (st == FINCH_OK) st = cli_print(p->out.at, p->out.size, err);
-    str_free(&p->out);
-    return st;
-}
-
 static finch_status head(const cli_args *args, data_look *look, finch_error *err)
 {
     data_grid grid;
@@ -52,13 +45,13 @@ static finch_status head(const cli_args *args, data_look *look, finch_error *err
     if (cli_wants_json(args)) {
         finch_status st = data_look_head_json(look, cli_size(args, "rows"), &p.out, err);
         if (st == FINCH_OK) st = str_add_text(&p.out, "\n", err);
-        return print_pen(&p, st, err);
+        return pen_print(&p, st, err);
     }
     FINCH_TRY(data_look_head(look, cli_size(args, "rows"), &grid, err));
     finch_status st = grid_add(&p, &grid, data_look_columns(look), err);
     if (st == FINCH_OK) st = add_size(&p, look, err);
     data_grid_free(&grid);
-    return print_pen(&p, st, err);
+    return pen_print(&p, st, err);
 }
 
 /* The figures that every --json answer about a table has; NULL where memory is out. */
@@ -112,7 +105,7 @@ static finch_status schema(const cli_args *args, data_look *look, finch_error *e
         if (st == FINCH_OK) st = str_add_text(&p.out, "\n", err);
     }
     if (st == FINCH_OK) st = add_size(&p, look, err);
-    return print_pen(&p, st, err);
+    return pen_print(&p, st, err);
 }
 
 static json_t *text_json(const char *text) { return text != NULL ? json_string(text) : json_null(); }
@@ -166,7 +159,7 @@ static finch_status stats(const cli_args *args, data_look *look, finch_error *er
     if (st == FINCH_OK) st = add_size(&p, look, err);
     data_grid_free(&grid);
     data_grid_free(&wide);
-    return print_pen(&p, st, err);
+    return pen_print(&p, st, err);
 }
 
 /* A column that a file lacks is null there, and types may have been widened: neither happens without a word. */

@@ -39,19 +39,9 @@ static const cli_option options[] = {
     {"before", "TIME", CLI_TEXT, NULL, "prune: what is older goes", false, 0, 0},
     {"keep-sums", NULL, CLI_FLAG, "yes", "prune: sums by hour and day stay", false, 0, 0},
     {"only-texts", NULL, CLI_FLAG, NULL, "prune: only wipe the texts, rows stay", false, 0, 0},
-    {"state", "PLACE", CLI_TEXT, NULL,
-     "the store: a file, or postgres://HOST/NAME (default: $FINCH_STATE, else "
-     "~/.local/share/finch/finch.sqlite)",
-     false, 0, 0},
+    CLI_OPTION_STATE,
     {0},
 };
-
-static finch_status print_pen(pen *p, finch_status st, finch_error *err)
-{
-    if (st == FINCH_OK && p->out.size > 0) st = cli_print(p->out.at, p->out.size, err);
-    str_free(&p->out);
-    return st;
-}
 
 static finch_status read_time(const cli_args *args, const char *option, int64_t *out, finch_error *err)
 {
@@ -99,7 +89,7 @@ static finch_status show_info(const cli_args *args, store *s, finch_error *err)
                                      json_array_size(json_object_get(info, "models")));
     if (st == FINCH_OK && first != NULL && last != NULL) st = str_add_format(&p.out, err, "  from %s to %s\n", first, last);
     json_decref(info);
-    return print_pen(&p, st, err);
+    return pen_print(&p, st, err);
 }
 
 /* What the options ask for; the whole history where they name no span. */
@@ -171,7 +161,7 @@ static finch_status sentiment(const cli_args *args, store *s, finch_error *err)
     pen p = pen_open(STDOUT_FILENO);
     finch_status st = history_sentiment(s, &q, add_point, &p, err);
     if (st == FINCH_OK && p.out.size == 0) cli_say(args, "there are no predictions in this span\n");
-    return print_pen(&p, st, err);
+    return pen_print(&p, st, err);
 }
 
 static finch_status gather_row(void *context, const history_row *row, finch_error *err)
@@ -204,7 +194,7 @@ static finch_status rows(const cli_args *args, store *s, finch_error *err)
         return st;
     }
     pen p = pen_open(STDOUT_FILENO);
-    return print_pen(&p, history_rows(s, &q, 0, cli_size(args, "limit"), add_row, &p, err), err);
+    return pen_print(&p, history_rows(s, &q, 0, cli_size(args, "limit"), add_row, &p, err), err);
 }
 
 /* ---- export ---- */

@@ -22,19 +22,9 @@ static const cli_option options[] = {
      10000000},
     {"store-predictions", NULL, CLI_FLAG, NULL, "create: what is predicted with this key is kept in the history", false, 0,
      0},
-    {"state", "PLACE", CLI_TEXT, NULL,
-     "the store: a file, or postgres://HOST/NAME (default: $FINCH_STATE, else "
-     "~/.local/share/finch/finch.sqlite)",
-     false, 0, 0},
+    CLI_OPTION_STATE,
     {0},
 };
-
-static finch_status print_pen(pen *p, finch_status st, finch_error *err)
-{
-    if (st == FINCH_OK && p->out.size > 0) st = cli_print(p->out.at, p->out.size, err);
-    str_free(&p->out);
-    return st;
-}
 
 /* ---- create ---- */
 
@@ -149,7 +139,7 @@ static finch_status list(const cli_args *args, store *s, finch_error *err)
     for (size_t i = 0; st == FINCH_OK && i < json_array_size(keys); i++) st = add_key(&p, json_array_get(keys, i), err);
     if (json_array_size(keys) == 0) cli_say(args, "there is no key in %s; finch keys create makes one\n", store_place(s));
     json_decref(keys);
-    return print_pen(&p, st, err);
+    return pen_print(&p, st, err);
 }
 
 static finch_status revoke_all(const cli_args *args, store *s, finch_error *err)

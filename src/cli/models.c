@@ -21,10 +21,7 @@ static const cli_option options[] = {
     {"by", "NAME", CLI_TEXT, NULL, "who, for the record (default: the user)", false, 0, 0},
     {"evaluation", "FILE", CLI_PATH, NULL, "register, attach: what finch eval --json printed", false, 0, 0},
     {"samples", "FILE", CLI_PATH, NULL, "register, attach: predictions to show, one JSON object a line", false, 0, 0},
-    {"state", "PLACE", CLI_TEXT, NULL,
-     "the store: a file, or postgres://HOST/NAME (default: $FINCH_STATE, else "
-     "~/.local/share/finch/finch.sqlite)",
-     false, 0, 0},
+    CLI_OPTION_STATE,
     {0},
 };
 
@@ -91,10 +88,8 @@ static finch_status print_document(const cli_args *args, json_t *document, finch
     pen p = pen_open(STDOUT_FILENO);
     if (st == FINCH_OK && cli_wants_json(args)) return cli_print_json(document, err);
     if (st == FINCH_OK) st = add(&p, document, err);
-    if (st == FINCH_OK) st = cli_print(p.out.at != NULL ? p.out.at : "", p.out.size, err);
-    str_free(&p.out);
     json_decref(document);
-    return st;
+    return pen_print(&p, st, err);
 }
 
 static finch_status list(models_call *c, finch_error *err)

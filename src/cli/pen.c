@@ -1,5 +1,7 @@
 #include "cli/pen.h"
 
+#include "cli/cli.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,4 +127,11 @@ finch_status pen_add_sane(pen *p, const char *text, size_t columns, size_t *used
     if (!fits) FINCH_TRY(str_add_text(&p->out, p->unicode ? "…" : "~", err));
     if (used != NULL) *used = taken + !fits;
     return FINCH_OK;
+}
+
+finch_status pen_print(pen *p, finch_status st, finch_error *err)
+{
+    if (st == FINCH_OK && p->out.size > 0) st = cli_print(p->out.at, p->out.size, err);
+    str_free(&p->out);
+    return st;
 }

@@ -25,4 +25,7 @@ const char *pen_grouped(uint64_t n, char out[PEN_NUMBER_BYTES]);
  * nothing goes through that steers a terminal or turns the writing direction. *used (may be NULL): the columns it took. */
 finch_status pen_add_sane(pen *p, const char *text, size_t columns, size_t *used, finch_error *err);
 
+/* Prints what was written to the standard output, unless st tells of a failure before, and frees it. Returns st or the failure. */
+finch_status pen_print(pen *p, finch_status st, finch_error *err);
+
 #endif

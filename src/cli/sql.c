@@ -151,10 +151,8 @@ static finch_status show_table(job *j, finch_error *err)
         st = str_add_format(&p.out, err,
                             "  the first %zu rows; --rows N shows more, --output FILE or --format csv gives all\n", n_rows);
     else if (st == FINCH_OK) st = str_add_format(&p.out, err, "  %zu rows\n", grid.n_rows);
-    if (st == FINCH_OK) st = cli_print(p.out.at, p.out.size, err);
     data_grid_free(&grid);
-    str_free(&p.out);
-    return st;
+    return pen_print(&p, st, err);
 }
 
 static finch_status say_written(const job *j, uint64_t n_rows, finch_error *err)
