@@ -11,6 +11,8 @@
 bool size_mul(size_t a, size_t b, size_t *out);
 bool size_add(size_t a, size_t b, size_t *out);
 
+static inline size_t size_least(size_t a, size_t b) { return a < b ? a : b; }
+
 /* n items of item_bytes each, uninitialised or zeroed; *out is NULL on failure. n == 0 gives a valid, unusable pointer.
  * Errors: FINCH_E_MEMORY, also where the product overflows. Free with mem_free. */
 finch_status mem_alloc(size_t n, size_t item_bytes, void **out, finch_error *err);

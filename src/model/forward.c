@@ -57,8 +57,6 @@ static void team_wait(engine_pass *p)
     }
 }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 static linear_type input_type(const model *m) { return m->layers[0].qkv.type; }
 
 engine_limits engine_limits_of(const model_batch *b)
@@ -77,11 +75,11 @@ finch_status engine_pass_init(engine_pass *p, const model *m, const engine_limit
     const model_config *c = &m->config;
     *p = (engine_pass){.m = m, .team = team};
     /* In bulk few rows, so that what goes from step to step stays in the second-level cache. */
-    p->block_rows = least(team > 1 ? PASS_TEAM_ROWS_MAX : m->kernels.block_rows, most->n_tokens);
+    p->block_rows = size_least(team > 1 ? PASS_TEAM_ROWS_MAX : m->kernels.block_rows, most->n_tokens);
     p->group_rows = team > 1 ? most->n_tokens : PASS_GROUP_BLOCKS * p->block_rows;
     p->qkv_width = 3 * engine_part_width(c);
     p->attention_floats = kernel_attention_scratch(most->longest, c->hidden_size / c->n_heads);
-    size_t group_rows_most = least(p->group_rows + most->longest, most->n_tokens);
+    size_t group_rows_most = size_least(p->group_rows + most->longest, most->n_tokens);
     FINCH_TRY(ARENA_NEW(a, &p->x, most->n_tokens * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->qkv, group_rows_most * p->qkv_width, err));
     FINCH_TRY(ARENA_NEW(a, &p->context, most->n_tokens * c->hidden_size, err));
@@ -316,7 +314,7 @@ static void dense_block(engine_pass *p, size_t rank, const engine_layer *layer, 
 static void dense_all(engine_pass *p, size_t rank, const engine_layer *layer, size_t n_rows, float *x, bool last)
 {
     for (size_t first = 0; first < n_rows; first += p->block_rows)
-        dense_block(p, rank, layer, first, least(p->block_rows, n_rows - first), x, last);
+        dense_block(p, rank, layer, first, size_least(p->block_rows, n_rows - first), x, last);
 }
 
 /* ---- head ---------------------------------------------------------------------------------------------------------- */
@@ -328,7 +326,7 @@ static void head(engine_pass *p, size_t rank, float *logits)
     size_t hidden = m->config.hidden_size;
     share texts = share_of(p, rank, p->batch->n_texts, 1);
     for (size_t i = texts.begin; i < texts.end; i += p->block_rows) {
-        size_t n = least(p->block_rows, texts.end - i);
+        size_t n = size_least(p->block_rows, texts.end - i);
         float *dense = p->context + i * hidden;
         linear_input in = {.type = LINEAR_F32, .n_rows = n, .stride = hidden, .f32 = p->first + i * hidden};
         linear_run(o, &m->head_dense, &in, 0, hidden, dense, hidden);

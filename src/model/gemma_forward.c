@@ -61,8 +61,6 @@ static size_t thread_index(void)
 #endif
 }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
@@ -82,7 +80,7 @@ static size_t prefix_of(const gemma_batch *b, size_t text)
 static finch_status check_text(const gemma *g, const gemma_batch *b, size_t text, finch_error *err)
 {
     size_t begin = b->offsets[text], end = b->offsets[text + 1], before = prefix_of(b, text);
-    if (end <= begin || end > b->n_tokens || end - begin > g->config.n_positions - least(before, g->config.n_positions))
+    if (end <= begin || end > b->n_tokens || end - begin > g->config.n_positions - size_least(before, g->config.n_positions))
         return finch_fail_row(
             err, FINCH_E_USAGE, text + 1,
             "text %zu of the batch spans the tokens [%zu, %zu) of %zu behind %zu; it must have at least 1, and "
@@ -152,7 +150,7 @@ static finch_status make_angles(pass *p, arena *a, finch_error *err)
     size_t first = SIZE_MAX, end = 0;
     for (size_t text = 0; text < p->b->n_texts; text++) {
         size_t before = prefix_of(p->b, text);
-        first = least(first, before);
+        first = size_least(first, before);
         end = larger(end, before + p->b->offsets[text + 1] - p->b->offsets[text]);
     }
     p->first_place = first;
@@ -194,7 +192,7 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
     p->queries = c->n_heads * c->head_width;
     p->keys = c->n_key_heads * c->head_width;
     /* A panel that is widened in every product serves all rows; packed ones few, so that the wide half stays in the cache. */
-    p->block_rows = wide_type(g) == LINEAR_F32 ? n : least(n, p->team > 1 ? TEAM_ROWS_MAX : g->products.block_rows);
+    p->block_rows = wide_type(g) == LINEAR_F32 ? n : size_least(n, p->team > 1 ? TEAM_ROWS_MAX : g->products.block_rows);
     FINCH_TRY(make_angles(p, a, err));
     p->thread_floats = thread_floats(p);
     FINCH_TRY(ARENA_NEW(a, &p->wanted_of, b->n_texts + 1, err));
@@ -231,7 +229,7 @@ static void add_adapter(const pass *p, const gemma_matrix *w, const float *x, si
     linear_run(o, &w->low, &in, 0, rank, p->low, rank);
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
     for (size_t panel = 0; panel < n_panels; panel++) {
-        size_t begin = panel * KERNEL_PANEL, end = least(begin + KERNEL_PANEL, rows);
+        size_t begin = panel * KERNEL_PANEL, end = size_least(begin + KERNEL_PANEL, rows);
         linear_run(o, &w->high, &low, begin, end, p->adapted, rows);
         for (size_t i = 0; i < n; i++)
             for (size_t j = begin; j < end; j++) y[i * rows + j] += p->adapted[i * rows + j];
@@ -242,12 +240,12 @@ static void add_adapter(const pass *p, const gemma_matrix *w, const float *x, si
 static void multiply(const pass *p, const gemma_matrix *w, const linear_input *in, const float *x, float *y)
 {
     size_t rows = w->stored.rows, n_panels = (rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
-    size_t n_parts = least(n_panels, p->team);
+    size_t n_parts = size_least(n_panels, p->team);
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
     for (size_t part = 0; part < n_parts; part++) {
         size_t begin = n_panels * part / n_parts, end = n_panels * (part + 1) / n_parts;
         if (w->packed.panels != NULL)
-            linear_run(&p->g->products, &w->packed, in, begin * KERNEL_PANEL, least(end * KERNEL_PANEL, rows), y, rows);
+            linear_run(&p->g->products, &w->packed, in, begin * KERNEL_PANEL, size_least(end * KERNEL_PANEL, rows), y, rows);
         else
             stored_product(&p->g->products, &w->stored, in->f32, in->stride, in->n_rows, begin, end, thread_scratch(p), y,
                            rows);
@@ -267,7 +265,8 @@ static linear_input convert(const pass *p, const linear_input *room, size_t n, c
         for (size_t part = 0; part < n_parts; part++) {
             linear_input some = in;
             size_t first = part * ROWS_PART;
-            linear_input_fill(&p->g->products, &some, first, least(ROWS_PART, n - first), x + first * width, width, width);
+            linear_input_fill(&p->g->products, &some, first, size_least(ROWS_PART, n - first), x + first * width, width,
+                              width);
         }
     }
     in.n_rows = n;
@@ -283,7 +282,7 @@ static void normalise(const pass *p, const float *x, const float *gain, const fl
         size_t at = part * ROWS_PART * hidden;
         p->g->rows->norm(&(decoder_norm){.x = x + at,
                                          .ldx = hidden,
-                                         .n_rows = least(ROWS_PART, n - part * ROWS_PART),
+                                         .n_rows = size_least(ROWS_PART, n - part * ROWS_PART),
                                          .width = hidden,
                                          .gain = gain,
                                          .eps = p->g->config.norm_eps,
@@ -412,7 +411,7 @@ static void attend_texts(const pass *p, size_t layer, size_t key_head, size_t fr
 static void attend_all(const pass *p, size_t layer, bool last)
 {
     size_t n_heads = p->g->config.n_key_heads, n_texts = p->b->n_texts;
-    size_t n_parts = least(n_texts, (4 * p->team + n_heads - 1) / n_heads);
+    size_t n_parts = size_least(n_texts, (4 * p->team + n_heads - 1) / n_heads);
     if (p->team == 1) n_parts = 1;
 #pragma omp parallel for schedule(dynamic) num_threads((int)p->team) if (p->team > 1)
     for (size_t i = 0; i < n_heads * n_parts; i++) {
@@ -439,7 +438,7 @@ static void dense_block(const pass *p, const gemma_layer *w, float *x, size_t fi
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
     for (size_t part = 0; part < n_parts; part++) {
         size_t at = part * ROWS_PART * wide;
-        p->g->rows->gate(p->gate + at, p->up + at, least(ROWS_PART, n - part * ROWS_PART) * wide);
+        p->g->rows->gate(p->gate + at, p->up + at, size_least(ROWS_PART, n - part * ROWS_PART) * wide);
     }
     in = convert(p, &p->wide_in, n, p->gate, wide);
     multiply(p, &w->down, &in, p->gate, p->sum);
@@ -475,7 +474,8 @@ static void run_layer(const pass *p, size_t layer)
     turn_all(p, layer, last);
     keep(p, layer);
     attend_all(p, layer, last);
-    for (size_t first = 0; first < n; first += p->block_rows) dense_block(p, w, x, first, least(p->block_rows, n - first));
+    for (size_t first = 0; first < n; first += p->block_rows)
+        dense_block(p, w, x, first, size_least(p->block_rows, n - first));
 }
 
 finch_status gemma_hidden(const gemma *g, const gemma_batch *b, float *hidden, arena *scratch, finch_error *err)
@@ -530,4 +530,4 @@ void gemma_cache_destroy(gemma_cache *c)
 
 size_t gemma_cache_length(const gemma_cache *c) { return c->n_tokens; }
 
-void gemma_cache_cut(gemma_cache *c, size_t n_tokens) { c->n_tokens = least(c->n_tokens, n_tokens); }
+void gemma_cache_cut(gemma_cache *c, size_t n_tokens) { c->n_tokens = size_least(c->n_tokens, n_tokens); }

@@ -5,8 +5,6 @@
 #include <omp.h>
 #endif
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 /* Rising k, fused: the order of kernel_product_f32, so that a word's logit is the same alone and among all. */
 static float dot(const float *a, const float *b, size_t n)
 {
@@ -56,7 +54,7 @@ finch_status gemma_vocabulary_logits(const gemma *g, const float *hidden, size_t
 #pragma omp parallel for schedule(static) num_threads((int)team) if (team > 1)
         for (size_t part = 0; part < team; part++)
             stored_product(&g->products, &g->vocabulary, hidden, width, n_rows, n_panels * part / team,
-                           least(n_panels, n_panels * (part + 1) / team), memory + part * room, logits, rows);
+                           size_least(n_panels, n_panels * (part + 1) / team), memory + part * room, logits, rows);
     }
     arena_release(scratch, mark);
     return st;

@@ -14,8 +14,6 @@ enum { ROWS_PART = 8, STREAM_LORA = 0xAD, GROUPS = 64 };
 
 size_t learn_round16(size_t n) { return (n + 15) / 16 * 16; }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 const gemma_matrix *learn_matrix_of(const gemma_layer *w, learn_matrix which)
@@ -58,7 +56,7 @@ static finch_status draw_kept(const gemma_learner *l, const gemma_learnt_pass *p
     uint16_t *words = *out;
 #pragma omp parallel for schedule(static)
     for (size_t part = 0; part < n_parts; part++)
-        l->ops->dropout_words(seed, stream, part * GROUPS, least(GROUPS, n_groups - part * GROUPS), threshold,
+        l->ops->dropout_words(seed, stream, part * GROUPS, size_least(GROUPS, n_groups - part * GROUPS), threshold,
                               words + 8 * part * GROUPS);
     return FINCH_OK;
 }
@@ -86,7 +84,7 @@ static finch_status multiply(gemma_learner *l, gemma_learnt_pass *p, size_t laye
 {
     const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
     const learn_pair *pair = &l->pairs[layer][which];
-    size_t n = p->n_tokens, n_panels = (w->rows + KERNEL_PANEL - 1) / KERNEL_PANEL, n_parts = least(p->team, n_panels);
+    size_t n = p->n_tokens, n_panels = (w->rows + KERNEL_PANEL - 1) / KERNEL_PANEL, n_parts = size_least(p->team, n_panels);
 #pragma omp parallel for schedule(static) num_threads((int)p->team)
     for (size_t part = 0; part < n_parts; part++)
         stored_product(&l->base->products, w, x, w->columns, n, n_panels * part / n_parts, n_panels * (part + 1) / n_parts,
@@ -112,7 +110,7 @@ static void norm_rows(const gemma_learner *l, const float *x, size_t n, size_t w
         size_t at = part * ROWS_PART * width;
         l->base->rows->norm(&(decoder_norm){.x = x + at,
                                             .ldx = width,
-                                            .n_rows = least(ROWS_PART, n - part * ROWS_PART),
+                                            .n_rows = size_least(ROWS_PART, n - part * ROWS_PART),
                                             .width = width,
                                             .gain = gain,
                                             .eps = l->base->config.norm_eps,
@@ -194,7 +192,7 @@ static void gate(const gemma_learner *l, const gemma_learnt_pass *p, const learn
     const train_activate a = {.width = width, .kind = TRAIN_GELU_TANH, .x = to->slope, .bias = l->no_bias, .h = to->gelu};
 #pragma omp parallel for schedule(static)
     for (size_t part = 0; part < n_parts; part++) {
-        size_t end = least((part + 1) * ROWS_PART, p->n_tokens);
+        size_t end = size_least((part + 1) * ROWS_PART, p->n_tokens);
         l->ops->activate(&a, part * ROWS_PART, end);
         for (size_t i = part * ROWS_PART * width; i < end * width; i++) to->wide[i] = to->gelu[i] * to->up[i];
     }

@@ -72,15 +72,13 @@ void stored_forget(const stored_matrix *m)
     if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* a hint: nothing is lost where it fails */
 }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 static finch_status pack_floats(const stored_matrix *m, linear *l, size_t first, finch_error *err)
 {
     float *rows;
     finch_status st = FINCH_OK;
     FINCH_TRY(mem_alloc(PACK_ROWS * m->columns, sizeof *rows, (void **)&rows, err));
     for (size_t row = 0; row < m->rows && st == FINCH_OK; row += PACK_ROWS) {
-        size_t n = least(PACK_ROWS, m->rows - row);
+        size_t n = size_least(PACK_ROWS, m->rows - row);
         stored_rows(m, row, n, rows);
         st = linear_pack(l, first + row, n, rows, NULL, 1.0f, err);
     }
@@ -112,7 +110,7 @@ size_t stored_scratch_floats(const stored_matrix *m) { return 2 * KERNEL_PANEL *
 static void to_panel(const float *rows, size_t n, size_t columns, float *panel)
 {
     for (size_t at = 0; at < columns; at += 4) {
-        size_t width = least(4, columns - at);
+        size_t width = size_least(4, columns - at);
         for (size_t k = 0; k < width; k++) {
             float *to = panel + (at + k) * KERNEL_PANEL;
             for (size_t row = 0; row < n; row++) to[row] = rows[row * columns + at + k];
@@ -126,7 +124,7 @@ void stored_product(const ops *o, const stored_matrix *m, const float *x, size_t
 {
     float *rows = scratch, *panel = scratch + KERNEL_PANEL * m->columns;
     for (size_t at = panel_begin; at < panel_end; at++) {
-        size_t first = at * KERNEL_PANEL, n = least(KERNEL_PANEL, m->rows - first);
+        size_t first = at * KERNEL_PANEL, n = size_least(KERNEL_PANEL, m->rows - first);
         stored_rows(m, first, n, rows);
         to_panel(rows, n, m->columns, panel);
         o->product_f32(&(kernel_product_f32){.a = x,
@@ -182,7 +180,7 @@ void stored_product_back(const ops *o, const stored_matrix *m, const float *x, s
 {
     float *w = scratch, *sum = scratch + m->rows * BACK_COLUMNS;
     for (size_t part = part_begin; part < part_end; part++) {
-        size_t first = part * BACK_COLUMNS, n = least(BACK_COLUMNS, m->columns - first);
+        size_t first = part * BACK_COLUMNS, n = size_least(BACK_COLUMNS, m->columns - first);
         read_columns(m, first, n, w);
         o->product_f32(&(kernel_product_f32){.a = x,
                                              .lda = ldx,
