@@ -229,18 +229,17 @@ static finch_status add_reason(void *context, finch_text reason, int64_t n, finc
     return finch_fail(err, FINCH_E_MEMORY, "out of memory for the status");
 }
 
-static finch_status job_json(listing *l, const labels_job *job, const labels_counts *c, json_t **out, finch_error *err)
+static finch_status add_job(store *s, const labels_job *job, const labels_counts *c, json_t *list, finch_error *err)
 {
     char created[TIME_BYTES];
     json_t *reasons = json_array();
-    *out = NULL;
-    finch_status st = labels_reasons(l->s, job, add_reason, reasons, err);
+    finch_status st = labels_reasons(s, job, add_reason, reasons, err);
     if (st != FINCH_OK) {
         json_decref(reasons);
         return st;
     }
     clock_format_utc(job->created_ms / 1000, created, sizeof created);
-    *out = json_pack(
+    json_t *entry = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:s}", "job",
         job->name.at, "state", job->state.at, "reason", job->reason.at, "model", job->model.at, "prompt", job->prompt.at,
         "provider", job->provider.at, "rows", (json_int_t)job->n_rows, "texts", (json_int_t)job->n_items, "labelled",
@@ -249,14 +248,14 @@ static finch_status job_json(listing *l, const labels_job *job, const labels_cou
         (json_int_t)c->failed_requests, "rate_limited", (json_int_t)c->rate_limited, "input_tokens",
         (json_int_t)c->input_tokens, "output_tokens", (json_int_t)c->output_tokens, "cost_usd", dollars(c->cost_nano),
         "unlabelled_reasons", reasons, "created", created);
-    return *out != NULL ? FINCH_OK : finch_fail(err, FINCH_E_MEMORY, "out of memory for the status");
+    if (json_array_append_new(list, entry) == 0) return FINCH_OK;
+    return finch_fail(err, FINCH_E_MEMORY, "out of memory for the status");
 }
 
 static finch_status show_job(void *context, const labels_job *job, finch_error *err)
 {
     listing *l = context;
     labels_counts c;
-    json_t *entry = NULL;
     if (l->wanted != NULL && strcmp(l->wanted, job->name.at) != 0) return FINCH_OK;
     l->n++;
     FINCH_TRY(labels_count(l->s, job, &c, err));
@@ -265,10 +264,24 @@ static finch_status show_job(void *context, const labels_job *job, finch_error *
             " requests, $%.4f; %s%s%s\n",
             job->name.at, job->state.at, c.labelled, job->n_items, c.aside, c.leased, c.requests, dollars(c.cost_nano),
             job->model.at, job->reason.size > 0 ? ": " : "", job->reason.at);
-    if (!cli_wants_json(l->args)) return FINCH_OK;
-    FINCH_TRY(job_json(l, job, &c, &entry, err));
-    if (json_array_append_new(l->list, entry) == 0) return FINCH_OK;
-    return finch_fail(err, FINCH_E_MEMORY, "out of memory for the status");
+    return cli_wants_json(l->args) ? add_job(l->s, job, &c, l->list, err) : FINCH_OK;
+}
+
+static finch_status list_job(void *context, const labels_job *job, finch_error *err)
+{
+    listing *l = context;
+    labels_counts c;
+    FINCH_TRY(labels_count(l->s, job, &c, err));
+    return add_job(l->s, job, &c, l->list, err);
+}
+
+finch_status label_view_jobs(store *s, json_t **out, finch_error *err)
+{
+    listing l = {.s = s, .list = json_array()};
+    finch_status st = labels_job_each(s, list_job, &l, err);
+    *out = st == FINCH_OK ? l.list : NULL;
+    if (st != FINCH_OK) json_decref(l.list);
+    return st;
 }
 
 finch_status label_view_status(const cli_args *args, store *s, const char *job, finch_error *err)

@@ -24,6 +24,8 @@ void label_view_begin(void *context, const label_report *report);
 /* For people, and the document of --json. failure (may be NULL) is why the run ended early. */
 finch_status label_view_report(label_view *view, const label_report *report, const finch_error *failure, finch_error *err);
 
+/* The jobs of finch label status --json, as an array. */
+finch_status label_view_jobs(store *s, json_t **out, finch_error *err);
 /* finch label status. job NULL: all jobs. */
 finch_status label_view_status(const cli_args *args, store *s, const char *job, finch_error *err);
 

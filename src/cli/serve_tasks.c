@@ -1,6 +1,7 @@
 #include "cli/serve_tasks.h"
 
 #include "base/clock.h"
+#include "cli/label_view.h"
 #include "data/look.h"
 #include "data/score.h"
 #include "label/review.h"
@@ -128,17 +129,17 @@ static finch_status add_agreement(review *r, json_t *list, finch_error *err)
 
 static finch_status list_reviews(review *r, json_t **out, finch_error *err)
 {
-    json_t *items = json_array(), *agreement = json_array();
+    json_t *items = json_array(), *agreed = json_array();
     finch_status st = FINCH_OK;
     for (size_t i = 0; st == FINCH_OK && i < r->n_items; i++) st = add_item(r, i, items, err);
-    if (st == FINCH_OK) st = add_agreement(r, agreement, err);
+    if (st == FINCH_OK) st = add_agreement(r, agreed, err);
     if (st == FINCH_OK) {
         *out = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "job", r->job_name.at, "reviewer", r->reviewer.at, "waiting",
-                         (json_int_t)r->n_waiting, "done", (json_int_t)r->n_done, "items", items, "agreement", agreement);
+                         (json_int_t)r->n_waiting, "done", (json_int_t)r->n_done, "items", items, "agreement", agreed);
         return FINCH_OK;
     }
     json_decref(items);
-    json_decref(agreement);
+    json_decref(agreed);
     return st;
 }
 
@@ -189,7 +190,14 @@ static finch_status review_one(void *context, store *s, const char *job, const c
     return st == FINCH_E_USAGE ? finch_fail(err, FINCH_E_DATA, "%s", err->message) : st;
 }
 
+static finch_status label_jobs(void *context, store *s, json_t **out, finch_error *err)
+{
+    (void)context;
+    return label_view_jobs(s, out, err);
+}
+
 serve_work serve_tasks(void)
 {
-    return (serve_work){.score = score, .convert = convert, .reviews = reviews, .review = review_one};
+    return (serve_work){
+        .score = score, .convert = convert, .reviews = reviews, .review = review_one, .label_jobs = label_jobs};
 }

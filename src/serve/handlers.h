@@ -39,6 +39,7 @@ handler_answer handle_batch_result(request *r);
 
 /* system.c */
 handler_answer handle_system(request *r);
+handler_answer handle_log(request *r);
 handler_answer handle_keys(request *r);
 handler_answer handle_key_create(request *r);
 handler_answer handle_key_revoke(request *r);
@@ -61,5 +62,6 @@ json_t *served_models_json(serve *s);
 /* reviews.c */
 handler_answer handle_reviews(request *r);
 handler_answer handle_review(request *r);
+handler_answer handle_label_jobs(request *r);
 
 #endif

@@ -10,13 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOURNAL_FLUSH_BYTES = 1 << 15, JOURNAL_MOST_BYTES = 1 << 20 };
+enum { JOURNAL_FLUSH_BYTES = 1 << 15, JOURNAL_MOST_BYTES = 1 << 20, JOURNAL_KEPT = 512 };
 
-/* lock guards lines. */
+/* lock guards what follows it. */
 struct journal {
-    pthread_mutex_t lock;
     int descriptor;
-    str lines;
+    pthread_mutex_t lock;
+    str lines;              /* to be written */
+    str kept[JOURNAL_KEPT]; /* a ring: line number n is in place n % JOURNAL_KEPT */
+    uint64_t n_kept;        /* lines so far */
 };
 
 finch_status journal_create(int descriptor, journal **out, finch_error *err)
@@ -51,6 +53,7 @@ void journal_destroy(journal *j)
     if (j == NULL) return;
     journal_flush(j);
     str_free(&j->lines);
+    for (size_t i = 0; i < JOURNAL_KEPT; i++) str_free(&j->kept[i]);
     pthread_mutex_destroy(&j->lock);
     mem_free(j);
 }
@@ -74,27 +77,44 @@ static void add_escaped(str *out, const char *text)
     }
 }
 
-void journal_request(journal *j, const request *r, double seconds)
+static void format_request(str *out, const request *r, double seconds)
 {
-    if (j->descriptor < 0) return;
     char now[40];
     format_time(now, sizeof now);
+    (void)str_add_format(out, NULL, "{\"time\":\"%s\",\"level\":\"info\",\"event\":\"request\",\"method\":\"", now);
+    add_escaped(out, r->method);
+    (void)str_add_text(out, "\",\"path\":\"", NULL);
+    add_escaped(out, r->path_shown);
+    (void)str_add_format(
+        out, NULL,
+        "\",\"route\":\"%s\",\"status\":%u,\"ms\":%.3f,\"request_id\":\"%s\",\"trace_id\":\"%s\","
+        "\"key\":\"%s\",\"bytes_in\":%zu,\"bytes_out\":%zu,\"texts\":%zu,\"tokens\":%zu,\"error\":%s%s%s}\n",
+        r->route != NULL ? r->route->id : "none", r->status, seconds * 1e3, r->id, r->trace, r->caller, r->body.size,
+        r->static_reply != NULL ? r->static_size : r->reply.size, r->n_texts, r->n_tokens,
+        r->error_code != NULL ? "\"" : "", r->error_code != NULL ? r->error_code : "null",
+        r->error_code != NULL ? "\"" : "");
+}
+
+/* The place of the next line that is kept, empty. */
+static str *next_kept(journal *j)
+{
+    str *line = &j->kept[j->n_kept++ % JOURNAL_KEPT];
+    str_clear(line);
+    return line;
+}
+
+/* Into the file's lines, unless the file has not taken the last MiB of them. */
+static void add_line(journal *j, const str *line)
+{
+    if (j->descriptor >= 0 && j->lines.size < JOURNAL_MOST_BYTES) (void)str_add(&j->lines, line->at, line->size, NULL);
+}
+
+void journal_request(journal *j, const request *r, double seconds)
+{
     pthread_mutex_lock(&j->lock);
-    if (j->lines.size < JOURNAL_MOST_BYTES) {
-        (void)str_add_format(&j->lines, NULL, "{\"time\":\"%s\",\"level\":\"info\",\"event\":\"request\",\"method\":\"",
-                             now);
-        add_escaped(&j->lines, r->method);
-        (void)str_add_text(&j->lines, "\",\"path\":\"", NULL);
-        add_escaped(&j->lines, r->path_shown);
-        (void)str_add_format(
-            &j->lines, NULL,
-            "\",\"route\":\"%s\",\"status\":%u,\"ms\":%.3f,\"request_id\":\"%s\",\"trace_id\":\"%s\","
-            "\"key\":\"%s\",\"bytes_in\":%zu,\"bytes_out\":%zu,\"texts\":%zu,\"tokens\":%zu,\"error\":%s%s%s}\n",
-            r->route != NULL ? r->route->id : "none", r->status, seconds * 1e3, r->id, r->trace, r->caller, r->body.size,
-            r->static_reply != NULL ? r->static_size : r->reply.size, r->n_texts, r->n_tokens,
-            r->error_code != NULL ? "\"" : "", r->error_code != NULL ? r->error_code : "null",
-            r->error_code != NULL ? "\"" : "");
-    }
+    str *line = next_kept(j);
+    format_request(line, r, seconds);
+    add_line(j, line);
     if (j->lines.size >= JOURNAL_FLUSH_BYTES) write_lines(j);
     pthread_mutex_unlock(&j->lock);
 }
@@ -106,13 +126,33 @@ void journal_event(journal *j, const char *level, const char *event, json_t *fie
     json_t *line = json_pack("{s:s, s:s, s:s}", "time", now, "level", level, "event", event);
     if (line != NULL && fields != NULL) json_object_update(line, fields);
     char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
-    if (text != NULL && j->descriptor >= 0) {
+    if (text != NULL) {
         pthread_mutex_lock(&j->lock);
-        (void)str_add_format(&j->lines, NULL, "%s\n", text);
-        write_lines(j);
+        str *kept = next_kept(j);
+        (void)str_add_format(kept, NULL, "%s\n", text);
+        add_line(j, kept);
+        if (j->descriptor >= 0) write_lines(j);
         pthread_mutex_unlock(&j->lock);
     }
     free(text);
     json_decref(line);
     json_decref(fields);
+}
+
+json_t *journal_tail(journal *j, uint64_t after, size_t most, uint64_t *last)
+{
+    json_t *lines = json_array();
+    pthread_mutex_lock(&j->lock);
+    uint64_t n = j->n_kept, first = n > JOURNAL_KEPT ? n - JOURNAL_KEPT : 0;
+    if (after > first && after <= n) first = after;
+    if (n - first > most) first = n - most;
+    for (uint64_t i = first; i < n; i++) {
+        const str *line = &j->kept[i % JOURNAL_KEPT];
+        /* A line that memory did not suffice for is none. */
+        json_t *one = line->size > 0 ? json_loadb(line->at, line->size, 0, NULL) : NULL;
+        if (one != NULL) json_array_append_new(lines, one);
+    }
+    pthread_mutex_unlock(&j->lock);
+    *last = n;
+    return lines;
 }

@@ -1,4 +1,4 @@
-/* /api/v1/reviews: the labelling review desk, whose work is handed in by the program (serve_options.work). */
+/* /api/v1/reviews and /api/v1/labels: the labelling review desk and the jobs, whose work is handed in by the program (serve_options.work). */
 #include "serve/desk.h"
 #include "serve/handlers.h"
 #include "serve/reply.h"
@@ -39,3 +39,14 @@ static finch_status mark(request *r, store *s, finch_error *err)
 }
 
 handler_answer handle_review(request *r) { return desk_run(r, mark); }
+
+static finch_status list_jobs(request *r, store *s, finch_error *err)
+{
+    const serve_work *work = &r->server->options.work;
+    json_t *jobs = NULL;
+    FINCH_TRY(work->label_jobs(work->context, s, &jobs, err));
+    reply_data(r, 200, json_pack("{s:o}", "jobs", jobs));
+    return FINCH_OK;
+}
+
+handler_answer handle_label_jobs(request *r) { return desk_run(r, list_jobs); }

@@ -56,6 +56,10 @@ static const route_parameter upload_parameters[] = {
 
 static const route_parameter list_parameters[] = {{"limit", "Limit", false, "entries at most (50)"}, {0}};
 
+static const route_parameter log_parameters[] = {
+    {"limit", "Limit", false, "lines at most (100)"},
+    {"after", "Id", false, "only lines behind this number"},
+    {0}};
 static const route_parameter result_parameters[] = {{"format", "ResultFormat", false, "parquet (preset), csv or jsonl"},
                                                     {0}};
 
@@ -138,6 +142,10 @@ const route routes[] = {
      NULL, "Reviews", NULL, review_parameters, handle_reviews},
     {"POST", API "/reviews", SCOPE_PREDICT, ROUTE_ENVELOPE, "review", "reviews", "a person's label of a text; null takes it back",
      "ReviewRequest", "Review", NULL, NULL, handle_review},
+    {"GET", API "/labels", SCOPE_READ, ROUTE_ENVELOPE, "labelJobs", "reviews", "labelling jobs: progress, classes, requests and cost",
+     NULL, "LabelJobs", NULL, NULL, handle_label_jobs},
+    {"GET", API "/log", SCOPE_ADMIN, ROUTE_ENVELOPE, "log", "operations", "the last lines of the access log, oldest first",
+     NULL, "Log", NULL, log_parameters, handle_log},
     {"GET", API "/system", SCOPE_READ, ROUTE_ENVELOPE, "system", "operations", "the server: versions, load, latencies, models, store",
      NULL, "System", NULL, NULL, handle_system},
     {"GET", API "/keys", SCOPE_ADMIN, ROUTE_ENVELOPE, "keys", "access", "API keys, without their secrets",

@@ -62,6 +62,8 @@ typedef struct serve_work {
     /* The reviewer's label of the text of that hash; label NULL takes it back. */
     finch_status (*review)(void *context, store *s, const char *job, const char *reviewer, const char *hash,
                            const char *label, json_t **out, finch_error *err);
+    /* An array of the labelling jobs, with their progress, requests and cost. */
+    finch_status (*label_jobs)(void *context, store *s, json_t **out, finch_error *err);
 } serve_work;
 
 /* All texts are borrowed and live as long as the server. */

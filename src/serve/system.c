@@ -1,13 +1,15 @@
-/* /api/v1/system, keys and sessions. */
+/* /api/v1/system, the log, keys and sessions. */
 #include "base/clock.h"
 #include "serve/gate.h"
 #include "serve/batcher.h"
 #include "serve/desk.h"
 #include "serve/handlers.h"
+#include "serve/journal.h"
 #include "serve/reply.h"
 #include "serve/when.h"
 #include "store/values.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- /system --------------------------------------------------------------------------------------------------------- */
@@ -50,6 +52,18 @@ handler_answer handle_system(request *r)
                          "latency_ms", "p50", l.p50 * 1e3, "p95", l.p95 * 1e3, "p99", l.p99 * 1e3, "queue", queue, "cache",
                          cached, "models", served_models_json(s), "store", kept, "limits", limits_json(o), "keys",
                          (int)gate_required(s->gate)));
+    return HANDLER_ANSWERED;
+}
+
+/* ---- /log ------------------------------------------------------------------------------------------------------------ */
+
+handler_answer handle_log(request *r)
+{
+    const char *limit = uri_get(&r->target, "limit"), *after = uri_get(&r->target, "after");
+    uint64_t last;
+    json_t *lines = journal_tail(r->server->journal, after != NULL ? strtoull(after, NULL, 10) : 0,
+                                 limit != NULL ? (size_t)strtoul(limit, NULL, 10) : 100, &last);
+    reply_data(r, 200, json_pack("{s:o, s:I}", "lines", lines, "last", (json_int_t)last));
     return HANDLER_ANSWERED;
 }
 

@@ -212,6 +212,19 @@ static int add_classes(json_t *object, const metrics *m, const char *const *labe
     return failed;
 }
 
+/* The points of a reliability diagram: bins of confidence that have rows. */
+static json_t *reliability_json(const metrics *m)
+{
+    json_t *points = json_array();
+    for (size_t b = 0; b < METRICS_BINS; b++) {
+        const metrics_bin *bin = &m->bins[b];
+        if (bin->n == 0) continue;
+        json_array_append_new(points, json_pack("{s:o,s:o,s:I}", "confidence", number(bin->confidence), "accuracy",
+                                                number(bin->accuracy), "n", (json_int_t)bin->n));
+    }
+    return points;
+}
+
 finch_status metrics_to_json(const metrics *m, const char *const *labels, json_t **out, finch_error *err)
 {
     json_t *object = json_object();
@@ -220,6 +233,7 @@ finch_status metrics_to_json(const metrics *m, const char *const *labels, json_t
         failed |= json_object_set_new(object, figures[id].name, number(m->value[id]));
     failed |= json_object_set_new(object, "roc_auc_classes", json_integer((json_int_t)m->roc_auc_classes));
     failed |= add_classes(object, m, labels);
+    failed |= json_object_set_new(object, "reliability", reliability_json(m));
     if (failed != 0) {
         json_decref(object);
         *out = NULL;

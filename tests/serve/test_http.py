@@ -400,6 +400,21 @@ class Journal(unittest.TestCase):
         self.assertNotIn("secret", said)
         self.assertNotIn("hidden", said)
 
+    def test_the_last_lines_are_kept_in_memory(self):
+        server = Server("--access-log", "none")
+        self.addCleanup(server.remove)
+        for at in range(530):
+            server.get(f"/n{at}?text=secret")
+        first = server.get("/api/v1/log?limit=1000")
+        lines, last = first.data["lines"], first.data["last"]
+        self.assertEqual(len(lines), 512)
+        self.assertEqual([line["path"] for line in lines[-2:]], ["/n528", "/n529"])
+        self.assertNotIn(b"secret", first.body)
+        newer = server.get(f"/api/v1/log?after={last}").data
+        self.assertEqual([line["route"] for line in newer["lines"]], ["log"])
+        self.assertEqual(newer["last"], last + 1)
+        self.assertEqual([line["path"] for line in server.get(f"/api/v1/log?after={last + 10**6}&limit=2").data["lines"]], ["/api/v1/log"] * 2)
+
 
 class Tls(unittest.TestCase):
     def test_https(self):

@@ -8,6 +8,7 @@ import signal
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,7 +17,11 @@ import unittest
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finch_server import LABELS, MPNET, PROGRAM, PROOF, TINY, Server, ServerTest, in_parallel
+from finch_server import LABELS, MPNET, PROGRAM, PROOF, SOURCE, TINY, Server, ServerTest, in_parallel
+
+sys.path += [os.path.join(SOURCE, "tests", room) for room in ("label", "provider")]
+import fleet  # noqa: E402
+from provider import Provider  # noqa: E402
 
 
 def wait_for(check, seconds=30):
@@ -350,6 +355,23 @@ class Reviews(ServerTest):
         self.check_error(self.server.get("/api/v1/reviews?job=none"), 404, "not_found")
         self.check_error(self.server.post("/api/v1/reviews", {"hash": "x", "label": "POSITIVE"}), 404, "not_found")
         self.check_error(self.server.post("/api/v1/reviews", {"hash": "x", "label": "GOOD"}), 422, "validation_failed")
+
+
+class LabelJobs(ServerTest):
+    def test_they_are_those_of_finch_label_status(self):
+        self.assertEqual(self.server.get("/api/v1/labels").data, {"jobs": []})
+        state = os.path.join(self.server.folder, "state.sqlite")
+        texts = fleet.tweets(30)
+        source = fleet.write_input(self.server.folder, texts)
+        with Provider(tls=True, config={"keys": [fleet.KEY]}) as provider:
+            fleet.run(fleet.command(provider, source, f"{self.server.folder}/labels.csv", state), fleet.environment(provider))
+        said = subprocess.run([PROGRAM, "label", "status", "--state", state, "--json"], capture_output=True, check=True).stdout
+        jobs, expected = self.server.get("/api/v1/labels").data["jobs"], json.loads(said)["jobs"]
+        cost = jobs[0].pop("cost_usd")  # written with other digits
+        self.assertAlmostEqual(cost, expected[0].pop("cost_usd"))
+        self.assertGreater(cost, 0)
+        self.assertEqual(jobs, expected)
+        self.assertEqual((jobs[0]["texts"], jobs[0]["labelled"]), (30, 30))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ TEST(json_has_the_figures_of_the_contract)
 {
     static const char *const keys[] = {
         "n",   "accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall", "kappa",
-        "mcc", "roc_auc",  "log_loss", "ece",         "per_class",       "confusion",    "labels"};
+        "mcc", "roc_auc",  "log_loss", "ece",         "per_class",       "confusion",    "labels", "reliability"};
     static const char *const labels[] = {"NO", "YES"};
     finch_error err;
     metrics m;
@@ -111,6 +111,13 @@ TEST(json_has_the_figures_of_the_contract)
     CHECK(json_is_null(json_object_get(object, "roc_auc"))); /* no class has both rows of it and others */
     CHECK_NEAR(1.0, json_number_value(json_object_get(json_object_get(json_object_get(object, "per_class"), "YES"), "f1")),
                0);
+    /* Both rows were said to be YES, with 1.0 and 0.75: two bins of one right row each. */
+    const json_t *points = json_object_get(object, "reliability"), *sure = json_array_get(points, 1);
+    CHECK_EQUAL(2, json_array_size(points));
+    CHECK_EQUAL(1, json_integer_value(json_object_get(sure, "n")));
+    CHECK_NEAR(1.0, json_number_value(json_object_get(sure, "confidence")), 0);
+    CHECK_NEAR(1.0, json_number_value(json_object_get(sure, "accuracy")), 0);
+    CHECK_NEAR(0.75, json_number_value(json_object_get(json_array_get(points, 0), "confidence")), 0);
     json_decref(object);
 }
 
