@@ -90,9 +90,8 @@ static void format_request(str *out, const request *r, double seconds)
         "\",\"route\":\"%s\",\"status\":%u,\"ms\":%.3f,\"request_id\":\"%s\",\"trace_id\":\"%s\","
         "\"key\":\"%s\",\"bytes_in\":%zu,\"bytes_out\":%zu,\"texts\":%zu,\"tokens\":%zu,\"error\":%s%s%s}\n",
         r->route != NULL ? r->route->id : "none", r->status, seconds * 1e3, r->id, r->trace, r->caller, r->body.size,
-        r->static_reply != NULL ? r->static_size : r->reply.size, r->n_texts, r->n_tokens,
-        r->error_code != NULL ? "\"" : "", r->error_code != NULL ? r->error_code : "null",
-        r->error_code != NULL ? "\"" : "");
+        r->static_reply != NULL ? r->static_size : r->reply.size, r->n_texts, r->n_tokens, r->error_code != NULL ? "\"" : "",
+        r->error_code != NULL ? r->error_code : "null", r->error_code != NULL ? "\"" : "");
 }
 
 /* The place of the next line that is kept, empty. */

@@ -57,9 +57,7 @@ static const route_parameter upload_parameters[] = {
 static const route_parameter list_parameters[] = {{"limit", "Limit", false, "entries at most (50)"}, {0}};
 
 static const route_parameter log_parameters[] = {
-    {"limit", "Limit", false, "lines at most (100)"},
-    {"after", "Id", false, "only lines behind this number"},
-    {0}};
+    {"limit", "Limit", false, "lines at most (100)"}, {"after", "Id", false, "only lines behind this number"}, {0}};
 static const route_parameter result_parameters[] = {{"format", "ResultFormat", false, "parquet (preset), csv or jsonl"},
                                                     {0}};
 

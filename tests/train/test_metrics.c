@@ -97,8 +97,8 @@ TEST(rows_that_can_not_be_measured_are_named)
 TEST(json_has_the_figures_of_the_contract)
 {
     static const char *const keys[] = {
-        "n",   "accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall", "kappa",
-        "mcc", "roc_auc",  "log_loss", "ece",         "per_class",       "confusion",    "labels", "reliability"};
+        "n",       "accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall", "kappa",      "mcc",
+        "roc_auc", "log_loss", "ece",      "per_class",   "confusion",       "labels",       "reliability"};
     static const char *const labels[] = {"NO", "YES"};
     finch_error err;
     metrics m;
