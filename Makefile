@@ -9,7 +9,7 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench model mutants lint clean
+.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package model mutants lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -81,6 +81,14 @@ bench: build setup-test ## the benchmarks of bench/ against their peers (long; p
 model: build setup-test ## make models/finch-mini-5 again from the base weights (long; prints its time)
 	@tools/make_model.sh
 
+package: deps web ## Debian packages of finch and of its C API in build-package
+	@cmake --preset package >build/configure-package.log || { cat build/configure-package.log; exit 1; }
+	@ninja -C build-package -j $(JOBS) finch_program libfinch.so
+	@deploy/debian/package.sh build-package build-package
+
+test-package: deps ## two builds with the same bytes, and the packages in a clean Debian tree (long)
+	@tests/package/run.sh
+
 mutants: setup-test deps ## planted bugs must turn each suite red
 	@$(FINCH_PYTHON) tests/mutants/run.py
 
@@ -88,4 +96,4 @@ lint: setup-test ## clang-tidy and cppcheck
 	@tools/lint.sh
 
 clean: ## remove what was built (build folders); .venv stays
-	rm -rf build build-debug build-asan build-tsan build-fuzz
+	rm -rf build build-debug build-asan build-tsan build-fuzz build-package

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# The packages for real (make test-package; about ten minutes on two cores):
+#   1. finch is built twice, in folders of different names: program, library and both packages must have the same bytes
+#   2. they are installed in a clean Debian tree without network; finch doctor, a score, and a C program built with libfinch-dev there
+# A step that this machine cannot run is said with its reason; the closing line counts.
+#   FINCH_BASE_TREE  a clean Debian 12 tree (debootstrap --variant=minbase) in place of one made here
+set -euo pipefail
+export LC_ALL=C
+source=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+passed=0 failed=0 skipped=0
+tree=
+clean_up() {
+    [ -n "$tree" ] && mountpoint -q "$tree/proc" && umount "$tree/proc"
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+pass() { passed=$((passed + 1)); echo "ok    $*"; }
+fail() { failed=$((failed + 1)); echo "FAIL  $*"; }
+skip() { skipped=$((skipped + 1)); echo "skip  $1: $2"; }
+check() { # what command...
+    local what=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then pass "$what"; else fail "$what"; sed 's/^/      /' "$work/log" | tail -n 30; fi
+}
+
+# The sources as they lie here, without what was built.
+copy_sources() {
+    mkdir -p "$1/build"
+    (cd "$source" && tar -c --exclude-vcs --exclude './build*' --exclude ./.venv --exclude node_modules --exclude ./web/out --exclude ./web/.next .) | tar -x -C "$1"
+    cp -a "$source/build/deps" "$1/build/deps"
+}
+
+build_in() {
+    copy_sources "$1"
+    (cd "$1" && env -u CMAKE_C_COMPILER_LAUNCHER cmake --preset package && ninja -C build-package finch_program libfinch.so) >"$work/build.log" 2>&1 ||
+        { tail -n 30 "$work/build.log"; return 1; }
+    deploy=$1/deploy/debian/package.sh
+    "$deploy" "$1/build-package" "$2" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; return 1; }
+}
+
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$source" log -1 --format=%ct 2>/dev/null || echo 1700000000)}
+[ -d "$source/build/deps/duckdb" ] || "$source/tools/deps.sh"
+build_in "$work/one" "$work/packages-one"
+(umask 077 && build_in "$work/a-second-folder/of-another-length" "$work/packages-two")
+second=$work/a-second-folder/of-another-length/build-package
+check "the program has the same bytes in both builds" cmp "$work/one/build-package/finch" "$second/finch"
+check "the library has the same bytes in both builds" cmp "$work/one/build-package/libfinch.so" "$second/libfinch.so"
+for package in "$work"/packages-one/*.deb; do
+    check "$(basename "$package") has the same bytes from both" cmp "$package" "$work/packages-two/$(basename "$package")"
+done
+if grep -qF "$work" "$work/one/build-package/finch"; then fail "the program names the folder it was built in"; else pass "the program does not name its build folder"; fi
+
+clean_tree() {
+    if [ "$(id -u)" -ne 0 ]; then echo "needs root (chroot)"; return 1; fi
+    if [ -n "${FINCH_BASE_TREE:-}" ]; then cp -a "$FINCH_BASE_TREE" "$tree"; return; fi
+    if ! command -v debootstrap >/dev/null; then echo "debootstrap is missing (apt-get install debootstrap)"; return 1; fi
+    local mirror
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sort -u | head -n 1)
+    debootstrap --variant=minbase bookworm "$tree" "$mirror" >"$work/debootstrap.log" 2>&1 || { echo "debootstrap failed: $(tail -n 1 "$work/debootstrap.log")"; return 1; }
+}
+
+tree=$work/tree
+if ! reason=$(clean_tree); then
+    tree=
+    skip "installing in a clean tree" "$reason"
+else
+    cp "$work"/packages-one/*.deb "$tree/tmp/"
+    cp "$source/examples/c/score.c" "$tree/tmp/"
+    mount -t proc proc "$tree/proc"
+    inside() { chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+    as_nobody() { inside setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+    check "apt brings what finch needs, and installs it" inside sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends /tmp/finch_*.deb'
+    check "finch doctor finds nothing missing, as a user without rights" as_nobody finch doctor
+    printf '{"body":"$AAPL beats and raises"}\n' >"$tree/tmp/tweet.jsonl"
+    as_nobody sh -c 'finch score --input - --output - --quiet </tmp/tweet.jsonl' >"$work/there" || true
+    check "a score there" grep -q '"label":"POSITIVE"' "$work/there"
+    if [ -x "$source/build/finch" ]; then
+        "$source/build/finch" score --input - --output - --quiet <"$tree/tmp/tweet.jsonl" >"$work/here"
+        check "is that of the build here" cmp "$work/there" "$work/here"
+    fi
+    check "man pages, unit and settings lie in their places" sh -c "[ -f '$tree/lib/systemd/system/finch.service' ] && grep -qx '{}' '$tree/etc/finch/serve.json' && dpkg-deb -c '$tree'/tmp/finch_*.deb | grep -q man1/finch-score.1.gz"
+    check "libfinch-dev and a compiler go in" inside sh -c 'apt-get install -q -y --no-install-recommends /tmp/libfinch-dev_*.deb gcc libc6-dev pkg-config'
+    check "the C example builds and scores there" inside sh -c 'cc -std=c17 /tmp/score.c $(pkg-config --cflags --libs finch) -o /tmp/example && /tmp/example "$(pkg-config --variable=model finch)" "\$AAPL beats and raises" | grep -q ^POSITIVE'
+    check "removing leaves nothing but settings" inside sh -c 'apt-get remove -q -y finch && [ -z "$(ls -A /usr/lib/*/finch /usr/share/finch 2>/dev/null)" ] && [ -f /etc/finch/serve.json ]'
+    umount "$tree/proc"
+    if command -v lintian >/dev/null; then
+        check "lintian finds no error" lintian --fail-on error --suppress-tags embedded-library,no-changelog,bogus-mail-host "$work"/packages-one/*.deb
+    else
+        skip lintian "it is not installed"
+    fi
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
