@@ -40,6 +40,8 @@ void gemma_cache_destroy(gemma_cache *c);
 size_t gemma_cache_length(const gemma_cache *c);
 /* Forgets all but the first n_tokens. */
 void gemma_cache_cut(gemma_cache *c, size_t n_tokens);
+/* Makes to, of the same model, what from's first n_tokens are; both must have room for them. */
+void gemma_cache_copy(const gemma_cache *from, size_t n_tokens, gemma_cache *to);
 
 /* Texts end to end, no padding.
  * ids        [n_tokens], each below vocab_size.

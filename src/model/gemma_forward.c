@@ -509,6 +509,7 @@ finch_status gemma_cache_create(const gemma *g, size_t n_tokens, gemma_cache **o
         return finch_fail(err, FINCH_E_USAGE, "a cache of %zu tokens is asked for; the model has %zu positions", n_tokens,
                           c->n_positions);
     FINCH_TRY(MEM_NEW(&made, 1, err));
+    made->n_layers = c->n_layers;
     made->room = n_tokens;
     made->width = c->n_key_heads * c->head_width;
     n = c->n_layers * n_tokens * made->width; /* at most 2^8 * 2^20 * 2^21: it fits */
@@ -531,3 +532,14 @@ void gemma_cache_destroy(gemma_cache *c)
 size_t gemma_cache_length(const gemma_cache *c) { return c->n_tokens; }
 
 void gemma_cache_cut(gemma_cache *c, size_t n_tokens) { c->n_tokens = size_least(c->n_tokens, n_tokens); }
+
+void gemma_cache_copy(const gemma_cache *from, size_t n_tokens, gemma_cache *to)
+{
+    size_t size = n_tokens * from->width;
+    for (size_t layer = 0; layer < from->n_layers; layer++) {
+        size_t at = layer * from->room * from->width, there = layer * to->room * to->width;
+        memcpy(to->keys + there, from->keys + at, size * sizeof *to->keys);
+        memcpy(to->values + there, from->values + at, size * sizeof *to->values);
+    }
+    to->n_tokens = n_tokens;
+}

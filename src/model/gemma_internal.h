@@ -70,7 +70,7 @@ struct gemma {
 finch_status gemma_load(gemma *g, finch_error *err);
 
 struct gemma_cache {
-    size_t n_tokens, room, width; /* width: of all key heads together */
+    size_t n_tokens, room, width, n_layers; /* width: of all key heads together */
     float *keys; /* [n_layers, room, width] */
     float *values;
 };
