@@ -176,9 +176,9 @@ typedef struct round_counts {
 
 static finch_status one_round(alerts_call *c, round_counts *counts, finch_error *err)
 {
-    size_t n_fired = 0, n_sent = 0;
+    size_t n_fired = 0, n_taken = 0, n_sent = 0;
     FINCH_TRY(alerts_evaluate(c->store, store_now_ms(c->store), &n_fired, err));
-    FINCH_TRY(webhook_deliver(c->store, 0, DELIVERIES_AT_ONCE, &n_sent, err));
+    FINCH_TRY(webhook_deliver(c->store, 0, DELIVERIES_AT_ONCE, &n_taken, &n_sent, err));
     if (n_fired > 0 || n_sent > 0) cli_say(c->args, "%zu rules fired, %zu deliveries were answered\n", n_fired, n_sent);
     counts->n_fired += n_fired;
     counts->n_sent += n_sent;

@@ -206,27 +206,33 @@ static void say_result(const cli_args *args, const evaluation_run *r)
     if (cli_given(args, "output")) cli_say(args, "Report: %s\n", cli_text(args, "output"));
 }
 
-static finch_status evaluate(const cli_args *args, evaluation_run *r, finch_error *err)
+static finch_status evaluate(const cli_args *args, evaluation_run *r, json_t **out, finch_error *err)
 {
-    json_t *document = NULL;
     FINCH_TRY(eval_data_read(args, &r->data, err));
     const data_columns *columns = r->data.columns;
     FINCH_TRY(cli_rejects_list(args, cli_text(args, "output"), &columns, 1, err));
     FINCH_TRY(judge_models(args, r, err));
     if (cli_given(args, "output")) FINCH_TRY(write_report(args, r, err));
     say_result(args, r);
-    if (!cli_wants_json(args)) return FINCH_OK;
-    FINCH_TRY(eval_json(args, &r->data, &r->classes, r->truth, r->answers, r->n_answers, r->slices, &document, err));
-    return cli_print_json(document, err);
+    if (out == NULL) return FINCH_OK;
+    return eval_json(args, &r->data, &r->classes, r->truth, r->answers, r->n_answers, r->slices, out, err);
+}
+
+finch_status eval_document(const cli_args *args, json_t **out, finch_error *err)
+{
+    evaluation_run *r;
+    FINCH_TRY(MEM_NEW(&r, 1, err));
+    finch_status st = evaluate(args, r, out, err);
+    run_free(r);
+    return st;
 }
 
 static finch_status run(const cli_args *args, finch_error *err)
 {
-    evaluation_run *r;
-    FINCH_TRY(MEM_NEW(&r, 1, err));
-    finch_status st = evaluate(args, r, err);
-    run_free(r);
-    return st;
+    json_t *document = NULL;
+    bool wanted = cli_wants_json(args);
+    FINCH_TRY(eval_document(args, wanted ? &document : NULL, err));
+    return wanted ? cli_print_json(document, err) : FINCH_OK;
 }
 
 const cli_command cli_command_eval = {

@@ -74,4 +74,7 @@ finch_status eval_json(const cli_args *args, const eval_data *d, const eval_clas
                        const eval_answers *answers, size_t n_answers, const eval_slices *slices, json_t **out,
                        finch_error *err);
 
+/* The whole of finch eval: figures on stderr, the report where --output is given. out may be NULL: no document is wanted. */
+finch_status eval_document(const cli_args *args, json_t **out, finch_error *err);
+
 #endif

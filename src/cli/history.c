@@ -1,4 +1,5 @@
 /* finch history: predictions that were kept, and what the market said. */
+#include "cli/cli.h"
 #include "cli/history.h"
 #include "cli/pen.h"
 
@@ -53,12 +54,35 @@ static finch_status read_time(const cli_args *args, const char *option, int64_t 
 
 /* ---- import ---- */
 
+static finch_status import_tables(const cli_args *args, store *s, history_imported *out, finch_error *err)
+{
+    cli_bar bar;
+    cli_bar_begin(&bar, args, "importing", "rows");
+    progress watch = cli_bar_progress(&bar);
+    history_import_options o = {.strict = cli_flag(args, "strict"),
+                                .text_column = cli_text(args, "text-column"),
+                                .time_column = cli_text(args, "date-column"),
+                                .ticker_column = cli_text(args, "ticker-column"),
+                                .label_column = cli_text(args, "label-column"),
+                                .score_column = cli_text(args, "score-column"),
+                                .needs_tickers = cli_given(args, "ticker-column"),
+                                .model = cli_text(args, "model"),
+                                .source = "import",
+                                .keep_texts = cli_flag(args, "texts"),
+                                .watch = &watch};
+    o.inputs = cli_list(args, "input", &o.n_inputs);
+    o.reach = cli_list(args, "reach", &o.n_reach);
+    finch_status st = history_import_tables(&o, s, out, err);
+    cli_bar_end(&bar);
+    return st == FINCH_E_CANCELLED ? cli_cancelled_fail(err) : st;
+}
+
 static finch_status import_action(const cli_args *args, store *s, finch_error *err)
 {
     history_imported done;
     char rows[PEN_NUMBER_BYTES];
     if (!cli_given(args, "input")) return finch_fail(err, FINCH_E_USAGE, "finch history import needs --input F...");
-    FINCH_TRY(history_import_tables(args, s, &done, err));
+    FINCH_TRY(import_tables(args, s, &done, err));
     if (done.n_rejected > 0)
         cli_warn(args, "%llu broken rows of the files were passed over", (unsigned long long)done.n_rejected);
     if (done.n_skipped > 0)

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "data/relation.h"
+#include "text/ticker.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +22,7 @@ enum {
 };
 
 typedef struct import {
-    const cli_args *args;
+    const history_import_options *o;
     store *store;
     data_database db;
     data_relation *relation;
@@ -31,7 +32,6 @@ typedef struct import {
     uint64_t first_row; /* of the batch */
     str identity;
     history_imported *out;
-    progress watch;
 } import;
 
 /* ---- the query ---- */
@@ -76,6 +76,15 @@ static finch_status add_time(const char *column, str *sql, finch_error *err)
     return st;
 }
 
+static finch_status add_time_or_else(const import *x, const char *column, str *sql, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "coalesce(", err));
+    if (has(x, column)) FINCH_TRY(add_time(column, sql, err));
+    else FINCH_TRY(str_add_text(sql, "CAST(NULL AS BIGINT)", err));
+    if (x->o->else_time_ms == 0) return str_add_text(sql, ", NULL), ", err);
+    return str_add_format(sql, err, ", CAST(%lld AS BIGINT)), ", (long long)x->o->else_time_ms);
+}
+
 /* A class's name or its number; null for anything else. */
 static finch_status add_label(const char *column, str *sql, finch_error *err)
 {
@@ -91,8 +100,8 @@ static finch_status add_label(const char *column, str *sql, finch_error *err)
 /* The sum of the columns of --reach that are there. */
 static finch_status add_reach(const import *x, str *sql, finch_error *err)
 {
-    size_t n;
-    const char *const *columns = cli_list(x->args, "reach", &n);
+    size_t n = x->o->n_reach;
+    const char *const *columns = x->o->reach;
     static const char *const usual[] = {"like_num", "retweet_num", "comment_num"};
     if (n == 0) columns = usual;
     FINCH_TRY(str_add_text(sql, "CAST(0", err));
@@ -117,24 +126,22 @@ static finch_status add_probabilities(const import *x, str *sql, finch_error *er
 
 static finch_status make_query(const import *x, str *sql, finch_error *err)
 {
-    const char *text = cli_text(x->args, "text-column"), *time = cli_text(x->args, "date-column"),
-               *label = cli_text(x->args, "label-column"), *tickers = cli_text(x->args, "ticker-column");
+    const char *text = x->o->text_column, *time = x->o->time_column, *tickers = x->o->ticker_column;
     FINCH_TRY(data_relation_need(x->relation, text, "--text-column", err));
-    FINCH_TRY(data_relation_need(x->relation, time, "--date-column", err));
-    FINCH_TRY(data_relation_need(x->relation, label, "--label-column", err));
-    if (cli_given(x->args, "ticker-column")) FINCH_TRY(data_relation_need(x->relation, tickers, "--ticker-column", err));
+    if (x->o->else_time_ms == 0) FINCH_TRY(data_relation_need(x->relation, time, "--date-column", err));
+    FINCH_TRY(data_relation_need(x->relation, x->o->label_column, "--label-column", err));
+    if (x->o->needs_tickers) FINCH_TRY(data_relation_need(x->relation, tickers, "--ticker-column", err));
     FINCH_TRY(str_add_text(sql, "SELECT CAST(", err));
     FINCH_TRY(data_sql_name(sql, text, err));
     FINCH_TRY(str_add_text(sql, " AS VARCHAR), ", err));
-    FINCH_TRY(add_time(time, sql, err));
-    FINCH_TRY(str_add_text(sql, ", ", err));
+    FINCH_TRY(add_time_or_else(x, time, sql, err));
     bool list = has(x, tickers) && is_list(x, tickers);
     FINCH_TRY(add_column(x, tickers, list ? "array_to_string(" : "CAST(", list ? ", '|')" : " AS VARCHAR)",
                          "CAST(NULL AS VARCHAR)", sql, err));
     FINCH_TRY(str_add_text(sql, ", ", err));
-    FINCH_TRY(add_label(label, sql, err));
+    FINCH_TRY(add_label(x->o->label_column, sql, err));
     FINCH_TRY(str_add_text(sql, ", ", err));
-    FINCH_TRY(add_column(x, cli_text(x->args, "score-column"), "CAST(round(1e6 * TRY_CAST(", " AS DOUBLE)) AS BIGINT)",
+    FINCH_TRY(add_column(x, x->o->score_column, "CAST(round(1e6 * TRY_CAST(", " AS DOUBLE)) AS BIGINT)",
                          "CAST(NULL AS BIGINT)", sql, err));
     FINCH_TRY(str_add_text(sql, ", ", err));
     FINCH_TRY(add_reach(x, sql, err));
@@ -175,6 +182,24 @@ static finch_status keep_tickers(import *x, finch_text text, history_prediction 
     return FINCH_OK;
 }
 
+_Static_assert((int)TEXT_SYMBOL_BYTES <= (int)HISTORY_TICKER_BYTES, "a symbol fits into the history");
+
+/* Those that stand in the text, each once. */
+static finch_status find_tickers(import *x, finch_text text, history_prediction *p, finch_error *err)
+{
+    text_ticker found[HISTORY_TICKERS_MOST];
+    char(*list)[HISTORY_TICKER_BYTES];
+    size_t n = text_tickers_find(text, found, HISTORY_TICKERS_MOST);
+    FINCH_TRY(ARENA_NEW(&x->arena, &list, HISTORY_TICKERS_MOST, err));
+    p->tickers = (const char(*)[HISTORY_TICKER_BYTES])list;
+    for (size_t i = 0; i < n && i < HISTORY_TICKERS_MOST; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < p->n_tickers; k++) seen = seen || strcmp(list[k], found[i].symbol) == 0;
+        if (!seen) memcpy(list[p->n_tickers++], found[i].symbol, TEXT_SYMBOL_BYTES);
+    }
+    return FINCH_OK;
+}
+
 static unsigned flags_of(const data_cursor *row)
 {
     finch_text reason;
@@ -210,24 +235,26 @@ static finch_status take_row(import *x, const data_cursor *row, finch_error *err
     }
     history_prediction *p = &x->batch[x->n++];
     *p = (history_prediction){.time_ms = time,
-                              .model = cli_text(x->args, "model"),
-                              .source = "import",
+                              .model = x->o->model,
+                              .source = x->o->source,
                               .label = (int)label,
                               .reach = data_cursor_integer(row, COLUMN_REACH, &reach) ? reach : 0,
                               .flags = flags_of(row)};
     FINCH_TRY(store_hash(text.at, text.size_bytes, p->hash, err));
-    if (cli_flag(x->args, "texts")) FINCH_TRY(keep_text(x, text, &p->text, err));
+    if (x->o->keep_texts) FINCH_TRY(keep_text(x, text, &p->text, err));
     if (data_cursor_text(row, COLUMN_TICKERS, &tickers)) FINCH_TRY(keep_tickers(x, tickers, p, err));
+    else if (x->o->find_tickers) FINCH_TRY(find_tickers(x, text, p, err));
     set_figures(row, p);
     return str_add_format(&x->identity, err, "%lld %s %d %.0f;", (long long)time, p->hash, p->label, 1e6 * p->score);
 }
 
-/* The batch's name is made of what it holds and where it stands. */
+/* The batch's name is made of what it holds and where it stands; of its source's own name where that has one. */
 static finch_status write_batch(import *x, finch_error *err)
 {
     char hash[STORE_HASH_BYTES], name[STORE_HASH_BYTES + 8];
     if (x->n == 0) return FINCH_OK;
-    FINCH_TRY(str_add_format(&x->identity, err, "%s %llu", cli_text(x->args, "model"), (unsigned long long)x->first_row));
+    if (x->o->identity != NULL) str_clear(&x->identity);
+    FINCH_TRY(str_add_format(&x->identity, err, "%s %llu", x->o->identity != NULL ? x->o->identity : x->o->model, (unsigned long long)x->first_row));
     FINCH_TRY(store_hash(x->identity.at, x->identity.size, hash, err));
     snprintf(name, sizeof name, "import:%s", hash);
     bool is_new;
@@ -238,8 +265,8 @@ static finch_status write_batch(import *x, finch_error *err)
     x->first_row = x->out->n_rows;
     str_clear(&x->identity);
     arena_reset(&x->arena);
-    if (progress_report(&x->watch, x->out->n_rows, data_relation_rows(x->relation), NULL)) return FINCH_OK;
-    return cli_cancelled_fail(err);
+    if (progress_report(x->o->watch, x->out->n_rows, data_relation_rows(x->relation), NULL)) return FINCH_OK;
+    return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
 }
 
 static finch_status read_rows(import *x, duckdb_result *result, finch_error *err)
@@ -258,10 +285,8 @@ static finch_status read_rows(import *x, duckdb_result *result, finch_error *err
 
 static finch_status import_all(import *x, finch_error *err)
 {
-    size_t n_inputs;
-    const char *const *inputs = cli_list(x->args, "input", &n_inputs);
-    data_source source = {.inputs = inputs, .n_inputs = n_inputs, .strict = cli_flag(x->args, "strict")};
-    data_relation_options options = {.text_column = cli_text(x->args, "text-column")};
+    data_source source = {.inputs = x->o->inputs, .n_inputs = x->o->n_inputs, .strict = x->o->strict};
+    data_relation_options options = {.text_column = x->o->text_column};
     duckdb_result result;
     str sql = {0};
     FINCH_TRY(MEM_NEW(&x->batch, BATCH, err));
@@ -277,22 +302,19 @@ static finch_status import_all(import *x, finch_error *err)
     return st;
 }
 
-finch_status history_import_tables(const cli_args *args, store *s, history_imported *out, finch_error *err)
+finch_status history_import_tables(const history_import_options *options, store *s, history_imported *out, finch_error *err)
 {
-import x = {.args = args, .store = s, .out = out };
-    cli_bar bar;
+    import x = {.o = options, .store = s, .out = out};
     *out = (history_imported){0};
     arena_init(&x.arena);
-    cli_bar_begin(&bar, args, "importing", "rows");
-    x.watch = cli_bar_progress(&bar);
     finch_status st = store_set_bulk(s, true, err);
     if (st == FINCH_OK) st = import_all(&x, err);
-    if (st == FINCH_OK) st = store_set_bulk(s, false, err);
-    cli_bar_end(&bar);
+    finch_error ignored;
+    finch_status ended = store_set_bulk(s, false, st == FINCH_OK ? err : &ignored);
     data_relation_close(x.relation);
     data_database_close(&x.db);
     arena_free(&x.arena);
     str_free(&x.identity);
     mem_free(x.batch);
-    return st;
+    return st == FINCH_OK ? ended : st;
 }

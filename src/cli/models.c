@@ -1,5 +1,6 @@
 /* finch models: the registry of models. */
 #include "cli/cli.h"
+#include "cli/models_judge.h"
 #include "cli/models_view.h"
 
 #include "base/file.h"
@@ -21,6 +22,12 @@ static const cli_option options[] = {
     {"by", "NAME", CLI_TEXT, NULL, "who, for the record (default: the user)", false, 0, 0},
     {"evaluation", "FILE", CLI_PATH, NULL, "register, attach: what finch eval --json printed", false, 0, 0},
     {"samples", "FILE", CLI_PATH, NULL, "register, attach: predictions to show, one JSON object a line", false, 0, 0},
+    {"data", "F...", CLI_LIST, NULL, "evaluate, profile: labelled tables (profile: those it was trained on)", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", "evaluate, profile: column with the texts", false, 0, 0},
+    {"label-column", "NAME", CLI_TEXT, "label", "evaluate, profile: column with the true labels", false, 0, 0},
+    {"max-tokens", "N", CLI_SIZE, "128", "evaluate, profile: tokens of a text that are read; as finch serve has it", false, 2,
+     65536},
+    {"output", "FILE", CLI_PATH, NULL, "profile: of a folder that is not registered, for its profile.json", false, 0, 0},
     CLI_OPTION_STATE,
     {0},
 };
@@ -206,6 +213,59 @@ static finch_status attach(models_call *c, finch_error *err)
     if (st == FINCH_OK) cli_say(c->args, "attached to %s@%lld\n", v.name.at, (long long)v.number);
     if (st == FINCH_OK && cli_wants_json(c->args)) st = cli_print_json(registry_version_json(&v, false), err);
     registry_version_free(&v);
+    return st;
+}
+
+/* Takes over the document. */
+static finch_status attach_found(models_call *c, const registry_version *v, const char *kind, json_t *document,
+                                 finch_error *err)
+{
+    finch_status st = registry_attach(c->store, v, kind, document, err);
+    if (st == FINCH_OK) cli_say(c->args, "the %s is attached to %s@%lld\n", kind, v->name.at, (long long)v->number);
+    if (st == FINCH_OK && cli_wants_json(c->args)) return cli_print_json(document, err);
+    json_decref(document);
+    return st;
+}
+
+static finch_status evaluate(models_call *c, finch_error *err)
+{
+    registry_version v;
+    json_t *document;
+    FINCH_TRY(registry_find(c->store, c->words[0], &v, err));
+    finch_status st = models_judge(c->args, v.folder.at, &document, err);
+    if (st == FINCH_OK) st = attach_found(c, &v, "evaluation", document, err);
+    registry_version_free(&v);
+    return st;
+}
+
+/* Takes over the document. */
+static finch_status write_profile(const cli_args *args, json_t *document, finch_error *err)
+{
+    const char *path = cli_text(args, "output");
+    char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
+    finch_status st = text != NULL ? file_write(path, text, strlen(text), err)
+                                   : finch_fail(err, FINCH_E_MEMORY, "out of memory for a profile");
+    free(text); /* jansson's own */
+    if (st == FINCH_OK && cli_wants_json(args)) return cli_print_json(document, err);
+    json_decref(document);
+    return st;
+}
+
+static finch_status profile(models_call *c, finch_error *err)
+{
+    registry_version v = {0};
+    json_t *document;
+    str folder = {0};
+    bool registered = !cli_given(c->args, "output");
+    finch_status st = registered ? registry_find(c->store, c->words[0], &v, err)
+                                 : cli_model_folder(c->words[0], &folder, err);
+    if (st == FINCH_E_NOT_FOUND && registered)
+        st = finch_fail(err, st, "%s; for a folder that is not registered say --output FOLDER/profile.json", err->message);
+    if (st == FINCH_OK) st = models_profile(c->args, registered ? v.folder.at : folder.at, &document, err);
+    if (st == FINCH_OK)
+        st = registered ? attach_found(c, &v, "profile", document, err) : write_profile(c->args, document, err);
+    registry_version_free(&v);
+    str_free(&folder);
     return st;
 }
 
@@ -408,6 +468,8 @@ static const struct {
     {"show", show, 1, 1, "NAME or NAME@VERSION"},
     {"register", enter_action, 1, 1, "a model's folder"},
     {"attach", attach, 1, 1, "NAME or NAME@VERSION"},
+    {"evaluate", evaluate, 1, 1, "NAME or NAME@VERSION"},
+    {"profile", profile, 1, 1, "NAME or NAME@VERSION, or with --output a model's folder"},
     {"promote", promote, 1, 1, "NAME or NAME@VERSION"},
     {"rollback", rollback, 1, 1, "a model's name"},
     {"demote", demote, 1, 1, "a model's name"},
@@ -423,7 +485,7 @@ static finch_status run(const cli_args *args, finch_error *err)
     if (at == sizeof actions / sizeof actions[0])
         return finch_fail(
             err, FINCH_E_USAGE,
-            "finch models does list, show, register, attach, promote, rollback, demote, remove and verify, not "
+            "finch models does list, show, register, attach, evaluate, profile, promote, rollback, demote, remove and verify, not "
             "\"%.100s\"",
             words[0]);
     if (n - 1 < actions[at].n_least || n - 1 > actions[at].n_most)
@@ -444,14 +506,17 @@ const cli_command cli_command_models = {
              "them. promote puts a version into a stage, rollback takes the one before back, again and again; the record "
              "tells what "
              "served when. Servers on the same store follow by themselves.\n"
+             "evaluate judges a version on labelled rows as finch eval does and keeps what it found beside it; profile counts what "
+             "its training data look like, which a server measures drift against.\n"
              "NAME is the version in production, else the newest; NAME@3, NAME@shadow, NAME@latest are others. Every "
              "--model takes "
              "them.",
     .example = "finch models register runs/bert-2 --name tweets --evaluation eval.json --note 'more sarcasm'\n"
+               "finch models evaluate tweets@2 --data valid.csv\n"
                "finch models promote tweets@2\n"
                "finch models rollback tweets --note 'worse on GME'\n"
                "finch score --model tweets@shadow --input a.csv --output b.csv",
-    .operands = "list|show|register|attach|promote|rollback|demote|remove|verify [NAME[@VERSION]|FOLDER]",
+    .operands = "list|show|register|attach|evaluate|profile|promote|rollback|demote|remove|verify [NAME[@VERSION]|FOLDER]",
     .operands_min = 1,
     .operands_max = 2,
     .options = options,

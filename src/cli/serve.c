@@ -4,6 +4,7 @@
 #include "cli/serve_tasks.h"
 
 #include "base/file.h"
+#include "serve/host.h"
 #include "serve/serve.h"
 
 #include <fcntl.h>
@@ -35,6 +36,11 @@ static const cli_option options[] = {
      1000000},
     {"keep-predictions", NULL, CLI_FLAG, NULL,
      "without keys: keep what is predicted, with its text, in the history (a key says it for itself)", false, 0, 0},
+    {"alerts-seconds", "SECONDS", CLI_REAL, "30",
+     "how often the rules of finch alerts are looked at, and what is due is sent to its webhook; 0: not by this server", false,
+     0, 86400},
+    {"shadow-share", "SHARE", CLI_REAL, "1",
+     "the share of texts, 0 to 1, that the version in the stage shadow scores too, in the background", false, 0, 1},
     {"batch-folder", "FOLDER", CLI_PATH, NULL, "where uploads and results of batch jobs lie (default: beside the store)",
      false, 0, 0},
     {"batch-threads", "N", CLI_SIZE, "1", "threads that score batch jobs beside the requests", false, 1, 1024},
@@ -45,6 +51,10 @@ static const cli_option options[] = {
     {"tls-key", "FILE", CLI_PATH, NULL, "PEM file of the certificate's private key", false, 0, 0},
     {"cors-origin", "ORIGIN...", CLI_LIST, NULL,
      "origins whose pages may call the API from a browser, such as https://a.example", false, 0, 0},
+    {"allowed-host", "NAME...", CLI_LIST, NULL,
+     "names in the Host header that are answered beside the address (a reverse proxy's); *: any. On loopback others are refused, "
+     "so that no page of a stranger reaches the server by a name that it points here",
+     false, 0, 0},
     {"http-threads", "N", CLI_SIZE, "2", "threads that read requests and write answers", false, 1, 256},
     {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is marked truncated", false, 2, 65536},
     {"batch-tokens", "N", CLI_SIZE, "512", "tokens that a packed batch has at most, unless one text alone has more", false,
@@ -77,15 +87,10 @@ static const char *text_of(const job *j, const char *name) { return cli_text(of(
 
 /* ---- settings -------------------------------------------------------------------------------------------------------- */
 
-static bool is_loopback(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 || strcmp(host, "localhost") == 0;
-}
-
 /* Once the store is open: whether it has keys decides. */
 static finch_status check_host(const job *j, finch_error *err)
 {
-    if (is_loopback(j->options.host) || serve_keys_required(j->server) ||
+    if (host_is_loopback(j->options.host) || serve_keys_required(j->server) ||
         cli_flag(of(j, "open-to-network"), "open-to-network"))
         return FINCH_OK;
     return finch_fail(
@@ -199,6 +204,7 @@ static finch_status read_options(job *j, finch_error *err)
     o->batch_tokens = size_of(j, "batch-tokens");
     o->cache_entries = size_of(j, "cache");
     o->origins = cli_list(of(j, "cors-origin"), "cors-origin", &o->n_origins);
+    o->hosts = cli_list(of(j, "allowed-host"), "allowed-host", &o->n_hosts);
     o->log_descriptor = -1;
 #define READ_LIMIT(field, flag, preset, least, most, help) o->limits.field = size_of(j, flag);
     SERVE_LIMIT_LIST(READ_LIMIT)
@@ -207,6 +213,8 @@ static finch_status read_options(job *j, finch_error *err)
     o->keys_required = cli_flag(of(j, "require-keys"), "require-keys");
     o->rate_limit = size_of(j, "rate-limit");
     o->keep_predictions = cli_flag(of(j, "keep-predictions"), "keep-predictions");
+    o->alerts_seconds = cli_real(of(j, "alerts-seconds"), "alerts-seconds");
+    o->shadow_share = cli_real(of(j, "shadow-share"), "shadow-share");
     o->batch_threads = size_of(j, "batch-threads");
     o->work = serve_tasks();
     FINCH_TRY(read_state(j, err));

@@ -1,6 +1,7 @@
 #include "cli/serve_tasks.h"
 
 #include "base/clock.h"
+#include "cli/history.h"
 #include "cli/label_view.h"
 #include "data/look.h"
 #include "data/score.h"
@@ -60,6 +61,30 @@ static finch_status score(void *context, const serve_table_task *task, json_t **
     if (st == FINCH_OK) st = score_opened(&s, task, rejects.at, summary, err);
     data_scoring_close(&s);
     str_free(&rejects);
+    return st;
+}
+
+static finch_status keep(void *context, store *s, const char *job, const char *table, const json_t *summary,
+                         int64_t else_time_ms, const progress *watch, uint64_t *n, finch_error *err)
+{
+    history_imported done;
+    history_import_options o = {.inputs = &table,
+                                .n_inputs = 1,
+                                .text_column = json_string_value(json_object_get(summary, "text_column")),
+                                .time_column = "post_date",
+                                .ticker_column = "ticker_symbol",
+                                .label_column = "label",
+                                .score_column = "score",
+                                .find_tickers = true,
+                                .else_time_ms = else_time_ms,
+                                .model = json_string_value(json_object_get(summary, "model")),
+                                .source = "batch",
+                                .identity = job,
+                                .keep_texts = true,
+                                .watch = watch};
+    (void)context;
+    finch_status st = history_import_tables(&o, s, &done, err);
+    *n = st == FINCH_OK ? done.n_imported : 0;
     return st;
 }
 
@@ -198,6 +223,10 @@ static finch_status label_jobs(void *context, store *s, json_t **out, finch_erro
 
 serve_work serve_tasks(void)
 {
-    return (serve_work){
-        .score = score, .convert = convert, .reviews = reviews, .review = review_one, .label_jobs = label_jobs};
+    return (serve_work){.score = score,
+                        .keep = keep,
+                        .convert = convert,
+                        .reviews = reviews,
+                        .review = review_one,
+                        .label_jobs = label_jobs};
 }

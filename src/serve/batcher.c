@@ -1,6 +1,7 @@
 #include "serve/batcher.h"
 
 #include "base/clock.h"
+#include "serve/drift_book.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -120,6 +121,7 @@ static void drop_late(worker *w)
 static finch_status encode_batch(worker *w, const model_slot *slot, model_batch *out, finch_error *err)
 {
     int32_t *one, **each, *ids;
+    const text_tokenizer *tokenizer = model_tokenizer(slot->engine);
     uint32_t *offsets;
     FINCH_TRY(ARENA_NEW(&w->memory, &one, slot->max_tokens, err));
     FINCH_TRY(ARENA_NEW(&w->memory, &each, w->n_taken, err));
@@ -128,11 +130,12 @@ static finch_status encode_batch(worker *w, const model_slot *slot, model_batch 
     for (size_t i = 0; i < w->n_taken; i++) {
         batch_text *t = w->taken[i];
         size_t n;
-        FINCH_TRY(text_encode(model_tokenizer(slot->engine), t->text, slot->max_tokens, one, &n, &t->info.truncated, NULL,
+        FINCH_TRY(text_encode(tokenizer, t->text, slot->max_tokens, one, &n, &t->info.truncated, NULL,
                               w->scratch, err));
         FINCH_TRY(ARENA_NEW(&w->memory, &each[i], n, err));
         memcpy(each[i], one, n * sizeof *one);
         t->info.n_tokens = (uint32_t)n;
+        t->info.n_unknown = drift_book_unknown(tokenizer, one, n);
         offsets[i + 1] = offsets[i] + (uint32_t)n;
     }
     FINCH_TRY(ARENA_NEW(&w->memory, &ids, offsets[w->n_taken], err));

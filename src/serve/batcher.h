@@ -19,7 +19,7 @@ typedef enum text_outcome { TEXT_WAITS, TEXT_SCORED, TEXT_LATE, TEXT_STOPPED, TE
 typedef struct batch_text {
     finch_text text;
     float *logits; /* [n_labels] */
-    model_text_info info;
+    cache_info info;
     bool cached;
     text_outcome outcome;
     struct batch_job *job;

@@ -71,6 +71,18 @@ static bool on_progress(void *context, uint64_t done, uint64_t total, const char
     return run->lost != FINCH_E_CANCELLED;
 }
 
+/* What was scored, into the history, before the job is done: an attempt that is made again adds nothing twice. */
+static finch_status keep_rows(batch_run *run, const char *output, const progress *watch, json_t *summary, finch_error *err)
+{
+    const serve *server = run->b->server;
+    uint64_t n = 0;
+    FINCH_TRY(server->options.work.keep(server->options.work.context, run->s, run->j->id, output, summary,
+                                        run->j->created_ms, watch, &n, err));
+    metrics_add(&server->metrics->history_written, n);
+    json_object_set_new(summary, "kept", json_integer((json_int_t)n));
+    return FINCH_OK;
+}
+
 /* The scoring itself is handed in by the program (serve_options.work). */
 static finch_status score_into(batch_run *run, const char *output, char **summary, finch_error *err)
 {
@@ -94,6 +106,7 @@ static finch_status score_into(batch_run *run, const char *output, char **summar
                                  .watch = &watch};
         st = server->options.work.score(server->options.work.context, &task, &found, err);
     }
+    if (st == FINCH_OK && json_is_true(json_object_get(options, "keep"))) st = keep_rows(run, output, &watch, found, err);
     model_release(slot);
     json_decref(options);
     if (st == FINCH_OK && found != NULL) *summary = json_dumps(found, JSON_COMPACT);

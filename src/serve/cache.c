@@ -11,7 +11,7 @@ typedef struct entry {
     siphash128 hash;
     uint64_t serial; /* 0: free */
     uint64_t used;  /* the set's clock when it was */
-    model_text_info info;
+    cache_info info;
     float logits[CACHE_LABELS_MAX];
 } entry;
 
@@ -74,7 +74,7 @@ static entry *find(entry_set *set, uint64_t serial, siphash128 hash)
     return NULL;
 }
 
-bool cache_get(cache *c, uint64_t serial, finch_text text, float *logits, size_t n_labels, model_text_info *info)
+bool cache_get(cache *c, uint64_t serial, finch_text text, float *logits, size_t n_labels, cache_info *info)
 {
     pthread_mutex_t *lock;
     if (n_labels > CACHE_LABELS_MAX) return false;
@@ -90,7 +90,7 @@ bool cache_get(cache *c, uint64_t serial, finch_text text, float *logits, size_t
     return e != NULL;
 }
 
-void cache_put(cache *c, uint64_t serial, finch_text text, const float *logits, size_t n_labels, model_text_info info)
+void cache_put(cache *c, uint64_t serial, finch_text text, const float *logits, size_t n_labels, cache_info info)
 {
     pthread_mutex_t *lock;
     if (n_labels > CACHE_LABELS_MAX) return;

@@ -1,6 +1,7 @@
 #include "serve/dispatch.h"
 
 #include "serve/gate.h"
+#include "serve/host.h"
 #include "serve/reply.h"
 #include "serve/schema.h"
 #include "serve/upload.h"
@@ -46,6 +47,19 @@ static size_t header_times(const request *r, const char *name)
     header_count c = {name, 0};
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_header, &c);
     return c.n;
+}
+
+static bool check_host(request *r)
+{
+    const serve_options *o = &r->server->options;
+    if (header_times(r, MHD_HTTP_HEADER_HOST) > 1) {
+        reply_error(r, 400, "bad_framing", NULL, "the request names two hosts");
+        return false;
+    }
+    if (host_allowed(request_field(r, MHD_HTTP_HEADER_HOST), o->host, o->hosts, o->n_hosts)) return true;
+    reply_error(r, 421, "host_not_allowed", NULL,
+                "the server does not answer to the name in the Host header; --allowed-host NAME lets it (behind a proxy)");
+    return false;
 }
 
 /* Two lengths, or a length and chunks, are read differently by different programs: such a request is none (RFC 9112, 6.3). */
@@ -156,7 +170,7 @@ static bool check_body_headers(request *r)
 
 bool dispatch_headers(request *r)
 {
-    return request_begin(r) && read_framing(r) && find_route(r) && gate_check(r->server->gate, r) && check_body_headers(r);
+    return request_begin(r) && check_host(r) && read_framing(r) && find_route(r) && gate_check(r->server->gate, r) && check_body_headers(r);
 }
 
 /* ---- fields ---------------------------------------------------------------------------------------------------------- */

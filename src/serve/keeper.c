@@ -2,43 +2,73 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "serve/beat.h"
 #include "serve/journal.h"
 #include "store/pool.h"
 #include "store/registry.h"
 
-#include <pthread.h>
-#include <time.h>
+#include <stdio.h>
 
+#define KEEPER_PAUSE_SECONDS 1.0
 #define KEEPER_SILENCE_SECONDS 5.0
 
-/* lock guards ended. */
 struct keeper {
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    pthread_t thread;
-    bool ended;
+    beat *rounds;
     serve *server;
     int64_t revision; /* of the registry when it was looked at; -1: never; the thread's own */
 };
 
-/* Names that follow the registry get its production version. A version that can not be loaded leaves the old one in place, and is
- * told of once for each change of the registry. */
+static void tell_not_loaded(const keeper *k, const char *name, const finch_error *err)
+{
+    journal_event(k->server->journal, "error", "model_not_loaded",
+                  json_pack("{s:s, s:s}", "model", name, "reason", err->message));
+}
+
+/* The version in production takes the place of the one that is served. */
+static finch_status follow_production(const keeper *k, store *from, const model_slot *slot, int64_t *number, finch_error *err)
+{
+    registry_version v = {0};
+    bool found = true;
+    finch_status st = registry_find(from, slot->name, &v, err);
+    *number = v.number;
+    if (st == FINCH_OK && v.number != slot->number) st = serve_load_registered(k->server, slot->name, &found, err);
+    registry_version_free(&v);
+    return st;
+}
+
+/* What is in the stage shadow runs beside it, unless it is the same version. */
+static finch_status follow_shadow(const keeper *k, store *from, const model_slot *slot, int64_t production, finch_error *err)
+{
+    char reference[MODEL_NAME_BYTES + sizeof "@shadow"];
+    registry_version v = {0};
+    models *m = k->server->models;
+    model_slot *shadow = models_acquire_shadow(m, slot->name);
+    int64_t number = shadow != NULL ? shadow->number : 0;
+    model_release(shadow);
+    snprintf(reference, sizeof reference, "%s@shadow", slot->name);
+    finch_status st = registry_find(from, reference, &v, err);
+    if (st == FINCH_E_NOT_FOUND || (st == FINCH_OK && v.number == production)) {
+        models_drop_shadow(m, slot->name);
+        st = FINCH_OK;
+    } else if (st == FINCH_OK && v.number != number) {
+        st = serve_load_shadow(k->server, &v, err);
+    }
+    registry_version_free(&v);
+    return st;
+}
+
+/* Names that follow the registry. A version that can not be loaded leaves the old one in place, and is told of once for each change
+ * of the registry. */
 static void follow(keeper *k, store *from)
 {
-    serve *s = k->server;
-    finch_error err = {0};
     for (size_t i = 0;; i++) {
-        model_slot *slot = models_at(s->models, i);
+        finch_error err = {0};
+        int64_t production = 0;
+        model_slot *slot = models_at(k->server->models, i);
         if (slot == NULL) return;
-        bool found = true;
-        registry_version v = {0};
-        finch_status st = slot->follows ? registry_find(from, slot->name, &v, &err) : FINCH_OK;
-        if (slot->follows && st == FINCH_OK && v.number != slot->number)
-            st = serve_load_registered(s, slot->name, &found, &err);
-        if (st != FINCH_OK)
-            journal_event(s->journal, "error", "model_not_loaded",
-                          json_pack("{s:s, s:s}", "model", slot->name, "reason", err.message));
-        registry_version_free(&v);
+        if (slot->follows && follow_production(k, from, slot, &production, &err) != FINCH_OK)
+            tell_not_loaded(k, slot->name, &err);
+        if (slot->follows && follow_shadow(k, from, slot, production, &err) != FINCH_OK) tell_not_loaded(k, slot->name, &err);
         model_release(slot);
     }
 }
@@ -64,29 +94,15 @@ static void look(keeper *k)
     store_pool_give(s->pool, from);
 }
 
-void keeper_wake(keeper *k)
+static void one_round(beat *self, void *context)
 {
-    if (k == NULL) return;
-    pthread_mutex_lock(&k->lock);
-    pthread_cond_signal(&k->wake);
-    pthread_mutex_unlock(&k->lock);
+    (void)self;
+    look(context);
 }
 
-static void *keeper_run(void *argument)
+void keeper_wake(keeper *k)
 {
-    keeper *k = argument;
-    pthread_mutex_lock(&k->lock);
-    while (!k->ended) {
-        pthread_mutex_unlock(&k->lock);
-        look(k);
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 1;
-        pthread_mutex_lock(&k->lock);
-        if (!k->ended) pthread_cond_timedwait(&k->wake, &k->lock, &until);
-    }
-    pthread_mutex_unlock(&k->lock);
-    return NULL;
+    if (k != NULL) beat_wake(k->rounds);
 }
 
 finch_status keeper_create(serve *s, keeper **out, finch_error *err)
@@ -94,30 +110,18 @@ finch_status keeper_create(serve *s, keeper **out, finch_error *err)
     keeper *k;
     *out = NULL;
     FINCH_TRY(MEM_NEW(&k, 1, err));
-    pthread_mutex_init(&k->lock, NULL);
-    pthread_cond_init(&k->wake, NULL);
     k->server = s;
     k->revision = -1;
     atomic_store(&s->store_seen, clock_seconds()); /* the pool has just opened one */
-    if (pthread_create(&k->thread, NULL, keeper_run, k) == 0) {
-        *out = k;
-        return FINCH_OK;
-    }
-    pthread_cond_destroy(&k->wake);
-    pthread_mutex_destroy(&k->lock);
-    mem_free(k);
-    return finch_fail(err, FINCH_E_BUSY, "a thread that looks after the store could not be started");
+    finch_status st = beat_create("the store's state", KEEPER_PAUSE_SECONDS, one_round, k, &k->rounds, err);
+    if (st == FINCH_OK) *out = k;
+    else mem_free(k);
+    return st;
 }
 
 void keeper_destroy(keeper *k)
 {
     if (k == NULL) return;
-    pthread_mutex_lock(&k->lock);
-    k->ended = true;
-    pthread_cond_signal(&k->wake);
-    pthread_mutex_unlock(&k->lock);
-    pthread_join(k->thread, NULL);
-    pthread_cond_destroy(&k->wake);
-    pthread_mutex_destroy(&k->lock);
+    beat_destroy(k->rounds);
     mem_free(k);
 }

@@ -5,11 +5,15 @@
 
 #include "serve/models.h"
 #include "serve/server.h"
+#include "store/registry.h"
 
 typedef struct keeper keeper;
 
 /* serve.c: loads a model in its name's place and tells of it. */
 finch_status serve_load_spec(serve *s, const models_new *spec, finch_error *err);
+
+/* The same of what runs beside a served name. */
+finch_status serve_load_shadow(serve *s, const registry_version *v, finch_error *err);
 
 finch_status keeper_create(serve *s, keeper **out, finch_error *err);
 /* Looks now: something has changed. NULL is legal. */

@@ -4,6 +4,7 @@
 #include "serve/batcher.h"
 #include "serve/cache.h"
 #include "serve/models.h"
+#include "serve/observer.h"
 #include "serve/route.h"
 
 #include <stdio.h>
@@ -186,6 +187,14 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     COUNTER("history_lost_total", history_lost, "Predictions that could not be kept for the history.");
     COUNTER("batch_jobs_done_total", jobs_done, "Batch jobs finished here.");
     COUNTER("batch_jobs_failed_total", jobs_failed, "Batch jobs that failed here.");
+    COUNTER("alerts_fired_total", alerts_fired, "Alert rules that fired here.");
+    COUNTER("alert_deliveries_tried_total", alerts_tried, "Deliveries of alerts that were tried here.");
+    COUNTER("alert_deliveries_sent_total", alerts_sent, "Deliveries of alerts that were answered 2xx.");
+    COUNTER("observed_texts_total", observed, "Texts whose drift was counted.");
+    COUNTER("observer_dropped_total", observer_dropped, "Texts that were not looked at for drift and shadows: too many came.");
+    GAUGE("alert_deliveries_waiting", atomic_load(&m->alerts_waiting), "Deliveries that wait for their time.");
+    GAUGE("alert_deliveries_failed", atomic_load(&m->alerts_failed), "Deliveries that were given up.");
+    GAUGE("alert_deliveries_in_doubt", atomic_load(&m->alerts_in_doubt), "Deliveries that may have arrived.");
     FINCH_TRY(write_histogram(out, "batch_texts", "Texts in a packed batch.", &m->batch_texts, false, err));
     FINCH_TRY(write_histogram(out, "batch_tokens", "Tokens in a packed batch.", &m->batch_tokens, false, err));
     FINCH_TRY(write_histogram(out, "queue_seconds", "How long a text waited for a compute thread.", &m->wait, true, err));
@@ -202,5 +211,6 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     GAUGE("process_start_time_seconds", s->began_unix, "Unix time of the start.");
     FINCH_TRY(write_head(out, "build_info", "gauge", "1 for the version that runs.", err));
     FINCH_TRY(str_add_format(out, err, "finch_build_info{version=\"%s\"} 1\n", finch_version()));
-    return write_models(s, out, err);
+    FINCH_TRY(write_models(s, out, err));
+    return observer_metrics(s->observer, out, err);
 }

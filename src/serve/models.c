@@ -12,6 +12,7 @@
 struct models {
     pthread_mutex_t lock;
     model_slot *slots[MODELS_MAX];
+    model_slot *shadows[MODELS_MAX]; /* beside the slot of the same index; NULL: none */
     size_t n;
     char preferred[MODEL_NAME_BYTES];
     uint64_t n_made;
@@ -27,7 +28,10 @@ finch_status models_create(models **out, finch_error *err)
 void models_destroy(models *m)
 {
     if (m == NULL) return;
-    for (size_t i = 0; i < m->n; i++) model_release(m->slots[i]);
+    for (size_t i = 0; i < m->n; i++) {
+        model_release(m->slots[i]);
+        model_release(m->shadows[i]);
+    }
     pthread_mutex_destroy(&m->lock);
     mem_free(m);
 }
@@ -150,6 +154,33 @@ finch_status models_load(models *m, const models_new *spec, finch_error *err)
     return st;
 }
 
+/* slot may be NULL; its reference is taken over. False: no such name. */
+static bool put_shadow(models *m, const char *name, model_slot *slot)
+{
+    pthread_mutex_lock(&m->lock);
+    size_t at = index_of(m, name, strlen(name));
+    bool known = at < m->n;
+    model_slot *old = known ? m->shadows[at] : NULL;
+    if (known) m->shadows[at] = slot;
+    if (slot != NULL) slot->serial = ++m->n_made;
+    pthread_mutex_unlock(&m->lock);
+    model_release(old);
+    return known;
+}
+
+finch_status models_load_shadow(models *m, const models_new *spec, finch_error *err)
+{
+    model_slot *slot;
+    FINCH_TRY(MEM_NEW(&slot, 1, err));
+    finch_status st = open_slot(spec, slot, err);
+    if (st == FINCH_OK && !put_shadow(m, spec->name, slot))
+        st = finch_fail(err, FINCH_E_NOT_FOUND, "no model named %.200s is served", spec->name);
+    if (st != FINCH_OK) model_release(slot);
+    return st;
+}
+
+void models_drop_shadow(models *m, const char *name) { (void)put_shadow(m, name, NULL); }
+
 finch_status models_set_default(models *m, const char *name, finch_error *err)
 {
     pthread_mutex_lock(&m->lock);
@@ -168,6 +199,15 @@ model_slot *models_acquire(models *m, const char *name)
     const char *wanted = name != NULL ? name : m->preferred, *at = strrchr(wanted, '@');
     size_t size = at != NULL ? (size_t)(at - wanted) : strlen(wanted), i = index_of(m, wanted, size);
     if (i < m->n && (at == NULL || strcmp(m->slots[i]->version, at + 1) == 0)) found = model_retain(m->slots[i]);
+    pthread_mutex_unlock(&m->lock);
+    return found;
+}
+
+model_slot *models_acquire_shadow(models *m, const char *name)
+{
+    pthread_mutex_lock(&m->lock);
+    size_t at = index_of(m, name, strlen(name));
+    model_slot *found = at < m->n && m->shadows[at] != NULL ? model_retain(m->shadows[at]) : NULL;
     pthread_mutex_unlock(&m->lock);
     return found;
 }

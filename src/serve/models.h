@@ -45,6 +45,12 @@ typedef struct models_new {
 finch_status models_load(models *m, const models_new *spec, finch_error *err);
 finch_status models_set_default(models *m, const char *name, finch_error *err);
 
+/* Opens the folder as what runs beside name (which is served): nobody is answered by it. FINCH_E_NOT_FOUND. */
+finch_status models_load_shadow(models *m, const models_new *spec, finch_error *err);
+void models_drop_shadow(models *m, const char *name);
+/* NULL: nothing runs beside it. */
+model_slot *models_acquire_shadow(models *m, const char *name);
+
 /* name NULL: the default one; "name@version" only where that version is served. NULL: there is none. */
 model_slot *models_acquire(models *m, const char *name);
 model_slot *models_at(models *m, size_t index);

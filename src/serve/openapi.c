@@ -36,6 +36,7 @@ static const char *const status_words[][2] = {
     {"409", "the entry's state does not allow it"},
     {"413", "a limit of size was met; details names it with its value and flag"},
     {"415", "the body's type is not what the route reads"},
+    {"421", "the Host header names another server; --allowed-host lets it"},
     {"422", "a field is wrong; details lists each with its place"},
     {"429", "the key's rate was met; Retry-After says when to come back"},
     {"503", "no capacity at the moment, or not ready; Retry-After says when to come back"},

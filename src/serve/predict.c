@@ -1,7 +1,6 @@
 /* POST /api/v1/predict: the contract's format. */
 #include "serve/explain.h"
 #include "serve/handlers.h"
-#include "serve/recorder.h"
 #include "serve/reply.h"
 #include "serve/schema.h"
 #include "serve/scoring.h"
@@ -10,8 +9,6 @@
 #include <string.h>
 
 enum { PREDICT_TICKERS_MAX = 64 };
-
-_Static_assert((int)TEXT_SYMBOL_BYTES <= (int)HISTORY_TICKER_BYTES, "a symbol fits into the history");
 
 /* The texts of a request; with explanations each has its variants, one after the other. */
 typedef struct prediction {
@@ -85,41 +82,10 @@ static json_t *prediction_json(const scoring *s, const prediction *p, size_t i)
     return one;
 }
 
-/* Into the history, where the key (or without keys the server) says so; only what the five classes can tell. */
-static void keep(const scoring *s, const prediction *p, size_t i)
-{
-    const model_slot *slot = s->job.slot;
-    char tickers[HISTORY_TICKERS_MOST][HISTORY_TICKER_BYTES];
-    text_ticker found[HISTORY_TICKERS_MOST];
-    float probabilities[MODEL_LABELS_MAX];
-    size_t best = scoring_probabilities(s, p->first[i], probabilities),
-           n = text_tickers_find(p->texts[i], found, HISTORY_TICKERS_MOST);
-    history_prediction h = {.time_ms = s->r->began_ms,
-                            .model = slot->title,
-                            .source = "api",
-                            .text = p->texts[i],
-                            .label = model_class_id(slot->engine, best),
-                            .score = model_sentiment(slot->engine, probabilities)};
-    if (h.label < 0) return;
-    for (size_t k = 0; k < slot->n_labels; k++) {
-        int id = model_class_id(slot->engine, k);
-        if (id >= 0) h.probabilities[id] = (double)probabilities[k];
-    }
-    for (size_t k = 0; k < n && k < HISTORY_TICKERS_MOST; k++) {
-        bool seen = false;
-        for (size_t j = 0; j < h.n_tickers; j++) seen = seen || strcmp(tickers[j], found[k].symbol) == 0;
-        if (!seen) memcpy(tickers[h.n_tickers++], found[k].symbol, TEXT_SYMBOL_BYTES);
-    }
-    h.tickers = (const char(*)[HISTORY_TICKER_BYTES])tickers;
-    if (memchr(h.text.at, '\0', h.text.size_bytes) != NULL) h.text = (finch_text){0}; /* stores hold no NUL */
-    if (h.text.at == NULL && store_hash(p->texts[i].at, p->texts[i].size_bytes, h.hash, NULL) != FINCH_OK) return;
-    recorder_add(s->r->server->recorder, &h);
-}
-
 static void answer(scoring *s)
 {
     const prediction *p = s->context;
-    for (size_t i = 0; i < p->n && s->r->store_predictions && s->r->server->recorder != NULL; i++) keep(s, p, i);
+    for (size_t i = 0; i < p->n; i++) scoring_observe(s, p->first[i]);
     if (!p->many) {
         reply_data(s->r, 200, prediction_json(s, p, 0));
         return;

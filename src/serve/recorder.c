@@ -1,5 +1,7 @@
 #include "serve/recorder.h"
 
+#include "text/ticker.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -56,6 +58,46 @@ void recorder_add(recorder *r, const history_prediction *p)
         metrics_add(&r->figures->history_lost, 1);
         mem_free(k);
     }
+}
+
+_Static_assert((int)TEXT_SYMBOL_BYTES <= (int)HISTORY_TICKER_BYTES, "a symbol fits into the history");
+
+static size_t find_tickers(finch_text text, char out[HISTORY_TICKERS_MOST][HISTORY_TICKER_BYTES])
+{
+    text_ticker found[HISTORY_TICKERS_MOST];
+    size_t n = text_tickers_find(text, found, HISTORY_TICKERS_MOST), n_out = 0;
+    for (size_t k = 0; k < n && k < HISTORY_TICKERS_MOST; k++) {
+        bool seen = false;
+        for (size_t j = 0; j < n_out; j++) seen = seen || strcmp(out[j], found[k].symbol) == 0;
+        if (!seen) memcpy(out[n_out++], found[k].symbol, TEXT_SYMBOL_BYTES);
+    }
+    return n_out;
+}
+
+void recorder_keep(recorder *r, const model_slot *slot, finch_text text, const float *probabilities, int64_t time_ms,
+                   unsigned flags)
+{
+    char tickers[HISTORY_TICKERS_MOST][HISTORY_TICKER_BYTES];
+    size_t best = 0;
+    for (size_t k = 1; k < slot->n_labels; k++)
+        if (probabilities[k] > probabilities[best]) best = k;
+    history_prediction h = {.time_ms = time_ms,
+                            .model = slot->title,
+                            .source = "api",
+                            .text = text,
+                            .label = model_class_id(slot->engine, best),
+                            .score = model_sentiment(slot->engine, probabilities),
+                            .flags = flags};
+    if (h.label < 0) return;
+    for (size_t k = 0; k < slot->n_labels; k++) {
+        int id = model_class_id(slot->engine, k);
+        if (id >= 0) h.probabilities[id] = (double)probabilities[k];
+    }
+    h.n_tickers = find_tickers(text, tickers);
+    h.tickers = (const char(*)[HISTORY_TICKER_BYTES])tickers;
+    if (memchr(h.text.at, '\0', h.text.size_bytes) != NULL) h.text = (finch_text){0}; /* stores hold no NUL */
+    if (h.text.at == NULL && store_hash(text.at, text.size_bytes, h.hash, NULL) != FINCH_OK) return;
+    recorder_add(r, &h);
 }
 
 /* The first n of the row stay in it while they are written, so that a failure loses none. */

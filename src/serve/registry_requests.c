@@ -5,7 +5,9 @@
 #include "serve/handlers.h"
 #include "serve/keeper.h"
 #include "serve/models.h"
+#include "serve/observer.h"
 #include "serve/reply.h"
+#include "serve/when.h"
 #include "store/registry.h"
 #include "store/values.h"
 
@@ -13,6 +15,8 @@
 #include <string.h>
 
 enum { COMPARE_MOST = 8, CARD_BYTES = 64 << 20 };
+
+static json_t *or_null(json_t *value) { return value != NULL ? value : json_null(); }
 
 /* A served model that is not registered, in the registry's form: number 0. */
 static finch_status take_served(serve *server, const char *id, registry_version *out, finch_error *err)
@@ -79,12 +83,15 @@ json_t *served_models_json(serve *s)
         const model_config *c = model_get_config(slot->engine);
         json_t *labels = json_array();
         for (size_t k = 0; k < c->n_labels; k++) json_array_append_new(labels, json_string(c->labels[k]));
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:o, s:I, s:o}", "id", slot->title, "name",
+        model_slot *shadow = models_acquire_shadow(s->models, slot->name);
+        json_array_append_new(list, json_pack("{s:s, s:s?, s:s, s:s, s:s, s:b, s:b, s:o, s:I, s:o}", "id", slot->title, "shadow",
+                                              shadow != NULL ? shadow->title : NULL, "name",
                                               slot->name, "version", slot->version, "compute",
                                               model_compute_name(model_get_compute(slot->engine)), "default",
                                               (int)models_is_default(s->models, slot->name), "registered", slot->number > 0,
                                               "loaded", values_time(slot->loaded_unix * 1000), "max_tokens",
                                               (json_int_t)slot->max_tokens, "labels", labels));
+        model_release(shadow);
         model_release(slot);
     }
 }
@@ -106,21 +113,38 @@ handler_answer handle_models(request *r)
     return HANDLER_ANSWERED;
 }
 
+/* {"time","name","stage","version"}: which version was in a stage at a time; NULL where no time is asked for. */
+static finch_status served_at(const request *r, store *s, json_t **out, finch_error *err)
+{
+    const char *at = uri_get(&r->target, "at"), *name = uri_get(&r->target, "name"), *stage = uri_get(&r->target, "stage");
+    int64_t time_ms, number = 0;
+    *out = NULL;
+    if (at == NULL) return FINCH_OK;
+    if (name == NULL) return finch_fail(err, FINCH_E_DATA, "at needs the name of a model");
+    if (!when_parse(at, &time_ms))
+        return finch_fail(err, FINCH_E_DATA, "at is no time: write 2026-11-27, 2026-11-27T05:07:14Z or Unix milliseconds");
+    if (stage == NULL) stage = "production";
+    FINCH_TRY(registry_at(s, name, stage, time_ms, &number, err));
+    *out = json_pack("{s:o, s:s, s:s, s:o}", "time", values_time(time_ms), "name", name, "stage", stage, "version",
+                     number > 0 ? json_integer(number) : json_null());
+    return FINCH_OK;
+}
+
 static finch_status list_record(request *r, store *s, finch_error *err)
 {
     const char *limit = uri_get(&r->target, "limit");
-    json_t *record;
-    FINCH_TRY(registry_record(s, uri_get(&r->target, "name"), limit != NULL ? (size_t)strtoul(limit, NULL, 10) : 100,
-                              &record, err));
-    reply_data(r, 200, json_pack("{s:o}", "record", record));
-    return FINCH_OK;
+    json_t *record, *at;
+    FINCH_TRY(served_at(r, s, &at, err));
+    finch_status st = registry_record(s, uri_get(&r->target, "name"),
+                                      limit != NULL ? (size_t)strtoul(limit, NULL, 10) : 100, &record, err);
+    if (st == FINCH_OK) reply_data(r, 200, json_pack("{s:o, s:o}", "record", record, "at", or_null(at)));
+    else json_decref(at);
+    return st;
 }
 
 handler_answer handle_models_record(request *r) { return desk_run(r, list_record); }
 
 /* ---- one version ----------------------------------------------------------------------------------------------------- */
-
-static json_t *or_null(json_t *value) { return value != NULL ? value : json_null(); }
 
 typedef finch_status (*version_fn)(store *s, const registry_version *v, json_t **out, finch_error *err);
 
@@ -135,7 +159,10 @@ static finch_status answer_version(request *r, store *s, version_fn get, finch_e
     return st;
 }
 
-static finch_status get_whole(store *s, const registry_version *v, json_t **out, finch_error *err)
+static const char *title_of(const json_t *version) { return json_string_value(json_object_get(version, "id")); }
+static const char *name_of(const json_t *version) { return json_string_value(json_object_get(version, "name")); }
+
+static finch_status get_whole(serve *server, store *s, const registry_version *v, json_t **out, finch_error *err)
 {
     json_t *metrics = NULL, *curve = NULL;
     FINCH_TRY(registry_metrics(s, v, &metrics, err));
@@ -147,6 +174,8 @@ static finch_status get_whole(store *s, const registry_version *v, json_t **out,
     *out = version_json(v, true);
     json_object_set_new(*out, "metrics", or_null(metrics));
     json_object_set_new(*out, "training_curve", or_null(curve));
+    json_object_set_new(*out, "drift", or_null(observer_drift_json(server->observer, title_of(*out))));
+    json_object_set_new(*out, "shadow", or_null(observer_shadow_json(server->observer, name_of(*out))));
     return FINCH_OK;
 }
 
@@ -157,7 +186,17 @@ static finch_status get_samples(store *s, const registry_version *v, json_t **ou
     return FINCH_OK;
 }
 
-static finch_status show_model(request *r, store *s, finch_error *err) { return answer_version(r, s, get_whole, err); }
+static finch_status show_model(request *r, store *s, finch_error *err)
+{
+    registry_version v;
+    json_t *found = NULL;
+    FINCH_TRY(find_version(r, s, r->arguments[0], &v, err));
+    finch_status st = get_whole(r->server, s, &v, &found, err);
+    if (st == FINCH_OK) reply_data(r, 200, found);
+    registry_version_free(&v);
+    return st;
+}
+
 static finch_status show_metrics(request *r, store *s, finch_error *err)
 {
     return answer_version(r, s, registry_metrics, err);

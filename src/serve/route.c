@@ -35,7 +35,7 @@ static const route_parameter prediction_parameters[] = {
     {"ticker", "Ticker", false, "a ticker; absent: all texts"},
     {"from", "Time", false, "the beginning, counted in (30 days before to)"},
     {"to", "Time", false, "the end, not counted in (now)"},
-    {"before", "Id", false, "only those with a smaller id: the next page"},
+    {"before", "RowId", false, "only those with a smaller id: the next page"},
     {"limit", "Limit", false, "rows at most (50)"},
     {"model", "Word", false, "predictions of one model only"},
     {"spam", "Boolean", false, "true: spam too"},
@@ -64,7 +64,11 @@ static const route_parameter result_parameters[] = {{"format", "ResultFormat", f
 static const route_parameter compare_parameters[] = {{"ids", "Ids", true, "ids of models between commas, at most 8"}, {0}};
 
 static const route_parameter record_parameters[] = {
-    {"name", "Word", false, "of one model only"}, {"limit", "Limit", false, "entries at most (100)"}, {0}};
+    {"name", "Word", false, "of one model only"},
+    {"limit", "Limit", false, "entries at most (100)"},
+    {"at", "Time", false, "also which version was in the stage then; needs name"},
+    {"stage", "Word", false, "for at (production)"},
+    {0}};
 
 static const route_parameter review_parameters[] = {{"job", "Word", false, "a labelling job by name; absent: the newest"},
                                                     {"reviewer", "Word", false, "who reviews; absent: the key, else api"},

@@ -1,6 +1,8 @@
 #include "serve/scoring.h"
 
 #include "base/clock.h"
+#include "serve/observer.h"
+#include "serve/recorder.h"
 #include "serve/reply.h"
 
 #include <errno.h>
@@ -131,4 +133,16 @@ double scoring_value(const scoring *s, size_t i)
     float probabilities[MODEL_LABELS_MAX];
     size_t best = scoring_probabilities(s, i, probabilities);
     return s->job.slot->has_sentiment ? model_sentiment(s->job.slot->engine, probabilities) : (double)probabilities[best];
+}
+
+void scoring_observe(const scoring *s, size_t i)
+{
+    const serve *server = s->r->server;
+    const batch_text *t = &s->job.texts[i];
+    float probabilities[MODEL_LABELS_MAX];
+    if (server->observer == NULL) return;
+    (void)scoring_probabilities(s, i, probabilities);
+    if (s->r->store_predictions)
+        recorder_keep(server->recorder, s->job.slot, t->text, probabilities, s->r->began_ms, 0);
+    observer_add(server->observer, s->job.slot, t->text, t->info, probabilities, s->r->store_predictions, s->r->began_ms);
 }

@@ -26,6 +26,8 @@ handler_answer scoring_run(scoring *s);
 
 /* probabilities [n_labels] of text i; returns the index of the likeliest label. */
 size_t scoring_probabilities(const scoring *s, size_t i, float *probabilities);
+/* Text i is one that the client sent: into the history where that was asked for, and to the observer. Before the answer is built. */
+void scoring_observe(const scoring *s, size_t i);
 /* -1 to 1; the likeliest label's probability where the model has none of the five classes. */
 double scoring_value(const scoring *s, size_t i);
 

@@ -1,6 +1,7 @@
 #include "serve/serve.h"
 
 #include "base/clock.h"
+#include "serve/alarm.h"
 #include "serve/gate.h"
 #include "serve/batcher.h"
 #include "serve/batches.h"
@@ -8,6 +9,7 @@
 #include "serve/http.h"
 #include "serve/journal.h"
 #include "serve/keeper.h"
+#include "serve/observer.h"
 #include "serve/openapi.h"
 #include "serve/recorder.h"
 #include "serve/stream.h"
@@ -18,8 +20,8 @@
 #include <string.h>
 #include <time.h>
 
-/* The desk's threads, and those of keeper, recorder, stream and batches borrow a store each. */
-enum { SERVE_DESK_THREADS = 4, SERVE_STORES = 8 };
+/* The desk's threads, and those of keeper, recorder, stream, batches, alarm and observer borrow a store each. */
+enum { SERVE_DESK_THREADS = 4, SERVE_STORES = 10 };
 
 /* What stands on the store. */
 static finch_status open_store(serve *s, finch_error *err)
@@ -34,6 +36,8 @@ static finch_status open_store(serve *s, finch_error *err)
     FINCH_TRY(keeper_create(s, &s->keeper, err));
     FINCH_TRY(recorder_create(s->pool, s->metrics, &s->recorder, err));
     FINCH_TRY(stream_create(s->pool, s->metrics, &s->stream, err));
+    FINCH_TRY(observer_create(s, &s->observer, err));
+    if (o->alerts_seconds > 0) FINCH_TRY(alarm_create(s, o->alerts_seconds, &s->alarm, err));
     return batches_create(s, &s->batches, err);
 }
 
@@ -89,18 +93,35 @@ finch_status serve_load(serve *s, const char *name, const char *version, const c
     return serve_load_spec(s, &spec, err);
 }
 
-static finch_status load_version(serve *s, const char *reference, const registry_version *v, finch_error *err)
+enum { NUMBER_BYTES = 24 };
+
+static models_new spec_of(const serve *s, const registry_version *v, bool follows, char number[NUMBER_BYTES])
 {
-    char number[24];
-    snprintf(number, sizeof number, "%lld", (long long)v->number);
-    models_new spec = {.name = v->name.at,
+    snprintf(number, NUMBER_BYTES, "%lld", (long long)v->number);
+    return (models_new){.name = v->name.at,
                        .version = number,
                        .folder = v->folder.at,
                        .compute = s->options.compute,
                        .max_tokens = s->options.max_tokens,
                        .number = v->number,
-                       .follows = strchr(reference, '@') == NULL};
+                       .follows = follows};
+}
+
+static finch_status load_version(serve *s, const char *reference, const registry_version *v, finch_error *err)
+{
+    char number[NUMBER_BYTES];
+    models_new spec = spec_of(s, v, strchr(reference, '@') == NULL, number);
     return serve_load_spec(s, &spec, err);
+}
+
+finch_status serve_load_shadow(serve *s, const registry_version *v, finch_error *err)
+{
+    char number[NUMBER_BYTES];
+    models_new spec = spec_of(s, v, false, number);
+    FINCH_TRY(models_load_shadow(s->models, &spec, err));
+    journal_event(s->journal, "info", "shadow_loaded",
+                  json_pack("{s:s, s:s, s:s}", "model", spec.name, "version", number, "folder", spec.folder));
+    return FINCH_OK;
 }
 
 finch_status serve_load_registered(serve *s, const char *reference, bool *found, finch_error *err)
@@ -157,7 +178,9 @@ void serve_destroy(serve *s)
     if (s->batcher != NULL) batcher_stop(s->batcher);
     if (s->desk != NULL) desk_stop(s->desk);
     batches_destroy(s->batches);
+    alarm_destroy(s->alarm);
     http_destroy(s->http);
+    observer_destroy(s->observer);
     recorder_destroy(s->recorder);
     stream_destroy(s->stream);
     keeper_destroy(s->keeper);

@@ -54,6 +54,10 @@ typedef struct serve_work {
     void *context;
     /* *summary: {"rows","scored",...} or NULL; the output appears whole or not at all. FINCH_E_CANCELLED where watch says so. */
     finch_status (*score)(void *context, const serve_table_task *task, json_t **summary, finch_error *err);
+    /* A table that score wrote, into the history: the rows of a job count once, however often it is tried. summary: score's,
+     * which names model and columns. else_time_ms: of rows without a time. *n: how many are new. */
+    finch_status (*keep)(void *context, store *s, const char *job, const char *table, const json_t *summary,
+                         int64_t else_time_ms, const progress *watch, uint64_t *n, finch_error *err);
     /* A table from one format to another, by the files' endings. */
     finch_status (*convert)(void *context, const char *from, const char *to, finch_error *err);
     /* The review desk: {"job","reviewer","waiting","done","items":[..]}. job, reviewer NULL: the newest, "api". */
@@ -79,6 +83,8 @@ typedef struct serve_options {
     size_t cache_entries; /* 0: no cache of results */
     const char *const *origins; /* CORS allow-list: "https://host[:port]", or "*" alone */
     size_t n_origins;
+    const char *const *hosts; /* names the server answers to beside its address (host.h); "*" alone: any */
+    size_t n_hosts;
     const char *tls_certificate; /* PEM texts, both or none */
     const char *tls_key;
     bool has_store;
@@ -86,6 +92,8 @@ typedef struct serve_options {
     bool keys_required; /* also while the store has no key */
     size_t rate_limit; /* requests a minute of a key that has no number of its own; 0: none */
     bool keep_predictions; /* without keys: into the history */
+    double alerts_seconds; /* how often alerts are looked at; 0: not by this server */
+    double shadow_share; /* of the texts: 0 to 1, scored by the version in the stage shadow too */
     const char *batch_folder; /* uploads and results */
     size_t batch_threads;
     const char *web; /* the dashboard's files; NULL: none */

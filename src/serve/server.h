@@ -26,6 +26,8 @@ struct serve {
     struct stream *stream;
     struct batches *batches;
     struct web *web;           /* NULL: no dashboard */
+    struct observer *observer; /* what models see: drift, shadows */
+    struct alarm_clock *alarm; /* NULL: alerts are not looked at here */
     struct keeper *keeper;     /* looks after the store and the models that are promoted */
     char *openapi;             /* the document, and its size */
     size_t openapi_bytes;

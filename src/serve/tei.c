@@ -61,6 +61,7 @@ static void answer(scoring *s)
             return;
         }
     json_t *all = json_array();
+    for (size_t i = 0; i < q->n; i++) scoring_observe(s, i);
     for (size_t i = 0; i < q->n; i++) json_array_append_new(all, classes_json(s, q, i));
     if (!q->nested && all != NULL) {
         json_t *only = json_incref(json_array_get(all, 0));

@@ -71,6 +71,11 @@ finch_status alerts_retry(store *s, const char *id, finch_error *err);
 /* Newest first: [{"id","rule","ticker","state","attempts","created","next","reason","body":{..}}]. */
 finch_status alerts_deliveries(store *s, size_t limit, json_t **out, finch_error *err);
 
+typedef struct alerts_counts {
+    int64_t waiting, sending, sent, failed, in_doubt;
+} alerts_counts;
+finch_status alerts_count(store *s, alerts_counts *out, finch_error *err);
+
 /* "t=UNIXSECONDS,v1=HEX": HMAC-SHA256 of "UNIXSECONDS.BODY" with the secret. out holds ALERT_SIGNATURE_BYTES. */
 enum { ALERT_SIGNATURE_BYTES = 96 };
 finch_status alerts_sign(const char *secret, int64_t unix_seconds, const char *body, size_t size,

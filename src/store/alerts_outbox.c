@@ -269,6 +269,29 @@ finch_status alerts_deliveries(store *s, size_t limit, json_t **out, finch_error
     return st;
 }
 
+static finch_status take_count(void *context, const sql_row *row, finch_error *err)
+{
+    alerts_counts *c = context;
+    finch_text state = sql_row_text(row, 0);
+    const struct {
+        const char *name;
+        int64_t *n;
+    } states[] = {{"waiting", &c->waiting}, {"sending", &c->sending}, {"sent", &c->sent}, {"failed", &c->failed},
+                  {"in doubt", &c->in_doubt}};
+    (void)err;
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+        if (strlen(states[i].name) == state.size_bytes && memcmp(states[i].name, state.at, state.size_bytes) == 0)
+            *states[i].n = sql_row_integer(row, 1);
+    return FINCH_OK;
+}
+
+finch_status alerts_count(store *s, alerts_counts *out, finch_error *err)
+{
+    static const sql_statement count = {"SELECT state, count(*) FROM alert_delivery GROUP BY state", NULL};
+    *out = (alerts_counts){0};
+    return store_run(s, &count, NULL, 0, take_count, out, NULL, err);
+}
+
 /* ---- signing ---- */
 
 finch_status alerts_sign(const char *secret, int64_t unix_seconds, const char *body, size_t size,

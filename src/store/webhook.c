@@ -108,14 +108,16 @@ static finch_status deliver_next(store *s, double timeout_seconds, bool *found, 
     return st;
 }
 
-finch_status webhook_deliver(store *s, double timeout_seconds, size_t most, size_t *n_sent, finch_error *err)
+finch_status webhook_deliver(store *s, double timeout_seconds, size_t most, size_t *n_taken, size_t *n_sent,
+                             finch_error *err)
 {
-    *n_sent = 0;
+    *n_taken = *n_sent = 0;
     if (timeout_seconds <= 0) timeout_seconds = TIMEOUT_PRESET;
     for (size_t i = 0; i < most; i++) {
         bool found, sent;
         FINCH_TRY(deliver_next(s, timeout_seconds, &found, &sent, err));
         if (!found) break;
+        ++*n_taken;
         *n_sent += sent;
     }
     return FINCH_OK;

@@ -5,8 +5,9 @@
 
 #include "store/alerts.h"
 
-/* Sends what is due, one after the other, until nothing is due or most were sent. *n_sent: those that were answered 2xx.
- * timeout_seconds 0: 10. */
-finch_status webhook_deliver(store *s, double timeout_seconds, size_t most, size_t *n_sent, finch_error *err);
+/* Sends what is due, one after the other, until nothing is due or most were tried. *n_taken: those that were tried; *n_sent: those
+ * that were answered 2xx. timeout_seconds 0: 10. */
+finch_status webhook_deliver(store *s, double timeout_seconds, size_t most, size_t *n_taken, size_t *n_sent,
+                             finch_error *err);
 
 #endif

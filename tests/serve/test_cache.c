@@ -11,11 +11,11 @@ TEST(what_was_put_is_found_for_its_model_alone)
 {
     cache *c;
     float in[3] = {1, 2, 3}, out[3] = {0};
-    model_text_info info = {7, true};
+    cache_info info = {.n_tokens = 7, .truncated = true};
     CHECK_OK(cache_create(1, (siphash_key){{1, 2}}, &c, &err), &err); /* one set: all texts meet in it */
     CHECK(!cache_get(c, 1, text_of("a"), out, 3, &info));
     cache_put(c, 1, text_of("a"), in, 3, info);
-    info = (model_text_info){0};
+    info = (cache_info){0};
     CHECK(cache_get(c, 1, text_of("a"), out, 3, &info));
     CHECK(memcmp(in, out, sizeof in) == 0 && info.n_tokens == 7 && info.truncated);
     CHECK(!cache_get(c, 2, text_of("a"), out, 3, &info));
@@ -31,7 +31,7 @@ TEST(the_one_not_used_the_longest_gives_way)
 {
     cache *c;
     float value[1] = {1};
-    model_text_info info = {0};
+    cache_info info = {0};
     char name[16];
     CHECK_OK(cache_create(1, (siphash_key){{1, 2}}, &c, &err), &err); /* one set of eight */
     for (int i = 0; i < 8; i++) {
@@ -51,7 +51,7 @@ TEST(too_many_labels_are_never_held)
 {
     cache *c;
     float values[CACHE_LABELS_MAX + 1] = {0};
-    model_text_info info = {0};
+    cache_info info = {0};
     CHECK_OK(cache_create(8, (siphash_key){{1, 2}}, &c, &err), &err);
     cache_put(c, 1, text_of("a"), values, CACHE_LABELS_MAX + 1, info);
     CHECK(!cache_get(c, 1, text_of("a"), values, CACHE_LABELS_MAX + 1, &info));

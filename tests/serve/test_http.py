@@ -146,8 +146,8 @@ class Contract(ServerTest):
             self.assertEqual(self.server.request("DELETE", "/health", connection=connection).status, 405)
         connection.close()
         body = b'{"text":"a"}'
-        post = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        get = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+        post = b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        get = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
         got = self.server.raw(post * 5 + get + b"\r\n" + get + b"Connection: close\r\n\r\n")
         self.assertEqual(got.count(b"HTTP/1.1 200 OK"), 7, got)
 
@@ -190,7 +190,7 @@ class Limits(ServerTest):
         connection.close()
 
     def test_expect_is_answered_before_the_body(self):
-        got = self.server.raw(b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
+        got = self.server.raw(b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
                               b"Content-Length: 999999\r\n\r\n", timeout=5)
         self.assertTrue(got.startswith(b"HTTP/1.1 413"), got)
 
@@ -204,7 +204,7 @@ class Limits(ServerTest):
         self.assertNotIn("é", json.dumps(detail, ensure_ascii=False))
 
     def test_framing_that_two_programs_read_differently(self):
-        head = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         for more in (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}    ",
                      b"Transfer-Encoding: gzip\r\n\r\n{}", b"Content-Length: -1\r\n\r\n", b"Content-Length: 99999999999999999999\r\n\r\n",
                      b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff0\r\n{}"):
@@ -234,10 +234,10 @@ class Limits(ServerTest):
                     return time.monotonic() - began
             return 99
 
-        head = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n"
+        head = b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n"
         dripping = []
         thread = threading.Thread(target=lambda: dripping.extend(
-            in_parallel(20, lambda i: drip(b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a") if i % 2 else drip(head, b"{"))))
+            in_parallel(20, lambda i: drip(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"a") if i % 2 else drip(head, b"{"))))
         thread.start()
         while thread.is_alive():
             self.assertEqual(self.server.get("/health").status, 200)
@@ -248,15 +248,15 @@ class Limits(ServerTest):
         self.assertGreaterEqual(self.server.metric("finch_http_slow_connections_cut_total"), cut + 20)
 
     def test_half_closed_sockets_get_their_answer(self):
-        self.assertIn(b"200 OK", self.server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", half_close=True))
+        self.assertIn(b"200 OK", self.server.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", half_close=True))
         body = b'{"text":"a"}'
-        self.server.raw(b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
+        self.server.raw(b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
                         half_close=True)
         self.assertEqual(self.server.get("/health").status, 200)
 
     def test_clients_that_leave_at_once(self):
         body = b'{"text":"a"}'
-        request = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        request = b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         for i in range(300):
             s = socket.create_connection(("127.0.0.1", self.server.port))
             s.sendall(request[:i % (len(request) + 1)] if i % 3 else request)
@@ -290,7 +290,7 @@ class Limits(ServerTest):
                 s.close()
 
     def test_headers_past_the_limit(self):
-        got = self.server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 300000 + b"\r\n\r\n", timeout=4)
+        got = self.server.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 300000 + b"\r\n\r\n", timeout=4)
         self.assertFalse(got.startswith(b"HTTP/1.1 2"))
         self.assertEqual(self.server.get("/health").status, 200)
 
@@ -332,7 +332,7 @@ class Ends(unittest.TestCase):
     def test_what_can_not_start_says_why(self):
         server = self.start()
         cases = [(("--port", server.port), 1, "another --port"), (("--host", "0.0.0.0"), 2, "--open-to-network"),
-                 (("--host", "127.0.0.1.1"), 2, "no address"), (("--model", "/nowhere"), 1, "/nowhere"),
+                 (("--host", "127.0.0.1.1", "--open-to-network"), 2, "no address"), (("--host", "127.0.0.1.1"), 2, "--open-to-network"), (("--model", "/nowhere"), 1, "/nowhere"),
                  (("--tls-key", "/nowhere"), 2, "go together"), (("--cors-origin", "a.example"), 2, "no origin"),
                  (("--config", "/nowhere.json"), 1, "/nowhere.json")]
         for words, code, said in cases:

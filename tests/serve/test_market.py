@@ -214,7 +214,7 @@ class Batches(ServerTest):
     def test_an_upload_that_breaks_off_leaves_nothing(self):
         folder = os.path.join(self.server.folder, "state.sqlite.batches")
         before = set(os.listdir(folder))
-        self.server.raw(b"POST /api/v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\nbody\nhalf", timeout=1)
+        self.server.raw(b"POST /api/v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\nbody\nhalf", timeout=1)
         self.assertTrue(wait_for(lambda: set(os.listdir(folder)) == before, 20))
 
     def test_progress_is_streamed(self):
@@ -223,6 +223,30 @@ class Batches(ServerTest):
         self.wait_done(made)
         self.assertTrue(wait_for(lambda: "done" in [e[2].get("state") for e in listener.of("job") if e[2].get("id") == made]))
         listener.close()
+
+
+class KeptBatches(ServerTest):
+    words = ("--keep-predictions",)
+
+    def test_batches_go_into_the_history_where_it_is_on(self):
+        body = "body,post_date\n" + "".join(f"$BTH number {i},{1700000000 + i}\n" for i in range(50)) + "no date $BTH,\n"
+        for _ in range(2):
+            made = self.server.request("POST", "/api/v1/batches", body, {"Content-Type": "text/csv"}).data["id"]
+            self.assertTrue(wait_for(lambda: self.server.get(f"/api/v1/batches/{made}").data["state"] == "done", 60))
+        job = self.server.get(f"/api/v1/batches/{made}").data
+        total = self.server.get("/api/v1/sentiment?ticker=BTH&from=2023-11-14&to=2023-11-15").data["total"]
+        self.assertEqual(total["count"], 100)  # two jobs, each once
+        rows = self.server.get("/api/v1/predictions?ticker=BTH&from=2023-11-14&to=2023-11-16&limit=20").data
+        self.assertEqual({row["model"] for row in rows["predictions"]}, {job["result"]["summary"]["model"]})
+        self.assertLess(rows["next_before"], 0)
+        seen = {row["id"] for row in rows["predictions"]}
+        while rows["predictions"]:
+            rows = self.server.get(f"/api/v1/predictions?ticker=BTH&from=2023-11-14&to=2023-11-16&limit=20&before={rows['next_before']}").data
+            self.assertFalse(seen & {row["id"] for row in rows["predictions"]})
+            seen |= {row["id"] for row in rows["predictions"]}
+        self.assertEqual(len(seen), 100)
+        now = self.server.get("/api/v1/sentiment?ticker=BTH&bucket=1h").data["total"]["count"]
+        self.assertEqual(now, 2)  # the row without a date has its job's time, and is another one in each
 
 
 class Killed(unittest.TestCase):

@@ -332,9 +332,9 @@ static void listen_here(receiver *r)
 
 static size_t deliver(void)
 {
-    size_t n;
+    size_t n_taken, n;
     test_run("UPDATE alert_delivery SET next = 0");
-    CHECK_OK(webhook_deliver(s, 5, 1, &n, &err), &err);
+    CHECK_OK(webhook_deliver(s, 5, 1, &n_taken, &n, &err), &err);
     return n;
 }
 
