@@ -254,7 +254,8 @@ static finch_status write_batch(import *x, finch_error *err)
     char hash[STORE_HASH_BYTES], name[STORE_HASH_BYTES + 8];
     if (x->n == 0) return FINCH_OK;
     if (x->o->identity != NULL) str_clear(&x->identity);
-    FINCH_TRY(str_add_format(&x->identity, err, "%s %llu", x->o->identity != NULL ? x->o->identity : x->o->model, (unsigned long long)x->first_row));
+    FINCH_TRY(str_add_format(&x->identity, err, "%s %llu", x->o->identity != NULL ? x->o->identity : x->o->model,
+                             (unsigned long long)x->first_row));
     FINCH_TRY(store_hash(x->identity.at, x->identity.size, hash, err));
     snprintf(name, sizeof name, "import:%s", hash);
     bool is_new;
@@ -304,7 +305,7 @@ static finch_status import_all(import *x, finch_error *err)
 
 finch_status history_import_tables(const history_import_options *options, store *s, history_imported *out, finch_error *err)
 {
-    import x = {.o = options, .store = s, .out = out};
+import x = {.o = options, .store = s, .out = out };
     *out = (history_imported){0};
     arena_init(&x.arena);
     finch_status st = store_set_bulk(s, true, err);

@@ -25,8 +25,8 @@ static const cli_option options[] = {
     {"data", "F...", CLI_LIST, NULL, "evaluate, profile: labelled tables (profile: those it was trained on)", false, 0, 0},
     {"text-column", "NAME", CLI_TEXT, "text", "evaluate, profile: column with the texts", false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label", "evaluate, profile: column with the true labels", false, 0, 0},
-    {"max-tokens", "N", CLI_SIZE, "128", "evaluate, profile: tokens of a text that are read; as finch serve has it", false, 2,
-     65536},
+    {"max-tokens", "N", CLI_SIZE, "128", "evaluate, profile: tokens of a text that are read; as finch serve has it", false,
+     2, 65536},
     {"output", "FILE", CLI_PATH, NULL, "profile: of a folder that is not registered, for its profile.json", false, 0, 0},
     CLI_OPTION_STATE,
     {0},
@@ -483,11 +483,11 @@ static finch_status run(const cli_args *args, finch_error *err)
     const char *const *words = cli_operands(args, &n);
     while (at < sizeof actions / sizeof actions[0] && strcmp(actions[at].word, words[0]) != 0) at++;
     if (at == sizeof actions / sizeof actions[0])
-        return finch_fail(
-            err, FINCH_E_USAGE,
-            "finch models does list, show, register, attach, evaluate, profile, promote, rollback, demote, remove and verify, not "
-            "\"%.100s\"",
-            words[0]);
+        return finch_fail(err, FINCH_E_USAGE,
+                          "finch models does list, show, register, attach, evaluate, profile, promote, rollback, demote, "
+                          "remove and verify, not "
+                          "\"%.100s\"",
+                          words[0]);
     if (n - 1 < actions[at].n_least || n - 1 > actions[at].n_most)
         return finch_fail(err, FINCH_E_USAGE, "finch models %s takes %s", words[0], actions[at].takes);
     models_call c = {.args = args, .words = words + 1, .n_words = n - 1};
@@ -506,7 +506,8 @@ const cli_command cli_command_models = {
              "them. promote puts a version into a stage, rollback takes the one before back, again and again; the record "
              "tells what "
              "served when. Servers on the same store follow by themselves.\n"
-             "evaluate judges a version on labelled rows as finch eval does and keeps what it found beside it; profile counts what "
+             "evaluate judges a version on labelled rows as finch eval does and keeps what it found beside it; profile "
+             "counts what "
              "its training data look like, which a server measures drift against.\n"
              "NAME is the version in production, else the newest; NAME@3, NAME@shadow, NAME@latest are others. Every "
              "--model takes "

@@ -25,8 +25,10 @@ static finch_status eval_args(const cli_args *args, const char *folder, arena *m
     FINCH_TRY(ARENA_NEW(memory, &words, n_data + WORDS_FIXED, err));
     FINCH_TRY(ARENA_NEW(memory, &number, 24, err));
     snprintf(number, 24, "%zu", cli_size(args, "max-tokens"));
-    const char *const fixed[] = {"--model",       folder, "--text-column", cli_text(args, "text-column"), "--label-column",
-                                 cli_text(args, "label-column"), "--max-tokens", number};
+    const char *const fixed[] = {"--model",        folder,
+                                 "--text-column",  cli_text(args, "text-column"),
+                                 "--label-column", cli_text(args, "label-column"),
+                                 "--max-tokens",   number};
     for (; n < sizeof fixed / sizeof fixed[0]; n++) words[n] = fixed[n];
     if (cli_flag(args, "quiet")) words[n++] = "--quiet";
     words[n++] = "--data";
@@ -105,8 +107,7 @@ static finch_status count_all(const cli_args *args, profiling *p, const eval_dat
     for (size_t at = 0; st == FINCH_OK && at < d->n; at += SCORED_AT_ONCE) {
         size_t n = d->n - at < SCORED_AT_ONCE ? d->n - at : SCORED_AT_ONCE;
         st = model_score_texts(p->scorer, d->texts + at, n, p->max_tokens, p->logits, p->info, err);
-        for (size_t i = 0; st == FINCH_OK && i < n; i++)
-            st = count_text(p, d->texts[at + i], p->logits + i * n_labels, err);
+        for (size_t i = 0; st == FINCH_OK && i < n; i++) st = count_text(p, d->texts[at + i], p->logits + i * n_labels, err);
         if (st == FINCH_OK && !progress_report(&watch, at + n, d->n, NULL)) st = cli_cancelled_fail(err);
     }
     cli_bar_end(&bar);

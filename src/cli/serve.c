@@ -37,8 +37,8 @@ static const cli_option options[] = {
     {"keep-predictions", NULL, CLI_FLAG, NULL,
      "without keys: keep what is predicted, with its text, in the history (a key says it for itself)", false, 0, 0},
     {"alerts-seconds", "SECONDS", CLI_REAL, "30",
-     "how often the rules of finch alerts are looked at, and what is due is sent to its webhook; 0: not by this server", false,
-     0, 86400},
+     "how often the rules of finch alerts are looked at, and what is due is sent to its webhook; 0: not by this server",
+     false, 0, 86400},
     {"shadow-share", "SHARE", CLI_REAL, "1",
      "the share of texts, 0 to 1, that the version in the stage shadow scores too, in the background", false, 0, 1},
     {"batch-folder", "FOLDER", CLI_PATH, NULL, "where uploads and results of batch jobs lie (default: beside the store)",
@@ -52,7 +52,8 @@ static const cli_option options[] = {
     {"cors-origin", "ORIGIN...", CLI_LIST, NULL,
      "origins whose pages may call the API from a browser, such as https://a.example", false, 0, 0},
     {"allowed-host", "NAME...", CLI_LIST, NULL,
-     "names in the Host header that are answered beside the address (a reverse proxy's); *: any. On loopback others are refused, "
+     "names in the Host header that are answered beside the address (a reverse proxy's); *: any. On loopback others are "
+     "refused, "
      "so that no page of a stranger reaches the server by a name that it points here",
      false, 0, 0},
     {"http-threads", "N", CLI_SIZE, "2", "threads that read requests and write answers", false, 1, 256},

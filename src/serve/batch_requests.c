@@ -68,7 +68,8 @@ static finch_status make_job(request *r, store *s, const char *path, finch_error
     if (name != NULL && name[0] == '\0') name = NULL;
     if (column != NULL && column[0] == '\0') column = NULL;
     FINCH_TRY(check_model(r, name, err));
-    json_t *options = json_pack("{s:s*, s:s*, s:b}", "model", name, "text_column", column, "keep", (int)r->store_predictions);
+    json_t *options = json_pack("{s:s*, s:s*, s:b}", "model", name, "text_column", column, "keep",
+                                (int)r->store_predictions);
     char *text = options != NULL ? json_dumps(options, JSON_COMPACT) : NULL;
     json_decref(options);
     if (text == NULL) return finch_fail(err, FINCH_E_DATA, "model or text_column is no UTF-8");

@@ -130,8 +130,7 @@ static finch_status encode_batch(worker *w, const model_slot *slot, model_batch 
     for (size_t i = 0; i < w->n_taken; i++) {
         batch_text *t = w->taken[i];
         size_t n;
-        FINCH_TRY(text_encode(tokenizer, t->text, slot->max_tokens, one, &n, &t->info.truncated, NULL,
-                              w->scratch, err));
+        FINCH_TRY(text_encode(tokenizer, t->text, slot->max_tokens, one, &n, &t->info.truncated, NULL, w->scratch, err));
         FINCH_TRY(ARENA_NEW(&w->memory, &each[i], n, err));
         memcpy(each[i], one, n * sizeof *one);
         t->info.n_tokens = (uint32_t)n;

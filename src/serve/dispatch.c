@@ -170,7 +170,8 @@ static bool check_body_headers(request *r)
 
 bool dispatch_headers(request *r)
 {
-    return request_begin(r) && check_host(r) && read_framing(r) && find_route(r) && gate_check(r->server->gate, r) && check_body_headers(r);
+    return request_begin(r) && check_host(r) && read_framing(r) && find_route(r) && gate_check(r->server->gate, r) &&
+           check_body_headers(r);
 }
 
 /* ---- fields ---------------------------------------------------------------------------------------------------------- */

@@ -25,7 +25,8 @@ static void tell_not_loaded(const keeper *k, const char *name, const finch_error
 }
 
 /* The version in production takes the place of the one that is served. */
-static finch_status follow_production(const keeper *k, store *from, const model_slot *slot, int64_t *number, finch_error *err)
+static finch_status follow_production(const keeper *k, store *from, const model_slot *slot, int64_t *number,
+                                      finch_error *err)
 {
     registry_version v = {0};
     bool found = true;
@@ -68,7 +69,8 @@ static void follow(keeper *k, store *from)
         if (slot == NULL) return;
         if (slot->follows && follow_production(k, from, slot, &production, &err) != FINCH_OK)
             tell_not_loaded(k, slot->name, &err);
-        if (slot->follows && follow_shadow(k, from, slot, production, &err) != FINCH_OK) tell_not_loaded(k, slot->name, &err);
+        if (slot->follows && follow_shadow(k, from, slot, production, &err) != FINCH_OK)
+            tell_not_loaded(k, slot->name, &err);
         model_release(slot);
     }
 }

@@ -191,7 +191,8 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     COUNTER("alert_deliveries_tried_total", alerts_tried, "Deliveries of alerts that were tried here.");
     COUNTER("alert_deliveries_sent_total", alerts_sent, "Deliveries of alerts that were answered 2xx.");
     COUNTER("observed_texts_total", observed, "Texts whose drift was counted.");
-    COUNTER("observer_dropped_total", observer_dropped, "Texts that were not looked at for drift and shadows: too many came.");
+    COUNTER("observer_dropped_total", observer_dropped,
+            "Texts that were not looked at for drift and shadows: too many came.");
     GAUGE("alert_deliveries_waiting", atomic_load(&m->alerts_waiting), "Deliveries that wait for their time.");
     GAUGE("alert_deliveries_failed", atomic_load(&m->alerts_failed), "Deliveries that were given up.");
     GAUGE("alert_deliveries_in_doubt", atomic_load(&m->alerts_in_doubt), "Deliveries that may have arrived.");

@@ -222,9 +222,6 @@ finch_status observer_metrics(observer *o, str *out, finch_error *err)
     return shadow_metrics(o->shadows, out, err);
 }
 
-json_t *observer_drift_json(observer *o, const char *title)
-{
-    return o != NULL ? drift_book_json(o->drift, title) : NULL;
-}
+json_t *observer_drift_json(observer *o, const char *title) { return o != NULL ? drift_book_json(o->drift, title) : NULL; }
 
 json_t *observer_shadow_json(observer *o, const char *name) { return o != NULL ? shadow_json(o->shadows, name) : NULL; }

@@ -84,13 +84,12 @@ json_t *served_models_json(serve *s)
         json_t *labels = json_array();
         for (size_t k = 0; k < c->n_labels; k++) json_array_append_new(labels, json_string(c->labels[k]));
         model_slot *shadow = models_acquire_shadow(s->models, slot->name);
-        json_array_append_new(list, json_pack("{s:s, s:s?, s:s, s:s, s:s, s:b, s:b, s:o, s:I, s:o}", "id", slot->title, "shadow",
-                                              shadow != NULL ? shadow->title : NULL, "name",
-                                              slot->name, "version", slot->version, "compute",
-                                              model_compute_name(model_get_compute(slot->engine)), "default",
-                                              (int)models_is_default(s->models, slot->name), "registered", slot->number > 0,
-                                              "loaded", values_time(slot->loaded_unix * 1000), "max_tokens",
-                                              (json_int_t)slot->max_tokens, "labels", labels));
+        json_array_append_new(list, json_pack("{s:s, s:s?, s:s, s:s, s:s, s:b, s:b, s:o, s:I, s:o}", "id", slot->title,
+                                              "shadow", shadow != NULL ? shadow->title : NULL, "name", slot->name, "version",
+                                              slot->version, "compute", model_compute_name(model_get_compute(slot->engine)),
+                                              "default", (int)models_is_default(s->models, slot->name), "registered",
+                                              slot->number > 0, "loaded", values_time(slot->loaded_unix * 1000),
+                                              "max_tokens", (json_int_t)slot->max_tokens, "labels", labels));
         model_release(shadow);
         model_release(slot);
     }
@@ -135,8 +134,8 @@ static finch_status list_record(request *r, store *s, finch_error *err)
     const char *limit = uri_get(&r->target, "limit");
     json_t *record, *at;
     FINCH_TRY(served_at(r, s, &at, err));
-    finch_status st = registry_record(s, uri_get(&r->target, "name"),
-                                      limit != NULL ? (size_t)strtoul(limit, NULL, 10) : 100, &record, err);
+    finch_status st = registry_record(s, uri_get(&r->target, "name"), limit != NULL ? (size_t)strtoul(limit, NULL, 10) : 100,
+                                      &record, err);
     if (st == FINCH_OK) reply_data(r, 200, json_pack("{s:o, s:o}", "record", record, "at", or_null(at)));
     else json_decref(at);
     return st;

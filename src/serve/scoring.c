@@ -142,7 +142,6 @@ void scoring_observe(const scoring *s, size_t i)
     float probabilities[MODEL_LABELS_MAX];
     if (server->observer == NULL) return;
     (void)scoring_probabilities(s, i, probabilities);
-    if (s->r->store_predictions)
-        recorder_keep(server->recorder, s->job.slot, t->text, probabilities, s->r->began_ms, 0);
+    if (s->r->store_predictions) recorder_keep(server->recorder, s->job.slot, t->text, probabilities, s->r->began_ms, 0);
     observer_add(server->observer, s->job.slot, t->text, t->info, probabilities, s->r->store_predictions, s->r->began_ms);
 }

@@ -99,12 +99,12 @@ static models_new spec_of(const serve *s, const registry_version *v, bool follow
 {
     snprintf(number, NUMBER_BYTES, "%lld", (long long)v->number);
     return (models_new){.name = v->name.at,
-                       .version = number,
-                       .folder = v->folder.at,
-                       .compute = s->options.compute,
-                       .max_tokens = s->options.max_tokens,
-                       .number = v->number,
-                       .follows = follows};
+                        .version = number,
+                        .folder = v->folder.at,
+                        .compute = s->options.compute,
+                        .max_tokens = s->options.max_tokens,
+                        .number = v->number,
+                        .follows = follows};
 }
 
 static finch_status load_version(serve *s, const char *reference, const registry_version *v, finch_error *err)

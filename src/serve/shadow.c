@@ -47,8 +47,8 @@ finch_status shadow_score(const model_slot *candidate, finch_text text, arena *m
     size_t n;
     uint32_t offsets[2] = {0};
     FINCH_TRY(ARENA_NEW(memory, &ids, candidate->max_tokens, err));
-    FINCH_TRY(text_encode(model_tokenizer(candidate->engine), text, candidate->max_tokens, ids, &n, NULL, NULL, scratch,
-                          err));
+    FINCH_TRY(
+        text_encode(model_tokenizer(candidate->engine), text, candidate->max_tokens, ids, &n, NULL, NULL, scratch, err));
     offsets[1] = (uint32_t)n;
     model_batch batch = {ids, offsets, 1, n};
 #ifdef _OPENMP
@@ -151,8 +151,8 @@ static json_t *comparison_json(const comparison *c)
     }
     return json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "model", c->served, "shadow", c->candidate, "texts",
                      (json_int_t)c->n, "agreement", share((double)c->n_agree, c->n), "mean_difference",
-                     share(c->difference, c->n_scored), "mean_absolute_difference", share(c->absolute, c->n_scored), "matrix",
-                     matrix);
+                     share(c->difference, c->n_scored), "mean_absolute_difference", share(c->absolute, c->n_scored),
+                     "matrix", matrix);
 }
 
 json_t *shadow_json(shadow_book *b, const char *name)

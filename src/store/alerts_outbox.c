@@ -276,7 +276,10 @@ static finch_status take_count(void *context, const sql_row *row, finch_error *e
     const struct {
         const char *name;
         int64_t *n;
-    } states[] = {{"waiting", &c->waiting}, {"sending", &c->sending}, {"sent", &c->sent}, {"failed", &c->failed},
+    } states[] = {{"waiting", &c->waiting},
+                  {"sending", &c->sending},
+                  {"sent", &c->sent},
+                  {"failed", &c->failed},
                   {"in doubt", &c->in_doubt}};
     (void)err;
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
