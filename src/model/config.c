@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/adapter.h"
 #include "model/gemma_config.h"
 
 #include <math.h>
@@ -222,17 +223,22 @@ static finch_status read_all(const reader *r, model_config *c)
 finch_status model_config_read(const char *folder, model_config *out, finch_error *err)
 {
     finch_status st = FINCH_OK;
-    str path = {0};
+    str place = {0}, path = {0};
     json_t *root = NULL;
     *out = (model_config){0};
-    if (file_exists(folder) && !file_is_directory(folder)) return read_blocks(folder, out, err);
-    FINCH_GO(done, st, file_join(folder, "config.json", &path, err));
+    FINCH_GO(done, st, adapter_place_of(folder, "config.json", &place, err));
+    if (file_exists(place.at) && !file_is_directory(place.at)) {
+        st = read_blocks(place.at, out, err);
+        goto done;
+    }
+    FINCH_GO(done, st, file_join(place.at, "config.json", &path, err));
     FINCH_GO(done, st, json_parse_file(path.at, &root, err));
     st = read_all(&(reader){root, path.at, err}, out);
 done:
     if (st != FINCH_OK) *out = (model_config){0};
     json_decref(root);
     str_free(&path);
+    str_free(&place);
     return st;
 }
 

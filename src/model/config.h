@@ -39,7 +39,7 @@ typedef struct model_config {
     char labels[MODEL_LABELS_MAX][MODEL_LABEL_BYTES_MAX];
 } model_config;
 
-/* folder/config.json, or a Gemma's GGUF file; of a Gemma 3 what all architectures have (the rest: gemma_config.h). Errors: FINCH_E_NOT_FOUND, FINCH_E_DATA and FINCH_E_UNSUPPORTED (another model_type, activation or
+/* folder/config.json, or a Gemma's GGUF file, or, of a folder of adapters that has none, its base's; of a Gemma 3 what all architectures have (the rest: gemma_config.h). Errors: FINCH_E_NOT_FOUND, FINCH_E_DATA and FINCH_E_UNSUPPORTED (another model_type, activation or
  * position embedding) naming file and key, FINCH_E_IO, FINCH_E_MEMORY; *out is then zeroed. */
 finch_status model_config_read(const char *folder, model_config *out, finch_error *err);
 

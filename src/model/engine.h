@@ -2,6 +2,7 @@
 #ifndef FINCH_MODEL_ENGINE_H
 #define FINCH_MODEL_ENGINE_H
 
+#include "model/adapter.h"
 #include "model/gemma.h"
 #include "model/model.h"
 #include "tensor/compressed.h"
@@ -22,6 +23,7 @@ typedef struct engine_layer {
     linear down;
     engine_norm attention_norm;
     engine_norm output_norm;
+    adapter_packed query, key, value, out_pair, up_pair, down_pair; /* adapters (adapter.h), added in f32 */
 } engine_layer;
 
 struct model {
@@ -38,6 +40,8 @@ struct model {
     engine_layer *layers;       /* [n_layers] */
     linear head_dense;          /* BERT's pooler, MPNet's classifier.dense: hidden to hidden, tanh after it; f32 */
     linear head_out;            /* hidden to labels; f32 */
+    adapter_packed head_pair;   /* an adapter beside BERT's pooler */
+    adapter adapter;            /* rank 0: none; file is then its base's */
     float temperature;
     gemma *gemma; /* a Gemma 3: its engine (gemma.h); of the above only config to tokenizer and temperature are set */
     struct gemma_words *label_words; /* and where it has no classifier, its label words (gemma_model.h) */
@@ -78,6 +82,8 @@ typedef struct engine_pass {
     linear_input wide_in;     /* [block_rows] rows of intermediate */
     float *attention_scratch; /* [team, attention_floats] */
     size_t attention_floats;
+    float *adapter_scratch;   /* [team, adapter_floats] */
+    size_t adapter_floats;
     size_t wait_arrived; /* the team's barrier: members there; atomic */
     unsigned wait_round; /* and how often it opened; atomic */
 } engine_pass;

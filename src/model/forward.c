@@ -18,6 +18,7 @@
 enum {
     PASS_TEAM_ROWS_MAX = 1024,
     PASS_GROUP_BLOCKS = 2,
+    PASS_ADAPTER_ROWS = 64,
     PASS_SPINS = 1000 /* some 40 microseconds: longer than a step's parts differ on an idle machine */
 };
 
@@ -89,12 +90,47 @@ finch_status engine_pass_init(engine_pass *p, const model *m, const engine_limit
     FINCH_TRY(ARENA_NEW(a, &p->first_query, most->n_texts * engine_part_width(c), err));
     FINCH_TRY(ARENA_NEW(a, &p->broken, most->n_texts, err));
     FINCH_TRY(ARENA_NEW(a, &p->attention_scratch, team * p->attention_floats, err));
+    if (m->adapter.rank > 0) {
+        size_t widest = c->hidden_size > c->intermediate_size ? c->hidden_size : c->intermediate_size;
+        p->adapter_floats = PASS_ADAPTER_ROWS * (m->adapter.rank + widest);
+        FINCH_TRY(ARENA_NEW(a, &p->adapter_scratch, team * p->adapter_floats, err));
+    }
     FINCH_TRY(linear_input_alloc(a, input_type(m), most->n_tokens, c->hidden_size, &p->in, err));
     FINCH_TRY(linear_input_alloc(a, input_type(m), p->block_rows, c->hidden_size, &p->block_in, err));
     return linear_input_alloc(a, input_type(m), p->block_rows, c->intermediate_size, &p->wide_in, err);
 }
 
 void engine_pass_take(engine_pass *p, const model_batch *b) { p->batch = b; }
+
+/* ---- adapters ------------------------------------------------------------------------------------------------------ */
+
+/* y [n, ldy] columns [begin, end) += the adapter's part of x [n, ldx]; begin a multiple of KERNEL_PANEL. Every member of a team
+ * makes the low half for itself. */
+static void add_adapter(const engine_pass *p, size_t rank, const adapter_packed *a, const float *x, size_t ldx, size_t n,
+                        size_t begin, size_t end, float *y, size_t ldy)
+{
+    const ops *o = &p->m->kernels;
+    float *low = p->adapter_scratch + rank * p->adapter_floats, *part = low + PASS_ADAPTER_ROWS * p->m->adapter.rank;
+    if (a->low.panels == NULL || begin >= end) return;
+    for (size_t first = 0; first < n; first += PASS_ADAPTER_ROWS) {
+        size_t rows = size_least(PASS_ADAPTER_ROWS, n - first), out = a->high.n_out;
+        const linear_input in = {.type = LINEAR_F32, .n_rows = rows, .stride = ldx, .f32 = x + first * ldx};
+        const linear_input low_in = {.type = LINEAR_F32, .n_rows = rows, .stride = a->low.n_out, .f32 = low};
+        linear_run(o, &a->low, &in, 0, a->low.n_out, low, a->low.n_out);
+        linear_run(o, &a->high, &low_in, begin, end, part, out);
+        for (size_t row = 0; row < rows; row++)
+            for (size_t i = begin; i < end; i++) y[(first + row) * ldy + i] += part[row * out + i];
+    }
+}
+
+/* The same for the part of a qkv row that begins at column `first`, where columns [begin, end) of the row are this member's. */
+static void add_adapter_part(const engine_pass *p, size_t rank, const adapter_packed *a, const float *x, size_t n,
+                             size_t first, size_t begin, size_t end)
+{
+    size_t hidden = p->m->config.hidden_size;
+    size_t from = begin > first ? begin - first : 0, to = end > first ? size_least(end - first, hidden) : 0;
+    add_adapter(p, rank, a, x, hidden, n, from, to, p->qkv + first, p->qkv_width);
+}
 
 /* ---- embeddings ---------------------------------------------------------------------------------------------------- */
 
@@ -204,7 +240,12 @@ static void attention_group(engine_pass *p, size_t rank, const engine_layer *lay
     const model_config *c = &p->m->config;
     linear_input in = group_input(p, g);
     share columns = share_of(p, rank, layer->qkv.n_out, KERNEL_PANEL);
+    const float *x = p->x + g->row * c->hidden_size;
+    size_t part = engine_part_width(c);
     linear_run(&p->m->kernels, &layer->qkv, &in, columns.begin, columns.end, p->qkv, p->qkv_width);
+    add_adapter_part(p, rank, &layer->query, x, g->n_rows, 0, columns.begin, columns.end);
+    add_adapter_part(p, rank, &layer->key, x, g->n_rows, part, columns.begin, columns.end);
+    add_adapter_part(p, rank, &layer->value, x, g->n_rows, 2 * part, columns.begin, columns.end);
     team_wait(p);
     share pairs = share_of(p, rank, g->n_texts * c->n_heads, 1);
     for (size_t i = pairs.begin; i < pairs.end; i++) {
@@ -224,12 +265,16 @@ static void attention_group_first(engine_pass *p, size_t rank, const engine_laye
     size_t hidden = c->hidden_size, part = engine_part_width(c);
     linear_input in = group_input(p, g);
     share columns = share_of(p, rank, layer->qkv.n_out - part, KERNEL_PANEL);
+    const float *x = p->x + g->row * hidden;
     linear_run(o, &layer->qkv, &in, part + columns.begin, part + columns.end, p->qkv, p->qkv_width);
+    add_adapter_part(p, rank, &layer->key, x, g->n_rows, part, part + columns.begin, part + columns.end);
+    add_adapter_part(p, rank, &layer->value, x, g->n_rows, 2 * part, part + columns.begin, part + columns.end);
     share texts = share_of(p, rank, g->n_texts, 1);
     for (size_t i = g->text + texts.begin; i < g->text + texts.end; i++) {
         linear_input row = linear_input_rows(&in, p->batch->offsets[i] - g->row, 1);
         memcpy(p->first + i * hidden, p->x + p->batch->offsets[i] * hidden, hidden * sizeof(float));
         linear_run(o, &layer->qkv, &row, 0, hidden, p->first_query + i * part, part);
+        add_adapter(p, rank, &layer->query, p->first + i * hidden, hidden, 1, 0, hidden, p->first_query + i * part, part);
     }
     team_wait(p);
     share pairs = share_of(p, rank, g->n_texts * c->n_heads, 1);
@@ -296,16 +341,19 @@ static void dense_block(engine_pass *p, size_t rank, const engine_layer *layer, 
     team_wait(p);
     share columns = share_of(p, rank, hidden, KERNEL_PANEL);
     linear_run(o, &layer->out, &in, columns.begin, columns.end, p->sum, hidden);
+    add_adapter(p, rank, &layer->out_pair, context, hidden, n, columns.begin, columns.end, p->sum, hidden);
     team_wait(p);
     add_and_norm(p, rows, block, &layer->attention_norm, &in, 0);
     team_wait(p);
     share wide = share_of(p, rank, intermediate, KERNEL_PANEL);
     linear_run(o, &layer->up, &in, wide.begin, wide.end, p->wide, intermediate);
+    add_adapter(p, rank, &layer->up_pair, block, hidden, n, wide.begin, wide.end, p->wide, intermediate);
     team_wait(p);
     activation_of(m)(p->wide + rows.begin * intermediate, n_own * intermediate);
     linear_input_fill(o, &wide_in, rows.begin, n_own, p->wide + rows.begin * intermediate, intermediate, intermediate);
     team_wait(p);
     linear_run(o, &layer->down, &wide_in, columns.begin, columns.end, p->sum, hidden);
+    add_adapter(p, rank, &layer->down_pair, p->wide, intermediate, n, columns.begin, columns.end, p->sum, hidden);
     team_wait(p);
     add_and_norm(p, rows, block, &layer->output_norm, last ? NULL : &next, first);
     team_wait(p);
@@ -330,6 +378,7 @@ static void head(engine_pass *p, size_t rank, float *logits)
         float *dense = p->context + i * hidden;
         linear_input in = {.type = LINEAR_F32, .n_rows = n, .stride = hidden, .f32 = p->first + i * hidden};
         linear_run(o, &m->head_dense, &in, 0, hidden, dense, hidden);
+        add_adapter(p, rank, &m->head_pair, in.f32, hidden, n, 0, hidden, dense, hidden);
         o->tanh(dense, n * hidden);
         in.f32 = dense;
         linear_run(o, &m->head_out, &in, 0, m->config.n_labels, logits + i * m->config.n_labels, m->config.n_labels);

@@ -210,8 +210,8 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
     FINCH_TRY(linear_input_alloc(a, input_type(g), n, c->hidden_size, &p->in, err));
     FINCH_TRY(linear_input_alloc(a, input_type(g), p->block_rows, p->queries, &p->context_in, err));
     FINCH_TRY(linear_input_alloc(a, wide_type(g), p->block_rows, c->intermediate_size, &p->wide_in, err));
-    if (g->adapter_rank > 0) {
-        FINCH_TRY(ARENA_NEW(a, &p->low, n * g->adapter_rank, err));
+    if (g->adapter.rank > 0) {
+        FINCH_TRY(ARENA_NEW(a, &p->low, n * g->adapter.rank, err));
         FINCH_TRY(ARENA_NEW(a, &p->adapted, n * larger(larger(c->intermediate_size, p->queries), c->hidden_size), err));
     }
     return ARENA_NEW(a, &p->scratch, p->team * p->thread_floats, err);
@@ -223,14 +223,14 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
 static void add_adapter(const pass *p, const gemma_matrix *w, const float *x, size_t n, float *y)
 {
     const ops *o = &p->g->products;
-    size_t rows = w->stored.rows, rank = p->g->adapter_rank, n_panels = (rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    size_t rows = w->stored.rows, rank = p->g->adapter.rank, n_panels = (rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
     const linear_input in = {.type = LINEAR_F32, .n_rows = n, .stride = w->stored.columns, .f32 = x};
     const linear_input low = {.type = LINEAR_F32, .n_rows = n, .stride = rank, .f32 = p->low};
-    linear_run(o, &w->low, &in, 0, rank, p->low, rank);
+    linear_run(o, &w->pair.low, &in, 0, rank, p->low, rank);
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
     for (size_t panel = 0; panel < n_panels; panel++) {
         size_t begin = panel * KERNEL_PANEL, end = size_least(begin + KERNEL_PANEL, rows);
-        linear_run(o, &w->high, &low, begin, end, p->adapted, rows);
+        linear_run(o, &w->pair.high, &low, begin, end, p->adapted, rows);
         for (size_t i = 0; i < n; i++)
             for (size_t j = begin; j < end; j++) y[i * rows + j] += p->adapted[i * rows + j];
     }
@@ -250,7 +250,7 @@ static void multiply(const pass *p, const gemma_matrix *w, const linear_input *i
             stored_product(&p->g->products, &w->stored, in->f32, in->stride, in->n_rows, begin, end, thread_scratch(p), y,
                            rows);
     }
-    if (w->low.panels != NULL) add_adapter(p, w, x, in->n_rows, y);
+    if (w->pair.low.panels != NULL) add_adapter(p, w, x, in->n_rows, y);
 }
 
 /* Rows of x [n, width] into *in, row 0 on, in the products' type. */

@@ -3,6 +3,7 @@
 #ifndef FINCH_MODEL_GEMMA_INTERNAL_H
 #define FINCH_MODEL_GEMMA_INTERNAL_H
 
+#include "model/adapter.h"
 #include "model/gemma.h"
 #include "tensor/causal.h"
 #include "tensor/stored.h"
@@ -11,7 +12,7 @@
 typedef struct gemma_matrix {
     stored_matrix stored;
     linear packed; /* panels NULL: not packed */
-    linear low, high; /* an adapter's A, and its B times the scale; panels NULL: none */
+    adapter_packed pair; /* of an adapter */
 } gemma_matrix;
 
 /* A layer's products.   name in a Hugging Face file, in a GGUF file, outputs and inputs (of gemma_width) */
@@ -62,8 +63,7 @@ struct gemma {
     stored_matrix words;
     stored_matrix vocabulary; /* the output's weights: words where they are tied */
     stored_matrix score; /* [n_classes, hidden_size]; rows 0: none */
-    weights *adapter; /* NULL: none */
-    size_t adapter_rank; /* 0: none */
+    adapter adapter; /* rank 0: none */
 };
 
 /* Fills layers, norms and the rest; config, compute, and one of file and blocks are set. */

@@ -18,10 +18,7 @@ typedef struct gemma_learnt {
     bool is_head;
 } gemma_learnt;
 
-/* The names of the linear layers of a Gemma: [*n], static. */
-const char *const *gemma_linear_names(size_t *n);
-
-/* base is borrowed and must be of compute f32. n_classes: rows of the classifier. Errors: FINCH_E_USAGE (lora_options_check),
+/* base is borrowed and must be of compute f32; options name their targets. n_classes: rows of the classifier. Errors: FINCH_E_USAGE (lora_options_check),
  * FINCH_E_MEMORY. */
 finch_status gemma_learner_create(const gemma *base, const lora_options *options, size_t n_classes, gemma_learner **out,
                                   finch_error *err);

@@ -7,9 +7,6 @@
 
 #include <math.h>
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 /* Gradients on their way down; [n_tokens, width] each. */
 typedef struct learn_back {
@@ -66,45 +63,17 @@ static void norm_back(const gemma_learner *l, const float *x, const float *gain,
 
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
-/* dx (+)= dy W. */
-static void base_back(const gemma_learner *l, const gemma_learnt_pass *p, const stored_matrix *w, const float *dy, bool add,
-                      float *dx)
-{
-    size_t n_parts = stored_back_parts(w);
-#pragma omp parallel for schedule(dynamic) num_threads((int)p->team)
-    for (size_t part = 0; part < n_parts; part++)
-        stored_product_back(&l->base->products, w, dy, w->rows, p->n_tokens, part, part + 1, add, learn_thread_scratch(p),
-                            dx, w->columns);
-}
-
-static void add_dropped(const gemma_learner *l, const gemma_learnt_pass *p, const uint16_t *kept, const float *from,
-                        size_t width, float *to)
-{
-    const float *dropped = learn_drop(l, p, kept, from, width);
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < p->n_tokens * width; i++) to[i] += dropped[i];
-}
-
 /* A product's gradients: of its adapter, and of its input x where dx is given. room [n_tokens, in] is for the adapter's part. */
 static finch_status multiply_back(gemma_learner *l, const gemma_learnt_pass *p, size_t layer, const learn_layer *from,
                                   learn_matrix which, const float *x, const float *dy, bool add, float *dx, float *low,
                                   float *room, finch_error *err)
 {
     const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
-    const learn_pair *pair = &l->pairs[layer][which];
-    size_t n = p->n_tokens, in = w->columns;
-    if (dx != NULL) base_back(l, p, w, dy, add, dx);
+    const lora_pair *pair = &l->pairs[layer][which];
+    if (dx != NULL) frozen_product_back(&p->products, w, dy, w->rows, p->n_tokens, add, dx);
     if (!pair->used) return FINCH_OK;
-    FINCH_TRY(learn_product(true, false, w->rows, l->rank, n, dy, w->rows, from->low[which], l->rank, 1.0f, pair->db,
-                            l->rank, err));
-    FINCH_TRY(learn_product(false, false, n, l->rank, w->rows, dy, w->rows, pair->b, l->rank, 0.0f, low, l->rank, err));
-    for (size_t i = 0; i < n * l->rank; i++) low[i] *= l->scale;
-    const float *dropped = learn_drop(l, p, from->kept[which], x, in);
-    FINCH_TRY(learn_product(true, false, l->rank, in, n, low, l->rank, dropped, in, 1.0f, pair->da, in, err));
-    if (dx == NULL) return FINCH_OK;
-    FINCH_TRY(learn_product(false, false, n, in, l->rank, low, l->rank, pair->a, in, 0.0f, room, in, err));
-    add_dropped(l, p, from->kept[which], room, in, dx);
-    return FINCH_OK;
+    return lora_backward(&l->setup, pair, &from->kept[which],
+                         &(lora_back){p->n_tokens, x, dy, w->rows, low, p->room, room, dx}, err);
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------- */
@@ -236,7 +205,7 @@ static finch_status plan(const gemma_learner *l, const gemma_learnt_pass *p, lea
     FINCH_TRY(ARENA_NEW(a, &g->context, n * p->queries, err));
     FINCH_TRY(ARENA_NEW(a, &g->k, n * p->keys, err));
     FINCH_TRY(ARENA_NEW(a, &g->v, n * p->keys, err));
-    FINCH_TRY(ARENA_NEW(a, &g->low, n * l->rank, err));
+    FINCH_TRY(ARENA_NEW(a, &g->low, n * l->setup.rank, err));
     return ARENA_NEW(a, &g->mixed, p->probs_at[p->how.batch->n_texts], err);
 }
 
@@ -247,10 +216,10 @@ static finch_status head_back(gemma_learner *l, const gemma_learnt_pass *p, cons
     const model_batch *b = p->how.batch;
     size_t hidden = l->base->config.hidden_size, n = b->n_texts;
     float *rows = g->hidden; /* at least as many tokens as texts */
-    FINCH_TRY(learn_product(true, false, l->n_classes, hidden, n, dlogits, l->n_classes, p->hidden, hidden, 1.0f, l->dscore,
-                            hidden, err));
-    FINCH_TRY(learn_product(false, false, n, hidden, l->n_classes, dlogits, l->n_classes, l->score, hidden, 0.0f, rows,
-                            hidden, err));
+    FINCH_TRY(lora_product(true, false, l->n_classes, hidden, n, dlogits, l->n_classes, p->hidden, hidden, 1.0f, l->dscore,
+                           hidden, err));
+    FINCH_TRY(lora_product(false, false, n, hidden, l->n_classes, dlogits, l->n_classes, l->score, hidden, 0.0f, rows,
+                           hidden, err));
     norm_back(l, p->last, l->base->last_norm, rows, n, hidden, false, rows);
     memset(g->x, 0, p->n_tokens * hidden * sizeof *g->x);
     for (size_t text = 0; text < n; text++)

@@ -6,11 +6,8 @@
 
 #include <math.h>
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
-enum { ROWS_PART = 8, STREAM_LORA = 0xAD, GROUPS = 64 };
+enum { ROWS_PART = 8 };
 
 size_t learn_round16(size_t n) { return (n + 15) / 16 * 16; }
 
@@ -27,55 +24,6 @@ const gemma_matrix *learn_matrix_of(const gemma_layer *w, learn_matrix which)
     }
 }
 
-float *learn_thread_scratch(const gemma_learnt_pass *p)
-{
-#ifdef _OPENMP
-    return p->scratch + (size_t)omp_get_thread_num() * p->thread_floats;
-#else
-    return p->scratch;
-#endif
-}
-
-/* ---- dropout --------------------------------------------------------------------------------------------------- */
-
-static uint32_t threshold_of(const gemma_learner *l) { return (uint32_t)lrintf(l->dropout * 65536.0f); }
-
-/* The words of a pair's dropout in this step: a function of (seed, step, layer, matrix), so that a layer that is computed again
- * has them again. */
-static finch_status draw_kept(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer, size_t which, size_t width,
-                              uint16_t **out, finch_error *err)
-{
-    uint32_t threshold = threshold_of(l);
-    size_t n_groups = (p->n_tokens * (learn_round16(width) / 16) + 7) / 8, n_parts = (n_groups + GROUPS - 1) / GROUPS;
-    uint64_t stream = p->how.step << 16 | (uint64_t)layer << 8 | which, seed = p->how.seed ^ ((uint64_t)STREAM_LORA << 56);
-    if (!p->how.training || threshold == 0) {
-        *out = NULL;
-        return FINCH_OK;
-    }
-    if (*out == NULL) FINCH_TRY(ARENA_NEW(p->how.scratch, out, 8 * n_groups, err));
-    uint16_t *words = *out;
-#pragma omp parallel for schedule(static)
-    for (size_t part = 0; part < n_parts; part++)
-        l->ops->dropout_words(seed, stream, part * GROUPS, size_least(GROUPS, n_groups - part * GROUPS), threshold,
-                              words + 8 * part * GROUPS);
-    return FINCH_OK;
-}
-
-const float *learn_drop(const gemma_learner *l, const gemma_learnt_pass *p, const uint16_t *kept, const float *x,
-                        size_t width)
-{
-    size_t words = learn_round16(width) / 16;
-    float scale = 65536.0f / (float)(65536u - threshold_of(l));
-    if (kept == NULL) return x;
-#pragma omp parallel for schedule(static)
-    for (size_t row = 0; row < p->n_tokens; row++)
-        for (size_t i = 0; i < width; i++) {
-            bool keep = (kept[row * words + i / 16] >> (i % 16) & 1) != 0;
-            p->dropped[row * width + i] = keep ? x[row * width + i] * scale : 0.0f;
-        }
-    return p->dropped;
-}
-
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
 /* y = x W^T, and beside it the adapter's part. */
@@ -83,20 +31,14 @@ static finch_status multiply(gemma_learner *l, gemma_learnt_pass *p, size_t laye
                              const float *x, float *y, finch_error *err)
 {
     const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
-    const learn_pair *pair = &l->pairs[layer][which];
-    size_t n = p->n_tokens, n_panels = (w->rows + KERNEL_PANEL - 1) / KERNEL_PANEL, n_parts = size_least(p->team, n_panels);
-#pragma omp parallel for schedule(static) num_threads((int)p->team)
-    for (size_t part = 0; part < n_parts; part++)
-        stored_product(&l->base->products, w, x, w->columns, n, n_panels * part / n_parts, n_panels * (part + 1) / n_parts,
-                       learn_thread_scratch(p), y, w->rows);
+    const lora_pair *pair = &l->pairs[layer][which];
+    size_t n = p->n_tokens;
+    frozen_product(&p->products, w, x, n, y, w->rows);
     if (!pair->used) return FINCH_OK;
-    FINCH_TRY(draw_kept(l, p, layer, which, w->columns, &to->kept[which], err));
-    const float *dropped = learn_drop(l, p, to->kept[which], x, w->columns);
-    float *low = to->low[which];
-    FINCH_TRY(learn_product(false, true, n, l->rank, w->columns, dropped, w->columns, pair->a, w->columns, 0.0f, low,
-                            l->rank, err));
-    for (size_t i = 0; i < n * l->rank; i++) low[i] *= l->scale;
-    return learn_product(false, true, n, w->rows, l->rank, low, l->rank, pair->b, l->rank, 1.0f, y, w->rows, err);
+    const lora_dropout d = {p->how.seed, p->how.step, layer, which};
+    lora_kept *kept = &to->kept[which];
+    if (p->how.training) FINCH_TRY(lora_draw_words(&l->setup, &d, n, pair->in, p->how.scratch, kept, err));
+    return lora_forward(&l->setup, pair, kept, n, x, p->room, y, w->rows, err);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------ */
@@ -193,7 +135,7 @@ static void gate(const gemma_learner *l, const gemma_learnt_pass *p, const learn
 #pragma omp parallel for schedule(static)
     for (size_t part = 0; part < n_parts; part++) {
         size_t end = size_least((part + 1) * ROWS_PART, p->n_tokens);
-        l->ops->activate(&a, part * ROWS_PART, end);
+        l->setup.ops->activate(&a, part * ROWS_PART, end);
         for (size_t i = part * ROWS_PART * width; i < end * width; i++) to->wide[i] = to->gelu[i] * to->up[i];
     }
 }
@@ -239,8 +181,8 @@ static finch_status plan_layer(const gemma_learner *l, const gemma_learnt_pass *
     for (size_t i = 0; i < 4; i++) FINCH_TRY(ARENA_NEW(a, wides[i], n * wide, err));
     FINCH_TRY(ARENA_NEW(a, &to->probs, p->probs_at[p->how.batch->n_texts], err));
     for (size_t i = 0; i < LEARN_MATRICES; i++) {
-        to->kept[i] = NULL;
-        if (l->pairs[layer][i].used) FINCH_TRY(ARENA_NEW(a, &to->low[i], n * l->rank, err));
+        to->kept[i] = (lora_kept){0};
+        if (l->pairs[layer][i].used) FINCH_TRY(ARENA_NEW(a, &to->kept[i].low, n * l->setup.rank, err));
     }
     return FINCH_OK;
 }
@@ -273,15 +215,12 @@ static finch_status plan_probs(const gemma_learner *l, gemma_learnt_pass *p, siz
     return FINCH_OK;
 }
 
-/* Each thread's: a panel, or columns of a matrix and a part of its product. */
-static size_t thread_floats(const gemma_learner *l, size_t n_tokens)
+static finch_status plan_products(const gemma_learner *l, gemma_learnt_pass *p, finch_error *err)
 {
-    size_t most = 0;
-    for (size_t i = 0; i < LEARN_MATRICES; i++) {
-        const stored_matrix *w = &learn_matrix_of(&l->base->layers[0], (learn_matrix)i)->stored;
-        most = larger(most, larger(stored_scratch_floats(w), stored_back_floats(w, n_tokens)));
-    }
-    return learn_round16(most);
+    const stored_matrix *matrices[LEARN_MATRICES];
+    for (size_t i = 0; i < LEARN_MATRICES; i++) matrices[i] = &learn_matrix_of(&l->base->layers[0], (learn_matrix)i)->stored;
+    p->products = (frozen_products){.kernels = l->base->products, .bf16 = l->bf16};
+    return frozen_plan(&p->products, matrices, LEARN_MATRICES, p->n_tokens, gemma_team(0), p->how.scratch, err);
 }
 
 static finch_status plan(gemma_learner *l, gemma_learnt_pass *p, finch_error *err)
@@ -302,9 +241,8 @@ static finch_status plan(gemma_learner *l, gemma_learnt_pass *p, finch_error *er
     FINCH_TRY(ARENA_NEW(a, &p->end, n * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &p->last, p->how.batch->n_texts * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &p->hidden, p->how.batch->n_texts * hidden, err));
-    FINCH_TRY(ARENA_NEW(a, &p->dropped, n * larger(larger(hidden, c->intermediate_size), p->queries), err));
-    p->thread_floats = thread_floats(l, n);
-    return ARENA_NEW(a, &p->scratch, p->team * p->thread_floats, err);
+    FINCH_TRY(ARENA_NEW(a, &p->room, n * larger(larger(hidden, c->intermediate_size), p->queries), err));
+    return plan_products(l, p, err);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
@@ -329,11 +267,8 @@ finch_status gemma_learner_forward(gemma_learner *l, const gemma_learning *how, 
     size_t hidden = c->hidden_size;
     gemma_learnt_pass *p;
     FINCH_TRY(ARENA_NEW(how->scratch, &p, 1, err));
-    *p = (gemma_learnt_pass){.how = *how,
-                             .n_tokens = b->n_tokens,
-                             .queries = c->n_heads * c->head_width,
-                             .keys = c->n_key_heads * c->head_width,
-                             .team = gemma_team(0)};
+    *p = (gemma_learnt_pass){
+        .how = *how, .n_tokens = b->n_tokens, .queries = c->n_heads * c->head_width, .keys = c->n_key_heads * c->head_width};
     FINCH_TRY(plan(l, p, err));
     embed(l, p);
     for (size_t i = 0; i < c->n_layers; i++)
@@ -342,6 +277,6 @@ finch_status gemma_learner_forward(gemma_learner *l, const gemma_learning *how, 
         memcpy(p->last + text * hidden, p->end + (b->offsets[text + 1] - 1) * hidden, hidden * sizeof *p->last);
     norm_rows(l, p->last, b->n_texts, hidden, l->base->last_norm, NULL, p->hidden);
     *out = p;
-    return learn_product(false, true, b->n_texts, l->n_classes, hidden, p->hidden, hidden, l->score, hidden, 0.0f, logits,
-                         l->n_classes, err);
+    return lora_product(false, true, b->n_texts, l->n_classes, hidden, p->hidden, hidden, l->score, hidden, 0.0f, logits,
+                        l->n_classes, err);
 }

@@ -263,9 +263,7 @@ static finch_status open_base(gemma *g, const char *path, model_compute compute,
 static finch_status open_adapted(gemma *g, const char *folder, model_compute compute, finch_error *err)
 {
     str base = {0};
-    finch_status st = gemma_adapter_base(folder, &base, err);
-    if (st == FINCH_OK && gemma_adapter_is(base.at))
-        st = finch_fail(err, FINCH_E_UNSUPPORTED, "%s: its base %s is a folder of adapters itself", folder, base.at);
+    finch_status st = adapter_base(folder, &base, err);
     if (st == FINCH_OK) st = open_base(g, base.at, compute, err);
     if (st == FINCH_OK) st = gemma_adapter_attach(g, folder, err);
     if (st == FINCH_OK) st = gemma_adapter_verify(g, folder, err);
@@ -281,8 +279,7 @@ finch_status gemma_open(const char *path, model_compute compute, gemma **out, fi
     FINCH_TRY(MEM_NEW(&g, 1, err));
     arena_init(&g->memory);
     FINCH_GO(done, st, mem_text(path, strlen(path), &g->path, err));
-    st = file_is_directory(path) && gemma_adapter_is(path) ? open_adapted(g, path, compute, err)
-                                                           : open_base(g, path, compute, err);
+    st = adapter_is(path) ? open_adapted(g, path, compute, err) : open_base(g, path, compute, err);
 done:
     if (st == FINCH_OK) *out = g;
     else gemma_close(g);
@@ -292,7 +289,7 @@ done:
 void gemma_close(gemma *g)
 {
     if (g == NULL) return;
-    weights_close(g->adapter);
+    adapter_close(&g->adapter);
     weights_close(g->file);
     gguf_close(g->blocks);
     arena_free(&g->memory);

@@ -17,6 +17,7 @@ enum { LOAD_ROWS = 64 };
 
 typedef struct loader {
     model *m;
+    const weights *file;
     const char *prefix; /* "bert.", "mpnet." or "" */
     str name;
     float *rows;        /* [LOAD_ROWS, widest input] */
@@ -65,7 +66,7 @@ static finch_status require_finite(const loader *l, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
-            return finch_fail(l->err, FINCH_E_DATA, "%s: %s holds a value that is not finite", weights_path(l->m->file),
+            return finch_fail(l->err, FINCH_E_DATA, "%s: %s holds a value that is not finite", weights_path(l->file),
                               l->name.at);
     return FINCH_OK;
 }
@@ -74,11 +75,11 @@ static finch_status require_vector(loader *l, const char *part, const char *leaf
 {
     const tensor *t;
     FINCH_TRY(name_make(l, part, leaf));
-    if (old_leaf != NULL && weights_find(l->m->file, l->name.at) == NULL) {
+    if (old_leaf != NULL && weights_find(l->file, l->name.at) == NULL) {
         FINCH_TRY(name_make(l, part, old_leaf));
-        if (weights_find(l->m->file, l->name.at) == NULL) FINCH_TRY(name_make(l, part, leaf));
+        if (weights_find(l->file, l->name.at) == NULL) FINCH_TRY(name_make(l, part, leaf));
     }
-    FINCH_TRY(weights_require(l->m->file, l->name.at, 1, &n, &t, l->err));
+    FINCH_TRY(weights_require(l->file, l->name.at, 1, &n, &t, l->err));
     FINCH_TRY(tensor_to_f32(t, out, l->err));
     return require_finite(l, out, n);
 }
@@ -107,7 +108,7 @@ static finch_status pack_from_float(loader *l, linear *to, size_t first, const c
         size_t n = from->rows - row < LOAD_ROWS ? from->rows - row : LOAD_ROWS;
         FINCH_TRY(compressed_rows_to_f32(from, row, n, l->rows, l->err));
         if (linear_pack(to, first + row, n, l->rows, l->bias + row, factor, l->err) != FINCH_OK)
-            return finch_fail_prefix(l->err, "%s: %s from row %zu", weights_path(l->m->file), l->name.at, row);
+            return finch_fail_prefix(l->err, "%s: %s from row %zu", weights_path(l->file), l->name.at, row);
     }
     return FINCH_OK;
 }
@@ -119,7 +120,7 @@ static finch_status load_rows(loader *l, linear *to, size_t first, const char *p
     compressed_matrix from;
     FINCH_TRY(require_vector(l, part, "bias", NULL, rows, l->bias));
     FINCH_TRY(name_make(l, part, "weight"));
-    FINCH_TRY(compressed_require(l->m->file, l->name.at, rows, columns, &from, l->err));
+    FINCH_TRY(compressed_require(l->file, l->name.at, rows, columns, &from, l->err));
     if (from.weight->dtype == TENSOR_I8 && to->type == LINEAR_INT8) FINCH_TRY(pack_from_int8(l, to, first, &from, factor));
     else FINCH_TRY(pack_from_float(l, to, first, &from, factor));
     forget_pages(from.weight);
@@ -149,11 +150,25 @@ static finch_status layer_part(size_t index, const char *what, str *part, finch_
     return str_add_format(part, err, "encoder.layer.%zu.%s", index, what);
 }
 
+/* The adapter beside "encoder.layer.3.attention.self.query", whose weights are multiplied by factor. */
+static finch_status load_pair(loader *l, const char *part, size_t rows, size_t columns, float factor, adapter_packed *out)
+{
+    const char *modules[2];
+    model *m = l->m;
+    if (m->adapter.rank == 0) return FINCH_OK;
+    str_clear(&l->name);
+    FINCH_TRY(str_add_format(&l->name, l->err, "%s%s", load_names_of[m->config.arch].prefix, part));
+    modules[0] = l->name.at;
+    modules[1] = part;
+    return adapter_pack(&m->adapter, modules, 2, rows, columns, (double)factor, &m->packed, out, l->err);
+}
+
 static finch_status load_attention(loader *l, size_t index, engine_layer *to, str *part)
 {
     const model_config *c = &l->m->config;
     const load_names *names = &load_names_of[c->arch];
     const char *sources[3] = {names->query, names->key, names->value};
+    adapter_packed *pairs[3] = {&to->query, &to->key, &to->value};
     size_t hidden = c->hidden_size, width = engine_part_width(c);
     linear_type type = layer_type(l->m->compute);
     FINCH_TRY(linear_init_in(&l->m->packed, &to->qkv, type, 2 * width + hidden, hidden, l->err));
@@ -161,9 +176,11 @@ static finch_status load_attention(loader *l, size_t index, engine_layer *to, st
         float factor = i == 0 ? (float)(1.0 / sqrt((double)(hidden / c->n_heads))) : 1.0f;
         FINCH_TRY(layer_part(index, sources[i], part, l->err));
         FINCH_TRY(load_rows(l, &to->qkv, i * width, part->at, hidden, hidden, factor));
+        FINCH_TRY(load_pair(l, part->at, hidden, hidden, factor, pairs[i]));
     }
     FINCH_TRY(layer_part(index, names->out, part, l->err));
     FINCH_TRY(load_linear(l, &to->out, type, part->at, hidden, hidden));
+    FINCH_TRY(load_pair(l, part->at, hidden, hidden, 1.0f, &to->out_pair));
     FINCH_TRY(layer_part(index, names->attention_norm, part, l->err));
     return load_norm(l, part->at, &to->attention_norm);
 }
@@ -175,8 +192,10 @@ static finch_status load_dense(loader *l, size_t index, engine_layer *to, str *p
     linear_type type = layer_type(l->m->compute);
     FINCH_TRY(layer_part(index, names->up, part, l->err));
     FINCH_TRY(load_linear(l, &to->up, type, part->at, c->intermediate_size, c->hidden_size));
+    FINCH_TRY(load_pair(l, part->at, c->intermediate_size, c->hidden_size, 1.0f, &to->up_pair));
     FINCH_TRY(layer_part(index, names->down, part, l->err));
     FINCH_TRY(load_linear(l, &to->down, type, part->at, c->hidden_size, c->intermediate_size));
+    FINCH_TRY(load_pair(l, part->at, c->hidden_size, c->intermediate_size, 1.0f, &to->down_pair));
     FINCH_TRY(layer_part(index, names->output_norm, part, l->err));
     return load_norm(l, part->at, &to->output_norm);
 }
@@ -194,7 +213,7 @@ static finch_status reserve_packed(loader *l)
     for (size_t i = 0; i < 4; i++) fits = fits && size_add(layer, parts[i], &layer);
     fits = fits && size_mul(layer, c->n_layers, &all) && size_add(all, head, &all);
     void *block;
-    if (!fits) return finch_fail(l->err, FINCH_E_MEMORY, "%s: its weights do not fit memory", weights_path(l->m->file));
+    if (!fits) return finch_fail(l->err, FINCH_E_MEMORY, "%s: its weights do not fit memory", weights_path(l->file));
     FINCH_TRY(arena_alloc(&l->m->packed, all, 1, &block, l->err));
     arena_reset(&l->m->packed);
     return FINCH_OK;
@@ -220,7 +239,7 @@ done:
 static finch_status load_table(loader *l, const char *part, size_t rows, size_t columns, compressed_matrix *out)
 {
     FINCH_TRY(name_make(l, part, "weight"));
-    return compressed_require(l->m->file, l->name.at, rows, columns, out, l->err);
+    return compressed_require(l->file, l->name.at, rows, columns, out, l->err);
 }
 
 static finch_status load_embeddings(loader *l)
@@ -273,25 +292,44 @@ static finch_status load_relative(loader *l)
     return FINCH_OK;
 }
 
+/* The head's layer called name: the adapter's, where it was trained whole, else the file's behind prefix. */
+static finch_status load_head_layer(loader *l, linear *to, const char *prefix, const char *name, size_t rows)
+{
+    const char *own = l->prefix;
+    str whole = {0};
+    finch_status st = str_add_format(&whole, l->err, "%s%s.weight", prefix, name);
+    bool adapted = st == FINCH_OK && l->m->adapter.rank > 0 && adapter_whole(&l->m->adapter, whole.at) != NULL;
+    str_clear(&whole);
+    if (st == FINCH_OK) st = str_add_format(&whole, l->err, "%s%s.bias", prefix, name);
+    if (adapted && st == FINCH_OK) (void)adapter_whole(&l->m->adapter, whole.at); /* counted; its absence is found below */
+    str_clear(&whole);
+    if (st == FINCH_OK) st = str_add_format(&whole, l->err, "%s%s", adapted ? ADAPTER_PREFIX : "", prefix);
+    l->file = adapted ? l->m->adapter.file : l->m->file;
+    l->prefix = adapted ? whole.at : own[0] == '\0' || prefix[0] == '\0' ? "" : own;
+    if (st == FINCH_OK) st = load_linear(l, to, LINEAR_F32, name, rows, l->m->config.hidden_size);
+    l->file = l->m->file;
+    l->prefix = own;
+    str_free(&whole);
+    return st;
+}
+
 /* BERT's pooler has the prefix, the classifiers have none. */
 static finch_status load_head(loader *l)
 {
     model *m = l->m;
     const model_config *c = &m->config;
     const load_names *names = &load_names_of[c->arch];
-    const char *prefix = l->prefix;
+    bool bert = c->arch == MODEL_BERT;
     str_clear(&l->name);
-    FINCH_TRY(str_add_format(&l->name, l->err, "%s.weight", names->head_out));
-    if (weights_find(m->file, l->name.at) == NULL)
+    FINCH_TRY(str_add_format(&l->name, l->err, ADAPTER_PREFIX "%s.weight", names->head_out));
+    if (weights_find(m->file, l->name.at + strlen(ADAPTER_PREFIX)) == NULL &&
+        (m->adapter.rank == 0 || weights_find(m->adapter.file, l->name.at) == NULL))
         return finch_fail(l->err, FINCH_E_DATA,
                           "%s has no classification head (no tensor %s); train one first: finch train --model <folder>",
-                          weights_path(m->file), l->name.at);
-    if (c->arch != MODEL_BERT) l->prefix = "";
-    FINCH_TRY(load_linear(l, &m->head_dense, LINEAR_F32, names->head_dense, c->hidden_size, c->hidden_size));
-    l->prefix = "";
-    FINCH_TRY(load_linear(l, &m->head_out, LINEAR_F32, names->head_out, c->n_labels, c->hidden_size));
-    l->prefix = prefix;
-    return FINCH_OK;
+                          weights_path(m->file), l->name.at + strlen(ADAPTER_PREFIX));
+    FINCH_TRY(load_head_layer(l, &m->head_dense, bert ? names->prefix : "", names->head_dense, c->hidden_size));
+    if (bert) FINCH_TRY(load_pair(l, names->head_dense, c->hidden_size, c->hidden_size, 1.0f, &m->head_pair));
+    return load_head_layer(l, &m->head_out, "", names->head_out, c->n_labels);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------- */
@@ -302,9 +340,9 @@ static finch_status loader_init(loader *l, model *m, finch_error *err)
 {
     const model_config *c = &m->config;
     size_t widest = larger(larger(c->hidden_size, c->intermediate_size), c->n_heads);
-    *l = (loader){.m = m, .prefix = load_names_of[c->arch].prefix, .err = err};
+    *l = (loader){.m = m, .file = m->file, .prefix = load_names_of[c->arch].prefix, .err = err};
     FINCH_TRY(name_make(l, "embeddings.word_embeddings", "weight"));
-    if (weights_find(m->file, l->name.at) == NULL && weights_find(m->file, l->name.at + strlen(l->prefix)) != NULL)
+    if (weights_find(l->file, l->name.at) == NULL && weights_find(l->file, l->name.at + strlen(l->prefix)) != NULL)
         l->prefix = "";
     FINCH_TRY(MEM_NEW(&l->rows, LOAD_ROWS * widest, err));
     FINCH_TRY(MEM_NEW(&l->bias, larger(widest, c->n_labels), err));
@@ -319,7 +357,8 @@ finch_status engine_load(model *m, finch_error *err)
     FINCH_GO(done, st, load_embeddings(&l));
     FINCH_GO(done, st, load_relative(&l));
     FINCH_GO(done, st, load_layers(&l));
-    st = load_head(&l);
+    FINCH_GO(done, st, load_head(&l));
+    if (m->adapter.rank > 0) st = adapter_all_used(&m->adapter, err);
 done:
     str_free(&l.name);
     mem_free(l.rows);
@@ -348,5 +387,6 @@ void engine_unload(model *m)
     mem_free(m->positions);
     mem_free(m->relative);
     norm_free(&m->embedding_norm);
+    adapter_close(&m->adapter);
     arena_free(&m->packed);
 }

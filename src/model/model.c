@@ -85,14 +85,39 @@ static finch_status check_tokenizer(const model *m, const char *folder, finch_er
     return FINCH_OK;
 }
 
-static finch_status open_engine(model *m, const char *folder, model_compute compute, finch_error *err)
+static finch_status probe(const void *context, const model_batch *b, float *logits, finch_error *err)
+{
+    arena scratch;
+    arena_init(&scratch);
+    finch_status st = model_logits(context, b, logits, &scratch, err);
+    arena_free(&scratch);
+    return st;
+}
+
+/* The engine of a BERT or MPNet in `folder`, whose weights are in `base`: another one where the folder holds adapters. */
+static finch_status open_weights(model *m, const char *folder, const char *base, model_compute compute, finch_error *err)
 {
     bool is_int8 = false;
-    FINCH_TRY(read_quantization(folder, &is_int8, err));
+    FINCH_TRY(read_quantization(base, &is_int8, err));
     m->compute = compute != MODEL_AUTO ? compute : is_int8 ? MODEL_INT8 : MODEL_F32;
     m->kernels = ops_choose();
-    FINCH_TRY(weights_open(folder, &m->file, err));
-    return engine_load(m, err);
+    FINCH_TRY(weights_open(base, &m->file, err));
+    if (base == folder) return engine_load(m, err);
+    FINCH_TRY(adapter_open(folder, &m->adapter, err));
+    FINCH_TRY(engine_load(m, err));
+    const adapter_probed probed = {
+        m, probe, adapter_hash_weights(m->file), m->config.n_labels, m->config.vocab_size, m->compute == MODEL_F32};
+    return adapter_verify(folder, &probed, err);
+}
+
+static finch_status open_engine(model *m, const char *folder, model_compute compute, finch_error *err)
+{
+    str base = {0};
+    if (!adapter_is(folder)) return open_weights(m, folder, folder, compute, err);
+    finch_status st = adapter_base(folder, &base, err);
+    if (st == FINCH_OK) st = open_weights(m, folder, base.at, compute, err);
+    str_free(&base);
+    return st;
 }
 
 finch_status model_open(const char *path, model_compute compute, model **out, finch_error *err)

@@ -1,6 +1,7 @@
 #include "model/tokenizer_file.h"
 
 #include "base/file.h"
+#include "model/adapter.h"
 
 #include <string.h>
 
@@ -65,15 +66,15 @@ static finch_status read_flag(const gguf *g, const char *key, bool preset, bool 
 /* What would make other ids than Gemma's way of spelling does. */
 static finch_status check_kind(const gguf *g, const char *name, finch_error *err)
 {
-    finch_text model;
+    finch_text kind;
     bool flag;
     const char *what = NULL;
-    FINCH_TRY(gguf_get_text(g, KEY("model"), &model, err));
-    if (model.size_bytes != 5 || memcmp(model.at, "llama", 5) != 0)
+    FINCH_TRY(gguf_get_text(g, KEY("model"), &kind, err));
+    if (kind.size_bytes != 5 || memcmp(kind.at, "llama", 5) != 0)
         return finch_fail(
             err, FINCH_E_UNSUPPORTED,
             "%s: its tokenizer is a \"%.*s\"; finch reads SentencePiece vocabularies (\"llama\"), as Gemma's is", name,
-            (int)(model.size_bytes < 40 ? model.size_bytes : 40), model.at);
+            (int)(kind.size_bytes < 40 ? kind.size_bytes : 40), kind.at);
     FINCH_TRY(read_flag(g, KEY("add_space_prefix"), false, &flag, err));
     if (flag) what = "puts a blank before each text (add_space_prefix)";
     FINCH_TRY(read_flag(g, KEY("add_bos_token"), true, &flag, err));
@@ -107,13 +108,29 @@ done:
     return st;
 }
 
-finch_status model_tokenizer_open(const char *path, text_tokenizer **out, finch_error *err)
+static finch_status open_place(const char *path, text_tokenizer **out, finch_error *err)
 {
     gguf *g;
-    *out = NULL;
     if (!file_exists(path) || file_is_directory(path)) return text_tokenizer_open(path, out, err);
     FINCH_TRY(gguf_open(path, &g, err));
     finch_status st = model_tokenizer_from_gguf(g, path, out, err);
     gguf_close(g);
+    return st;
+}
+
+/* A folder of adapters without any of a tokenizer's files has its base's. */
+finch_status model_tokenizer_open(const char *path, text_tokenizer **out, finch_error *err)
+{
+    static const char *const files[] = {"tokenizer.json", "vocab.txt", "tokenizer.model"};
+    str place = {0};
+    bool own = false;
+    finch_status st = FINCH_OK;
+    *out = NULL;
+    for (size_t i = 0; st == FINCH_OK && !own && i < sizeof files / sizeof files[0]; i++) {
+        st = adapter_place_of(path, files[i], &place, err);
+        own = st == FINCH_OK && strcmp(place.at, path) == 0;
+    }
+    if (st == FINCH_OK) st = open_place(place.at, out, err);
+    str_free(&place);
     return st;
 }

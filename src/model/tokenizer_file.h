@@ -5,7 +5,7 @@
 #include "tensor/gguf.h"
 #include "text/text.h"
 
-/* path is a folder (text_tokenizer_open) or a GGUF file. Errors: those of text_tokenizer_open and of gguf_open. */
+/* path is a folder (text_tokenizer_open), a folder of adapters or a GGUF file. Errors: those of text_tokenizer_open and of gguf_open. */
 finch_status model_tokenizer_open(const char *path, text_tokenizer **out, finch_error *err);
 
 /* The vocabulary of an open GGUF file (tokenizer.ggml.*), which may be closed afterwards; name is for messages.

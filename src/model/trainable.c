@@ -123,6 +123,7 @@ void trainable_close(trainable *t)
     mem_free(t->layers);
     mem_free(t->touched);
     mem_free(t->is_touched);
+    frozen_free(t);
     gemma_learner_destroy(t->learner);
     gemma_close(t->base);
     mem_free(t->base_path);
@@ -141,7 +142,7 @@ bool trainable_head_is_new(const trainable *t) { return t->head_is_new; }
 static bool written_by_product(const trainable *t, size_t index)
 {
     const trainable_parameter *p = &t->parameters[index];
-    if (t->learner != NULL) return false;
+    if (t->adapts) return false;
     if (p->value == t->word.value) return t->head == TRAINABLE_MASKED_LM;
     bool looked_up = p->value == t->position.value || p->value == t->type.value || p->value == t->relative.value;
     return !t->is_vector[index] && !looked_up;

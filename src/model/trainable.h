@@ -1,5 +1,5 @@
-/* A BERT or MPNet that learns, or adapters and a classifier beside a frozen Gemma 3: f32 master parameters, their gradients,
- * forward and backward of a packed batch.
+/* A BERT or MPNet that learns, or adapters and a classifier beside one, or beside a Gemma 3, that does not: f32 master
+ * parameters, their gradients, forward and backward of a packed batch.
  *
  * The backward pass is explicit (a forward and a backward per layer, no graph). Texts are packed end to end, no padding
  * in any layer. Dropout masks are a function of (seed, step, site, place), so a step can be repeated bit for bit.
@@ -22,7 +22,7 @@ typedef enum trainable_head { TRAINABLE_CLASSIFIER, TRAINABLE_MASKED_LM } traina
  * labels  [n_labels] NUL-terminated names in the order of their ids, copied; n_labels 0: those of the config. A folder
  *         whose classifier has other labels gets a new classifier (trainable_head_is_new says so).
  * *_dropout  probability in [0, 1); below 0: the config's.
- * lora    adapters learn and the model is frozen; NULL: the model learns. A Gemma needs them, BERT and MPNet take none. */
+ * lora    adapters learn and the model is frozen; NULL: the model learns. A Gemma needs them. */
 typedef struct trainable_options {
     trainable_head head;
     bool bf16; /* products in bf16, everything else in f32 */
@@ -52,6 +52,8 @@ size_t trainable_n_classes(const trainable *t);
 bool trainable_head_is_new(const trainable *t);
 /* Of what does not learn (the base of adapters); 0 where everything does. */
 uint64_t trainable_frozen_hash(const trainable *t);
+/* The names of the linear layers that have adapters, as they were asked for or chosen; NULL where there are none. */
+const char *trainable_targets_of_adapters(const trainable *t);
 
 /* Targets of a classifier's batch.
  * mask      [n_texts] bit c set: class c is allowed; at least one bit below n_classes. The hard loss of a text is
@@ -120,10 +122,11 @@ void trainable_values_changed(trainable *t);
 typedef void (*trainable_rows_fn)(void *context, const int32_t *rows, size_t n);
 void trainable_before_rows(trainable *t, trainable_rows_fn fn, void *context);
 
-/* Adapters: writes PEFT's layout (adapter_config.json, adapter_model.safetensors with the classifier), config.json with the labels, the probes (gemma_adapter.h) and the tokenizer's files.
+/* Adapters: writes PEFT's layout (adapter_config.json, adapter_model.safetensors with the classifier), config.json with the labels,
+ * the probes (adapter.h) and the tokenizer's files.
  * Else writes folder in Hugging Face layout: config.json (architectures, id2label, label2id, problem_type), model.safetensors
  * (the names of transformers), the tokenizer's files. It opens in transformers. Call adamw_settle first where an
  * optimiser is attached. Errors: FINCH_E_IO, FINCH_E_MEMORY. */
-finch_status trainable_save(const trainable *t, const char *folder, finch_error *err);
+finch_status trainable_save(trainable *t, const char *folder, finch_error *err);
 
 #endif

@@ -29,8 +29,8 @@ finch_status backward_norm(trainable *t, const train_norm_back *a, size_t n_rows
 #pragma omp parallel for schedule(static)
     for (size_t block = 0; block < blocks; block++)
         t->ops->norm_back(a, block * TRAINABLE_BLOCK_ROWS, block_end(block, n_rows), partials + block * ld);
-    add_partials(t, partials, blocks, ld, a->width, norm->dgain);
-    add_partials(t, partials + a->width, blocks, ld, a->width, norm->dshift);
+    if (norm->dgain != NULL) add_partials(t, partials, blocks, ld, a->width, norm->dgain);
+    if (norm->dshift != NULL) add_partials(t, partials + a->width, blocks, ld, a->width, norm->dshift);
     if (dbias != NULL) add_partials(t, partials + 2 * a->width, blocks, ld, a->width, dbias);
     arena_release(&t->scratch, mark);
     return FINCH_OK;
@@ -45,16 +45,9 @@ finch_status backward_activate(trainable *t, const train_activate_back *a, size_
 #pragma omp parallel for schedule(static)
     for (size_t block = 0; block < blocks; block++)
         t->ops->activate_back(a, block * TRAINABLE_BLOCK_ROWS, block_end(block, n_rows), partials + block * a->width);
-    add_partials(t, partials, blocks, a->width, a->width, dbias);
+    if (dbias != NULL) add_partials(t, partials, blocks, a->width, a->width, dbias);
     arena_release(&t->scratch, mark);
     return FINCH_OK;
-}
-
-finch_status backward_weight(const trainable *t, const dense *d, size_t first_row, size_t n_out, size_t n_rows, matrix dy,
-                             size_t ld_dy, matrix x, finch_error *err)
-{
-    return step_product(t, true, false, n_out, d->in, n_rows, dy, ld_dy, x, d->in, step_beta(t), d->dw + first_row * d->in,
-                        d->in, err);
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------- */
@@ -118,24 +111,23 @@ static void attend_back(const trainable *t, const step_pass *p, const layer_pass
 static finch_status project_back(trainable *t, const step_pass *p, const layer_pass *l, encoder_layer *w, const qkv_grads *g,
                                  float *ds, float **dx, finch_error *err)
 {
-    size_t hidden = t->config.hidden_size, n = p->room;
-    add_partials(t, g->bias_partials, p->batch->n_texts, 3 * hidden, 3 * hidden, w->qkv.db);
+    size_t hidden = t->config.hidden_size, n = p->n_tokens;
+    bool goes_on = !t->adapts || l->index > t->lowest;
+    if (w->qkv.db != NULL) add_partials(t, g->bias_partials, p->batch->n_texts, 3 * hidden, 3 * hidden, w->qkv.db);
     if (p->relative_grad != NULL) {
         size_t items = t->config.n_heads * (2 * p->longest - 1);
         add_partials(t, g->relative_partials, p->batch->n_texts, items, items, p->relative_grad);
     }
     if (!l->selected) {
-        FINCH_TRY(backward_weight(t, &w->qkv, 0, 3 * hidden, n, g->q, 3 * hidden, l->x, err));
         *dx = ds;
-        return step_product(t, false, false, n, hidden, 3 * hidden, g->q, 3 * hidden, dense_weight(&w->qkv, 0), hidden, 1.0f,
-                            ds, hidden, err);
+        return dense_backward(t, p, l, &(dense_use){&w->qkv, 0, 3, n, l->x}, g->q, 3 * hidden, 1.0f, goes_on ? ds : NULL,
+                              err);
     }
-    FINCH_TRY(backward_weight(t, &w->qkv, 0, hidden, l->room, g->q, hidden, l->x_rows, err));
-    FINCH_TRY(backward_weight(t, &w->qkv, hidden, 2 * hidden, n, g->k, 2 * hidden, l->x, err));
-    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, g->q, hidden, dense_weight(&w->qkv, 0), hidden, 1.0f,
-                           ds, hidden, err));
-    FINCH_TRY(step_product(t, false, false, n, hidden, 2 * hidden, g->k, 2 * hidden, dense_weight(&w->qkv, hidden), hidden,
-                           0.0f, *dx, hidden, err));
+    FINCH_TRY(dense_backward(t, p, l, &(dense_use){&w->qkv, 0, 1, l->n_rows, l->x_rows}, g->q, hidden, 1.0f,
+                             goes_on ? ds : NULL, err));
+    FINCH_TRY(
+        dense_backward(t, p, l, &(dense_use){&w->qkv, 1, 2, n, l->x}, g->k, 2 * hidden, 0.0f, goes_on ? *dx : NULL, err));
+    if (!goes_on) return FINCH_OK;
     for (size_t i = 0; i < p->n_selected; i++) {
         float *row = *dx + p->selected[i] * hidden;
         for (size_t c = 0; c < hidden; c++) row[c] += ds[i * hidden + c];
@@ -169,7 +161,8 @@ static train_norm_back norm_args(const trainable *t, float *dy, const float *s, 
 }
 
 /* dy [n_rows, hidden] becomes the gradient of y1: the feed-forward half. */
-static finch_status feed_forward_back(trainable *t, const layer_pass *l, encoder_layer *w, float *dy, finch_error *err)
+static finch_status feed_forward_back(trainable *t, const step_pass *p, const layer_pass *l, encoder_layer *w, float *dy,
+                                      finch_error *err)
 {
     size_t hidden = t->config.hidden_size, inner = t->config.intermediate_size, rows = l->n_rows;
     matrix masked, dh16;
@@ -180,14 +173,10 @@ static finch_status feed_forward_back(trainable *t, const layer_pass *l, encoder
     if (t->bf16) FINCH_TRY(plan_matrix(t, rows, inner, false, &dh16, err));
     train_norm_back norm = norm_args(t, dy, l->sum2, l->stats2, &w->norm2, l->keep2, masked);
     FINCH_TRY(backward_norm(t, &norm, rows, &w->norm2, w->down.db, err));
-    FINCH_TRY(backward_weight(t, &w->down, 0, hidden, l->room, masked, hidden, l->h, err));
-    FINCH_TRY(step_product(t, false, false, l->room, inner, hidden, masked, hidden, dense_weight(&w->down, 0), inner, 0.0f,
-                           dh, inner, err));
+    FINCH_TRY(dense_backward(t, p, l, &(dense_use){&w->down, 0, 1, rows, l->h}, masked, hidden, 0.0f, dh, err));
     train_activate_back up = {.width = inner, .dh = dh, .slope = l->slope, .dx = dh16.f, .dx16 = dh16.h};
     FINCH_TRY(backward_activate(t, &up, rows, w->up.db, err));
-    FINCH_TRY(backward_weight(t, &w->up, 0, inner, l->room, dh16, inner, l->y1, err));
-    return step_product(t, false, false, l->room, hidden, inner, dh16, inner, dense_weight(&w->up, 0), hidden, 1.0f, dy,
-                        hidden, err);
+    return dense_backward(t, p, l, &(dense_use){&w->up, 0, 1, rows, l->y1}, dh16, inner, 1.0f, dy, err);
 }
 
 /* dy, the gradient of y1, becomes *dx, that of the layer's input. */
@@ -203,9 +192,7 @@ static finch_status attention_half_back(trainable *t, const step_pass *p, const 
     FINCH_TRY(grads_make(t, p, l, &g, err));
     train_norm_back norm = norm_args(t, dy, l->sum1, l->stats1, &w->norm1, l->keep1, masked);
     FINCH_TRY(backward_norm(t, &norm, rows, &w->norm1, w->out.db, err));
-    FINCH_TRY(backward_weight(t, &w->out, 0, hidden, l->room, masked, hidden, l->context, err));
-    FINCH_TRY(step_product(t, false, false, l->room, hidden, hidden, masked, hidden, dense_weight(&w->out, 0), hidden, 0.0f,
-                           dcontext, hidden, err));
+    FINCH_TRY(dense_backward(t, p, l, &(dense_use){&w->out, 0, 1, rows, l->context}, masked, hidden, 0.0f, dcontext, err));
     attend_back(t, p, l, w, dcontext, &g);
     return project_back(t, p, l, w, &g, dy, dx, err);
 }
@@ -277,14 +264,16 @@ finch_status backward_run(trainable *t, step_pass *p, float *dy, finch_error *er
 {
     float *grad = dy, *dx;
     FINCH_TRY(ARENA_NEW(&t->scratch, &dx, p->room * t->config.hidden_size, err));
-    for (size_t i = t->config.n_layers; i-- > 0;) {
+    for (size_t i = t->config.n_layers; i-- > t->lowest;) {
         arena_place mark = arena_mark(&t->scratch);
-        FINCH_TRY(feed_forward_back(t, &p->layers[i], &t->layers[i], grad, err));
+        if (layer_is_computed_again(t, p, i)) FINCH_TRY(forward_layer(t, p, &p->layers[i], err));
+        FINCH_TRY(feed_forward_back(t, p, &p->layers[i], &t->layers[i], grad, err));
         arena_release(&t->scratch, mark);
         FINCH_TRY(attention_half_back(t, p, &p->layers[i], &t->layers[i], grad, &dx, err));
         arena_release(&t->scratch, mark);
         grad = dx;
     }
+    if (t->adapts) return FINCH_OK;
     relative_back(t, p);
     return embed_back(t, p, grad, err);
 }

@@ -27,6 +27,16 @@ static void add_bias(float *x, size_t n_rows, size_t width, const float *bias)
         for (size_t c = 0; c < width; c++) x[i * width + c] += bias[c];
 }
 
+/* The part of the pooler's adapter, added to what the pooler gives. */
+static finch_status adapt_pooler(trainable *t, const step_pass *p, classifier_pass *c, finch_error *err)
+{
+    const lora_dropout d = {t->seed, p->step, t->config.n_layers, ADAPTER_POOLER};
+    size_t hidden = t->config.hidden_size, n = p->n_selected;
+    FINCH_TRY(ARENA_NEW(&t->scratch, &c->kept.low, n * t->setup.rank, err));
+    if (p->training) FINCH_TRY(lora_draw_words(&t->setup, &d, n, hidden, &t->scratch, &c->kept, err));
+    return lora_forward(&t->setup, &t->pooler, &c->kept, n, c->features, p->lora_room, c->tanh, hidden, err);
+}
+
 finch_status classifier_forward(trainable *t, const step_pass *p, const float *y, classifier_pass *c, finch_error *err)
 {
     size_t hidden = t->config.hidden_size, n = p->n_selected, items = n * hidden;
@@ -44,6 +54,7 @@ finch_status classifier_forward(trainable *t, const step_pass *p, const float *y
     drop_rows(c->features, n, hidden, c->keep_in, scale);
     FINCH_TRY(
         gemm_f32(false, true, n, hidden, hidden, c->features, hidden, t->hidden_head.w, hidden, 0.0f, c->tanh, hidden, err));
+    if (t->pooler.used) FINCH_TRY(adapt_pooler(t, p, c, err));
     add_bias(c->tanh, n, hidden, t->hidden_head.b);
     for (size_t i = 0; i < items; i++) c->tanh[i] = tanhf(c->tanh[i]);
     memcpy(c->pooled, c->tanh, items * sizeof *c->tanh);
@@ -69,10 +80,16 @@ static finch_status classifier_backward(trainable *t, const step_pass *p, const 
         gemm_f32(false, false, n, hidden, labels, dlogits, labels, t->output_head.w, hidden, 0.0f, dpooled, hidden, err));
     drop_rows(dpooled, n, hidden, c->keep, scale);
     for (size_t i = 0; i < n * hidden; i++) dpooled[i] *= 1.0f - c->tanh[i] * c->tanh[i];
-    FINCH_TRY(gemm_f32(true, false, hidden, hidden, n, dpooled, hidden, c->features, hidden, beta, t->hidden_head.dw, hidden,
-                       err));
-    t->ops->column_sum(dpooled, n, hidden, hidden, t->hidden_head.db);
+    if (t->hidden_head.dw != NULL) {
+        FINCH_TRY(gemm_f32(true, false, hidden, hidden, n, dpooled, hidden, c->features, hidden, beta, t->hidden_head.dw,
+                           hidden, err));
+        t->ops->column_sum(dpooled, n, hidden, hidden, t->hidden_head.db);
+    }
     FINCH_TRY(gemm_f32(false, false, n, hidden, hidden, dpooled, hidden, t->hidden_head.w, hidden, 0.0f, dy, hidden, err));
+    if (t->pooler.used)
+        FINCH_TRY(lora_backward(&t->setup, &t->pooler, &c->kept,
+                                &(lora_back){n, c->features, dpooled, hidden, p->lora_low, p->lora_room, p->lora_more, dy},
+                                err));
     drop_rows(dy, n, hidden, c->keep_in, scale);
     return FINCH_OK;
 }

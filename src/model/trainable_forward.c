@@ -47,9 +47,10 @@ static void embed_text(const trainable *t, step_pass *p, size_t text)
     const model_batch *b = p->batch;
     size_t hidden = t->config.hidden_size;
     for (size_t at = b->offsets[text]; at < b->offsets[text + 1]; at++) {
-        const float *word = t->word.value + (size_t)b->ids[at] * hidden;
         const float *position = t->position.value + (at - b->offsets[text] + t->config.position_offset) * hidden;
         float *sum = p->embedding_sum + at * hidden;
+        const float *word = t->frozen == NULL ? t->word.value + (size_t)b->ids[at] * hidden : sum;
+        if (t->frozen != NULL) stored_rows(&t->words, (size_t)b->ids[at], 1, sum);
         if (t->type.value != NULL)
             for (size_t c = 0; c < hidden; c++) sum[c] = word[c] + t->type.value[c] + position[c];
         else
@@ -147,27 +148,21 @@ static void gather_rows(const trainable *t, const step_pass *p, layer_pass *l)
 
 static finch_status project(const trainable *t, const step_pass *p, layer_pass *l, const encoder_layer *w, finch_error *err)
 {
-    size_t hidden = t->config.hidden_size;
-    if (!l->selected)
-        return step_product(t, false, true, p->room, 3 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, 0), hidden,
-                            0.0f, l->q, l->ldq, err);
+    if (!l->selected) return dense_forward(t, p, l, &(dense_use){&w->qkv, 0, 3, p->n_tokens, l->x}, l->q, l->ldq, err);
     gather_rows(t, p, l);
-    FINCH_TRY(step_product(t, false, true, p->room, 2 * hidden, hidden, l->x, hidden, dense_weight(&w->qkv, hidden), hidden,
-                           0.0f, l->k, l->ldk, err));
-    return step_product(t, false, true, l->room, hidden, hidden, l->x_rows, hidden, dense_weight(&w->qkv, 0), hidden, 0.0f,
-                        l->q, l->ldq, err);
+    FINCH_TRY(dense_forward(t, p, l, &(dense_use){&w->qkv, 1, 2, p->n_tokens, l->x}, l->k, l->ldk, err));
+    return dense_forward(t, p, l, &(dense_use){&w->qkv, 0, 1, l->n_rows, l->x_rows}, l->q, l->ldq, err);
 }
 
-static finch_status layer_forward(const trainable *t, const step_pass *p, layer_pass *l, const encoder_layer *w,
-                                  finch_error *err)
+finch_status forward_layer(const trainable *t, const step_pass *p, layer_pass *l, finch_error *err)
 {
     const model_config *c = &t->config;
+    const encoder_layer *w = &t->layers[l->index];
     size_t hidden = c->hidden_size, inner = c->intermediate_size, rows = l->n_rows;
     float keep_scale = plan_keep_scale(t->hidden_dropout);
     FINCH_TRY(project(t, p, l, w, err));
     attend(t, p, l, w);
-    FINCH_TRY(step_product(t, false, true, l->room, hidden, hidden, l->context, hidden, dense_weight(&w->out, 0), hidden,
-                           0.0f, l->sum1, hidden, err));
+    FINCH_TRY(dense_forward(t, p, l, &(dense_use){&w->out, 0, 1, rows, l->context}, l->sum1, hidden, err));
     train_norm norm1 = {.width = hidden,
                         .x = l->sum1,
                         .bias = w->out.b,
@@ -182,13 +177,11 @@ static finch_status layer_forward(const trainable *t, const step_pass *p, layer_
                         .out = l->y1.f,
                         .out16 = l->y1.h};
     forward_norm(t, &norm1, rows);
-    FINCH_TRY(step_product(t, false, true, l->room, inner, hidden, l->y1, hidden, dense_weight(&w->up, 0), hidden, 0.0f,
-                           l->slope, inner, err));
+    FINCH_TRY(dense_forward(t, p, l, &(dense_use){&w->up, 0, 1, rows, l->y1}, l->slope, inner, err));
     train_activate up = {
         .width = inner, .kind = trainable_activation(t), .x = l->slope, .bias = w->up.b, .h = l->h.f, .h16 = l->h.h};
     forward_activate(t, &up, rows);
-    FINCH_TRY(step_product(t, false, true, l->room, hidden, inner, l->h, inner, dense_weight(&w->down, 0), inner, 0.0f,
-                           l->sum2, hidden, err));
+    FINCH_TRY(dense_forward(t, p, l, &(dense_use){&w->down, 0, 1, rows, l->h}, l->sum2, hidden, err));
     train_norm norm2 = {.width = hidden,
                         .x = l->sum2,
                         .bias = w->down.b,
@@ -221,7 +214,7 @@ finch_status forward_run(trainable *t, step_pass *p, finch_error *err)
     t->copies_stale = false;
     embed(t, p);
     spread_relative(t, p);
-    for (size_t i = 0; i < t->config.n_layers; i++) FINCH_TRY(layer_forward(t, p, &p->layers[i], &t->layers[i], err));
+    for (size_t i = 0; i < t->config.n_layers; i++) FINCH_TRY(forward_layer(t, p, &p->layers[i], err));
     return FINCH_OK;
 }
 

@@ -1,11 +1,13 @@
-/* What the files of the training engine share. Reading order: trainable_parameters.c (what there is), trainable_plan.c
- * (the memory of a step), trainable_forward.c, trainable_backward.c, trainable_classifier.c and trainable_mlm.c (the
- * heads), trainable.c (the calls), trainable_save.c. */
+/* What the files of the training engine share. Reading order: trainable_parameters.c (what there is), trainable_frozen.c (the same
+ * where adapters learn), trainable_plan.c (the memory of a step), trainable_dense.c (a linear layer), trainable_forward.c,
+ * trainable_backward.c, trainable_classifier.c and trainable_mlm.c (the heads), trainable_lora.c (adapters), trainable.c (the
+ * calls), trainable_save.c. */
 #ifndef FINCH_MODEL_TRAINABLE_INTERNAL_H
 #define FINCH_MODEL_TRAINABLE_INTERNAL_H
 
 #include "base/arena.h"
 #include "base/json.h"
+#include "model/frozen.h"
 #include "model/gemma_learn.h"
 #include "model/trainable.h"
 #include "tensor/train_ops.h"
@@ -14,15 +16,39 @@
 enum {
     TRAINABLE_NAME_BYTES = 96,
     TRAINABLE_BLOCK_ROWS = 16, /* rows whose sums form one partial: fixed, so that sums do not depend on threads */
-    TRAINABLE_STRIP = 64       /* columns of a table that one thread adds to */
+    TRAINABLE_STRIP = 64 /* columns of a table that one thread adds to */
 };
 
-/* y = x w^T + b. w [out, in]; gradients beside; w16 is the bf16 copy, NULL in f32. */
+/* Where adapters may stand: in a layer, and at BERT's pooler. */
+typedef enum adapter_site {
+    ADAPTER_QUERY,
+    ADAPTER_KEY,
+    ADAPTER_VALUE,
+    ADAPTER_OUT,
+    ADAPTER_UP,
+    ADAPTER_DOWN,
+    ADAPTER_POOLER,
+    ADAPTER_SITES,
+    ADAPTER_LAYER_SITES = ADAPTER_POOLER
+} adapter_site;
+
+/* A matrix that does not learn, as its file has it, and the adapter beside it. */
+typedef struct frozen_part {
+    stored_matrix weight;
+    lora_pair pair;
+} frozen_part;
+
+/* y = x w^T + b. w [out, in]; gradients beside; w16 is the bf16 copy, NULL in f32.
+ * frozen  where the model does not learn: in place of w, dw, w16 and db, which are NULL, the n_parts matrices that w is made of
+ *         (query, key, value, or one), whose sites begin at `site`. */
 typedef struct dense {
     size_t in, out;
     float *w, *dw;
     const uint16_t *w16;
     float *b, *db;
+    frozen_part *frozen;
+    size_t n_parts;
+    adapter_site site;
 } dense;
 
 typedef struct scale_shift {
@@ -59,10 +85,20 @@ struct trainable {
     json_t *config_json; /* as read, for saving */
     text_tokenizer *tokenizer;
     const train_ops *ops;
-    gemma *base; /* a Gemma with adapters: these three are set, and what belongs to layers and tables is not */
-    gemma_learner *learner;
+    /* Adapters. */
+    bool adapts;
     lora_options lora;
     char *base_path, *targets;
+    gemma *base; /* a Gemma's: these two are set, and what belongs to layers and tables is not */
+    gemma_learner *learner;
+    weights *frozen; /* a BERT's or MPNet's: the file that does not learn, */
+    stored_matrix words;
+    float *frozen_values; /* its biases, norms, small tables and pooler */
+    frozen_part *frozen_parts; /* [n_layers, ADAPTER_LAYER_SITES] */
+    lora_setup setup;
+    lora_pair pooler;
+    size_t lowest; /* the first layer with an adapter; n_layers where none has */
+    bool trains_pooler; /* the file has none */
 
     size_t n_parameters;
     trainable_parameter *parameters;
@@ -78,12 +114,12 @@ struct trainable {
     table word, position, type, relative;
     scale_shift embedding_norm;
     dense hidden_head, output_head; /* classifier: pooler and classifier; masked LM: transform and the tied decoder */
-    scale_shift head_norm;          /* masked LM */
+    scale_shift head_norm; /* masked LM */
     carried_tensor carried[TRAINABLE_CARRIED_MAX];
     size_t n_carried;
 
     arena scratch;
-    bool grads_stale;  /* gradients count as zero whatever is in their memory (the touched rows' apart) */
+    bool grads_stale; /* gradients count as zero whatever is in their memory (the touched rows' apart) */
     bool copies_stale; /* values16 is older than values */
     uint32_t *touched; /* [vocab_size] rows in order of first use */
     size_t n_touched;
@@ -96,6 +132,20 @@ struct trainable {
 finch_status trainable_layout(trainable *t, finch_error *err);
 finch_status trainable_load(trainable *t, const weights *w, bool keep_head, finch_error *err);
 
+/* What transformers calls the linear layers and norms; %zu is the layer. */
+typedef struct layer_names {
+    const char *q, *k, *v, *out, *norm1, *up, *down, *norm2;
+} layer_names;
+const layer_names *trainable_names(const model_config *c);
+/* The tensor under its name, without the architecture's prefix, or with the names of layer norms in old checkpoints; NULL where
+ * it is missing. */
+const tensor *checkpoint_find(const weights *w, const char *name);
+/* The tensor [rows, cols], or a vector of cols, as f32. Errors: FINCH_E_DATA where it is missing or of another shape. */
+finch_status checkpoint_read(const weights *w, const char *name, size_t rows, size_t cols, bool vector, float *out,
+                             finch_error *err);
+/* N(0, 0.02) for matrices, zeros for biases; index tells tensors apart. */
+void parameter_draw(uint64_t seed, size_t index, bool vector, size_t n, float *out);
+
 /* ---- the memory of a step -------------------------------------------------------------------------------------- */
 
 /* The input of a product: f or h (bf16) is used, as the mode says. Activations that are also summed keep both. */
@@ -106,9 +156,10 @@ typedef struct matrix {
 
 /* What the forward pass of a layer leaves for its backward pass. n_rows is n_tokens, in the last layer n_selected. */
 typedef struct layer_pass {
+    size_t index;
     size_t n_rows, room; /* room: rows of its products, plan_room(n_rows) */
     bool selected;
-    matrix x;      /* [n_tokens, hidden] */
+    matrix x; /* [n_tokens, hidden] */
     matrix x_rows; /* the rows of x that go on: x itself, or gathered */
     float *q, *k, *v;
     size_t ldq, ldk;
@@ -122,6 +173,7 @@ typedef struct layer_pass {
     float *sum2, *stats2;
     matrix y2;
     uint16_t *keep_attention, *keep1, *keep2;
+    lora_kept kept[ADAPTER_LAYER_SITES];
 } layer_pass;
 
 /* One forward (and backward) of a batch; memory is the arena's. */
@@ -132,19 +184,22 @@ typedef struct step_pass {
     size_t n_tokens, n_selected;
     size_t room; /* of n_tokens */
     size_t longest;
-    uint32_t *selected;       /* [n_selected] token indices, rising: the rows that leave the last layer */
+    uint32_t *selected; /* [n_selected] token indices, rising: the rows that leave the last layer */
     uint32_t *selected_first; /* [n_texts + 1] where a text's begin */
     uint32_t *selected_place; /* [n_selected] place in their text */
     size_t *probs_at_full, *probs_at_selected;
     float *embedding_sum, *embedding_stats;
     matrix embedded;
     uint16_t *keep_embedding;
-    float *relative;      /* MPNet: [n_heads, 2 * longest - 1] bias by distance, or NULL */
+    float *relative; /* MPNet: [n_heads, 2 * longest - 1] bias by distance, or NULL */
     float *relative_grad;
     layer_pass *layers;
     float *attention_scratch;
     size_t attention_scratch_items;
     size_t n_threads;
+    frozen_products products; /* where the model does not learn, and scratch of its adapters: */
+    float *lora_low; /* [n_tokens, rank] */
+    float *lora_room, *lora_more; /* [n_tokens, the widest input] */
 } step_pass;
 
 /* A dropout site and its bits; p and its inverse scale. */
@@ -175,12 +230,34 @@ finch_status plan_matrix(trainable *t, size_t n_rows, size_t n_cols, bool also_f
 /* c = op(a) op(b) + beta c in the trainable's mode. */
 finch_status step_product(const trainable *t, bool trans_a, bool trans_b, size_t m, size_t n, size_t k, matrix a, size_t lda,
                           matrix b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err);
-matrix dense_weight(const dense *d, size_t first_row);
 /* 0 while this step is the first to write a gradient matrix, else 1. */
 float step_beta(const trainable *t);
 
+/* ---- trainable_dense.c: linear layers, those that learn and those that have adapters ---- */
+
+matrix dense_weight(const dense *d, size_t first_row);
+
+/* Parts [first, first + n) of a dense layer over n_rows of x. */
+typedef struct dense_use {
+    const dense *d;
+    size_t first, n;
+    size_t n_rows;
+    matrix x;
+} dense_use;
+
+/* y [n_rows, ldy] = x w^T of the parts, their first column at y. Of l only what belongs to its adapters is read and written. */
+finch_status dense_forward(const trainable *t, const step_pass *p, layer_pass *l, const dense_use *u, float *y, size_t ldy,
+                           finch_error *err);
+/* The gradients of what learns in the parts from dy, and dx [n_rows, in] = dy w + beta dx where dx is not NULL. */
+finch_status dense_backward(const trainable *t, const step_pass *p, const layer_pass *l, const dense_use *u, matrix dy,
+                            size_t ld_dy, float beta, float *dx, finch_error *err);
+
+/* Whether the layer's forward pass is run again for its backward pass. */
+bool layer_is_computed_again(const trainable *t, const step_pass *p, size_t index);
+
 /* trainable_forward.c: fills p->layers; the last layer's y2 [n_selected, hidden] is the result. */
 finch_status forward_run(trainable *t, step_pass *p, finch_error *err);
+finch_status forward_layer(const trainable *t, const step_pass *p, layer_pass *l, finch_error *err);
 /* The arguments of one head of one text, forward; the backward pass adds its own. */
 train_attention layer_attention(const trainable *t, const step_pass *p, const layer_pass *l, const encoder_layer *w,
                                 size_t text, size_t head);
@@ -195,15 +272,12 @@ finch_status backward_run(trainable *t, step_pass *p, float *dy, finch_error *er
 finch_status backward_norm(trainable *t, const train_norm_back *a, size_t n_rows, scale_shift *norm, float *dbias,
                            finch_error *err);
 finch_status backward_activate(trainable *t, const train_activate_back *a, size_t n_rows, float *dbias, finch_error *err);
-/* dw += dy^T x. */
-finch_status backward_weight(const trainable *t, const dense *d, size_t first_row, size_t n_out, size_t n_rows, matrix dy,
-                             size_t ld_dy, matrix x, finch_error *err);
-
 /* trainable_classifier.c */
 typedef struct classifier_pass {
     float *features, *tanh, *pooled; /* [n, hidden]: the dense layer's input, its output, and that after dropout */
-    float *logits;                   /* [n, n_labels] */
+    float *logits; /* [n, n_labels] */
     uint16_t *keep_in, *keep;
+    lora_kept kept; /* of the pooler's adapter */
 } classifier_pass;
 /* y [n_selected, hidden]: the first tokens' rows. */
 finch_status classifier_forward(trainable *t, const step_pass *p, const float *y, classifier_pass *c, finch_error *err);
@@ -222,7 +296,14 @@ finch_status adapters_open(trainable *t, const char *folder, const trainable_opt
 finch_status adapters_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale,
                            uint64_t step, double *loss_sum, finch_error *err);
 finch_status adapters_logits(trainable *t, const model_batch *batch, float *logits, finch_error *err);
-finch_status adapters_save(const trainable *t, const char *folder, finch_error *err);
+finch_status adapters_save(trainable *t, const char *folder, finch_error *err);
+/* A freshly opened Gemma or BERT with its adapters' tensors in t->parameters, not yet placed. */
+finch_status frozen_layout(trainable *t, const char *folder, finch_error *err);
+/* Fills what frozen_layout placed: the base's small tensors, and first values of what learns. */
+finch_status frozen_load(trainable *t, bool keep_head, finch_error *err);
+void frozen_free(trainable *t);
+/* One block for values and one for gradients of t->parameters, each tensor on its own cache line. */
+finch_status parameters_place(trainable *t, finch_error *err);
 /* Clears what a step adds to (trainable.c). */
 void gradients_begin(trainable *t);
 

@@ -9,11 +9,6 @@
 
 enum { ALIGN_ITEMS = MEM_ALIGN / sizeof(float) };
 
-/* The names under the prefix, by architecture. %zu is the layer. */
-typedef struct layer_names {
-    const char *q, *k, *v, *out, *norm1, *up, *down, *norm2;
-} layer_names;
-
 static const layer_names names_bert = {
     "bert.encoder.layer.%zu.attention.self.query",
     "bert.encoder.layer.%zu.attention.self.key",
@@ -30,6 +25,8 @@ static const layer_names names_mpnet = {
     "mpnet.encoder.layer.%zu.attention.LayerNorm", "mpnet.encoder.layer.%zu.intermediate.dense",
     "mpnet.encoder.layer.%zu.output.dense",        "mpnet.encoder.layer.%zu.output.LayerNorm",
 };
+
+const layer_names *trainable_names(const model_config *c) { return c->arch == MODEL_BERT ? &names_bert : &names_mpnet; }
 
 /* The walk runs twice: first to count (parameters is NULL), then to place. */
 typedef struct walk {
@@ -92,7 +89,8 @@ static void walk_dense(walk *w, dense *d, const char *const *stems, size_t n, si
                  .dw = grad_at(w->t, first),
                  .w16 = w->t->values16 == NULL ? NULL : w->t->values16 + first,
                  .b = value_at(w->t, first_bias),
-                 .db = grad_at(w->t, first_bias)};
+                 .db = grad_at(w->t, first_bias),
+                 .n_parts = n};
 }
 
 static void walk_norm(walk *w, scale_shift *n, const char *stem, size_t width)
@@ -114,7 +112,7 @@ static void walk_table(walk *w, table *e, const char *stem, size_t rows, size_t 
 static void walk_layer(walk *w, encoder_layer *layer)
 {
     const model_config *c = &w->t->config;
-    const layer_names *n = c->arch == MODEL_BERT ? &names_bert : &names_mpnet;
+    const layer_names *n = trainable_names(c);
     const char *const qkv[3] = {n->q, n->k, n->v};
     walk_dense(w, &layer->qkv, qkv, 3, c->hidden_size, c->hidden_size);
     walk_dense(w, &layer->out, &n->out, 1, c->hidden_size, c->hidden_size);
@@ -199,8 +197,7 @@ finch_status trainable_layout(trainable *t, finch_error *err)
 
 /* ---- first values --------------------------------------------------------------------------------------------- */
 
-/* The tensor under its name, without the architecture's prefix, or with the names of layer norms in old checkpoints. */
-static const tensor *find_tensor(const weights *w, const char *name)
+const tensor *checkpoint_find(const weights *w, const char *name)
 {
     char other[TRAINABLE_NAME_BYTES];
     const tensor *found = weights_find(w, name);
@@ -224,6 +221,15 @@ static finch_status load_tensor(const weights *w, const tensor *found, size_t ro
     return tensor_to_f32(checked, out, err);
 }
 
+finch_status checkpoint_read(const weights *w, const char *name, size_t rows, size_t cols, bool vector, float *out,
+                             finch_error *err)
+{
+    const tensor *found = checkpoint_find(w, name);
+    if (found != NULL) return load_tensor(w, found, rows, cols, vector, out, err);
+    return finch_fail(err, FINCH_E_DATA, "%s: tensor \"%s\" is missing; the checkpoint is not one of this model_type",
+                      weights_path(w), name);
+}
+
 /* The head's own tensors: they may be missing. */
 static bool in_head(const char *name)
 {
@@ -235,15 +241,20 @@ static bool in_head(const char *name)
 
 static bool in_classifier(const char *name) { return strncmp(name, "classifier.", 11) == 0; }
 
-static void draw(trainable *t, size_t index)
+void parameter_draw(uint64_t seed, size_t index, bool vector, size_t n, float *out)
 {
     enum { STREAM_INIT = 0x1717 };
+    rng r = {.seed = seed, .stream = ((uint64_t)STREAM_INIT << 32) + index};
+    for (size_t i = 0; i < n; i++) out[i] = vector ? 0.0f : (float)(0.02 * rng_normal(&r));
+}
+
+static void draw(trainable *t, size_t index)
+{
     const trainable_parameter *p = &t->parameters[index];
-    rng r = {.seed = t->seed, .stream = ((uint64_t)STREAM_INIT << 32) + index};
     bool norm = strstr(p->name, "LayerNorm") != NULL || strstr(p->name, "layer_norm") != NULL;
-    bool gain = norm && strstr(p->name, ".weight") != NULL;
-    for (size_t i = 0; i < p->rows * p->cols; i++)
-        p->value[i] = t->is_vector[index] ? (gain ? 1.0f : 0.0f) : (float)(0.02 * rng_normal(&r));
+    parameter_draw(t->seed, index, t->is_vector[index], p->rows * p->cols, p->value);
+    if (!norm || strstr(p->name, ".weight") == NULL) return;
+    for (size_t i = 0; i < p->cols; i++) p->value[i] = 1.0f;
 }
 
 /* Tensors of the checkpoint that a classifier made from this folder later will want. */
@@ -252,7 +263,7 @@ static finch_status carry_pooler(trainable *t, const weights *w, finch_error *er
     static const char *const names[TRAINABLE_CARRIED_MAX] = {"bert.pooler.dense.weight", "bert.pooler.dense.bias"};
     size_t hidden = t->config.hidden_size;
     if (t->config.arch != MODEL_BERT || t->head != TRAINABLE_MASKED_LM) return FINCH_OK;
-    if (find_tensor(w, names[0]) == NULL || find_tensor(w, names[1]) == NULL) return FINCH_OK;
+    if (checkpoint_find(w, names[0]) == NULL || checkpoint_find(w, names[1]) == NULL) return FINCH_OK;
     for (size_t i = 0; i < TRAINABLE_CARRIED_MAX; i++) {
         carried_tensor *c = &t->carried[i];
         bool vector = i == 1;
@@ -261,7 +272,7 @@ static finch_status carry_pooler(trainable *t, const weights *w, finch_error *er
         c->cols = hidden;
         FINCH_TRY(mem_alloc(vector ? hidden : hidden * hidden, sizeof *c->value, (void **)&c->value, err));
         t->n_carried = i + 1;
-        FINCH_TRY(load_tensor(w, find_tensor(w, names[i]), hidden, hidden, vector, c->value, err));
+        FINCH_TRY(load_tensor(w, checkpoint_find(w, names[i]), hidden, hidden, vector, c->value, err));
     }
     return FINCH_OK;
 }
@@ -270,7 +281,7 @@ finch_status trainable_load(trainable *t, const weights *w, bool keep_head, finc
 {
     for (size_t i = 0; i < t->n_parameters; i++) {
         const trainable_parameter *p = &t->parameters[i];
-        const tensor *found = find_tensor(w, p->name);
+        const tensor *found = checkpoint_find(w, p->name);
         bool replaced = in_classifier(p->name) && !keep_head;
         if (found != NULL && !replaced) {
             FINCH_TRY(load_tensor(w, found, p->rows, p->cols, t->is_vector[i], p->value, err));
@@ -278,9 +289,7 @@ finch_status trainable_load(trainable *t, const weights *w, bool keep_head, finc
             draw(t, i);
             t->head_is_new = t->head_is_new || strncmp(p->name, "bert.pooler.", 12) != 0;
         } else {
-            return finch_fail(err, FINCH_E_DATA,
-                              "%s: tensor \"%s\" is missing; the checkpoint is not one of this model_type", weights_path(w),
-                              p->name);
+            FINCH_TRY(checkpoint_read(w, p->name, p->rows, p->cols, t->is_vector[i], p->value, err));
         }
     }
     return carry_pooler(t, w, err);

@@ -66,6 +66,26 @@ static finch_status plan_layer_dropout(trainable *t, const step_pass *p, size_t 
     return plan_dropout(t, p, SITE_DOWN, index, l->n_rows * words, t->hidden_dropout, &l->keep2, err);
 }
 
+/* The rows that the layer's adapters see there, and how wide they are. */
+static size_t site_rows(const step_pass *p, const layer_pass *l, size_t site)
+{
+    return site == ADAPTER_KEY || site == ADAPTER_VALUE ? p->n_tokens : l->n_rows;
+}
+
+static finch_status plan_adapters(trainable *t, const step_pass *p, layer_pass *l, finch_error *err)
+{
+    for (size_t site = 0; t->frozen != NULL && site < ADAPTER_LAYER_SITES; site++) {
+        const lora_pair *pair = &t->frozen_parts[l->index * ADAPTER_LAYER_SITES + site].pair;
+        const lora_dropout d = {t->seed, p->step, l->index, site};
+        size_t rows = site_rows(p, l, site);
+        l->kept[site] = (lora_kept){0};
+        if (!pair->used) continue;
+        FINCH_TRY(ARENA_NEW(&t->scratch, &l->kept[site].low, rows * t->setup.rank, err));
+        if (p->training) FINCH_TRY(lora_draw_words(&t->setup, &d, rows, pair->in, &t->scratch, &l->kept[site], err));
+    }
+    return FINCH_OK;
+}
+
 /* ---- the layers' memory ---------------------------------------------------------------------------------------- */
 
 static finch_status plan_probs(trainable *t, const step_pass *p, bool selected, size_t **out, finch_error *err)
@@ -83,10 +103,25 @@ static finch_status plan_probs(trainable *t, const step_pass *p, bool selected, 
     return FINCH_OK;
 }
 
-/* In evaluation all layers but the last take the memory of two, in turns. */
+/* Nothing is kept of a layer that is not gone back through: all but the last take the memory of two, in turns. */
 static bool shares_memory(const step_pass *p, const trainable *t, size_t index)
 {
-    return !p->training && index >= 2 && index + 1 < t->config.n_layers;
+    bool forgotten = !p->training || (t->adapts && index < t->lowest);
+    return forgotten && index >= 2 && index + 1 < t->config.n_layers;
+}
+
+bool layer_is_computed_again(const trainable *t, const step_pass *p, size_t index)
+{
+    return p->training && t->adapts && t->lora.checkpoint_activations && index >= t->lowest &&
+           index + 1 < t->config.n_layers;
+}
+
+/* What only the layer itself has where its memory is another's. */
+static finch_status plan_own(trainable *t, const step_pass *p, layer_pass *l, bool output, finch_error *err)
+{
+    if (output) FINCH_TRY(plan_matrix(t, l->n_rows, t->config.hidden_size, true, &l->y2, err));
+    FINCH_TRY(plan_adapters(t, p, l, err));
+    return plan_layer_dropout(t, p, l->index, l, err);
 }
 
 static finch_status plan_layer(trainable *t, step_pass *p, size_t index, finch_error *err)
@@ -96,12 +131,21 @@ static finch_status plan_layer(trainable *t, step_pass *p, size_t index, finch_e
     size_t hidden = t->config.hidden_size, inner = t->config.intermediate_size;
     if (shares_memory(p, t, index)) {
         *l = p->layers[index - 2];
-        return FINCH_OK;
+        l->index = index;
+        return plan_own(t, p, l, false, err);
+    }
+    if (layer_is_computed_again(t, p, index) && index > t->lowest) {
+        *l = p->layers[t->lowest];
+        l->index = index;
+        return plan_own(t, p, l, true, err);
     }
     bool selected = index + 1 == t->config.n_layers;
     size_t rows = selected ? p->n_selected : p->n_tokens, room = plan_room(t, rows);
-    *l = (layer_pass){
-        .n_rows = rows, .room = room, .selected = selected, .probs_at = selected ? p->probs_at_selected : p->probs_at_full};
+    *l = (layer_pass){.index = index,
+                      .n_rows = rows,
+                      .room = room,
+                      .selected = selected,
+                      .probs_at = selected ? p->probs_at_selected : p->probs_at_full};
     FINCH_TRY(ARENA_NEW(a, &l->k, (selected ? 2 : 3) * p->room * hidden, err));
     if (selected) {
         FINCH_TRY(ARENA_NEW(a, &l->q, room * hidden, err));
@@ -123,8 +167,20 @@ static finch_status plan_layer(trainable *t, step_pass *p, size_t index, finch_e
     FINCH_TRY(plan_matrix(t, rows, inner, false, &l->h, err));
     FINCH_TRY(ARENA_NEW(a, &l->sum2, room * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &l->stats2, rows * 2, err));
-    FINCH_TRY(plan_matrix(t, rows, hidden, true, &l->y2, err));
-    return plan_layer_dropout(t, p, index, l, err);
+    return plan_own(t, p, l, true, err);
+}
+
+static finch_status plan_frozen(trainable *t, step_pass *p, finch_error *err)
+{
+    const stored_matrix *matrices[ADAPTER_LAYER_SITES];
+    size_t n = p->n_tokens, hidden = t->config.hidden_size, inner = t->config.intermediate_size;
+    if (t->frozen == NULL) return FINCH_OK;
+    for (size_t i = 0; i < ADAPTER_LAYER_SITES; i++) matrices[i] = &t->frozen_parts[i].weight;
+    p->products = (frozen_products){.kernels = ops_choose(), .bf16 = t->lora.bf16};
+    FINCH_TRY(frozen_plan(&p->products, matrices, ADAPTER_LAYER_SITES, n, p->n_threads, &t->scratch, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->lora_low, n * t->setup.rank, err));
+    FINCH_TRY(ARENA_NEW(&t->scratch, &p->lora_room, n * (hidden > inner ? hidden : inner), err));
+    return ARENA_NEW(&t->scratch, &p->lora_more, n * (hidden > inner ? hidden : inner), err);
 }
 
 static finch_status plan_attention_scratch(trainable *t, step_pass *p, finch_error *err)
@@ -140,7 +196,7 @@ static finch_status plan_attention_scratch(trainable *t, step_pass *p, finch_err
     if (c->n_relative_buckets == 0) return FINCH_OK;
     size_t items = c->n_heads * (2 * p->longest - 1);
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->relative, items, err));
-    if (!p->training) return FINCH_OK;
+    if (!p->training || t->frozen != NULL) return FINCH_OK;
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->relative_grad, items, err));
     memset(p->relative_grad, 0, items * sizeof *p->relative_grad);
     return FINCH_OK;
@@ -159,6 +215,7 @@ finch_status plan_make(trainable *t, step_pass *p, finch_error *err)
     FINCH_TRY(plan_probs(t, p, false, &p->probs_at_full, err));
     FINCH_TRY(plan_probs(t, p, true, &p->probs_at_selected, err));
     FINCH_TRY(plan_attention_scratch(t, p, err));
+    FINCH_TRY(plan_frozen(t, p, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_sum, b->n_tokens * hidden, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_stats, b->n_tokens * 2, err));
     FINCH_TRY(plan_matrix(t, b->n_tokens, hidden, true, &p->embedded, err));
@@ -182,13 +239,6 @@ finch_status step_product(const trainable *t, bool trans_a, bool trans_b, size_t
 {
     return t->bf16 ? gemm_bf16(trans_a, trans_b, m, n, k, a.h, lda, b.h, ldb, beta, c, ldc, err)
                    : gemm_f32(trans_a, trans_b, m, n, k, a.f, lda, b.f, ldb, beta, c, ldc, err);
-}
-
-matrix dense_weight(const dense *d, size_t first_row)
-{
-    /* A product only reads its inputs; matrix has one form for inputs and outputs. */
-    uint16_t *w16 = d->w16 == NULL ? NULL : (uint16_t *)(uintptr_t)(d->w16 + first_row * d->in);
-    return (matrix){d->w + first_row * d->in, w16};
 }
 
 float step_beta(const trainable *t) { return t->grads_stale ? 0.0f : 1.0f; }

@@ -87,10 +87,10 @@ done:
     return st;
 }
 
-finch_status trainable_save(const trainable *t, const char *folder, finch_error *err)
+finch_status trainable_save(trainable *t, const char *folder, finch_error *err)
 {
     FINCH_TRY(file_make_directories(folder, err));
-    if (t->learner != NULL) {
+    if (t->adapts) {
         FINCH_TRY(adapters_save(t, folder, err));
         return save_config(t, folder, err);
     }

@@ -1,6 +1,7 @@
 #include "tensor/stored.h"
 
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -140,11 +141,49 @@ void stored_product(const ops *o, const stored_matrix *m, const float *x, size_t
     }
 }
 
+/* rows [n <= 32, columns] of floats to a panel of bf16 pairs [columns / 2, 32, 2]; missing rows and an odd depth's last are 0. */
+static void to_panel_bf16(const ops *o, const float *rows, size_t n, size_t columns, uint16_t *panel)
+{
+    enum { CHUNK = 64 };
+    uint16_t narrow[CHUNK];
+    for (size_t row = 0; row < KERNEL_PANEL; row++)
+        for (size_t at = 0; at < columns; at += CHUNK) {
+            size_t width = size_least(CHUNK, columns - at), pairs = (width + 1) / 2;
+            for (size_t k = 0; k < CHUNK; k++) narrow[k] = 0;
+            if (row < n) o->narrow(rows + row * columns + at, narrow, width);
+            uint16_t *to = panel + at * KERNEL_PANEL + 2 * row;
+            for (size_t k = 0; k < pairs; k++, to += 2 * KERNEL_PANEL) to[0] = narrow[2 * k], to[1] = narrow[2 * k + 1];
+        }
+}
+
+void stored_product_bf16(const ops *o, const stored_matrix *m, const uint16_t *x, size_t ldx, size_t n_rows,
+                         size_t panel_begin, size_t panel_end, float *scratch, float *y, size_t ldy)
+{
+    size_t depth = m->columns + m->columns % 2;
+    float *rows = scratch;
+    uint16_t *panel = (uint16_t *)(void *)(scratch + KERNEL_PANEL * m->columns);
+    for (size_t at = panel_begin; at < panel_end; at++) {
+        size_t first = at * KERNEL_PANEL, n = size_least(KERNEL_PANEL, m->rows - first);
+        stored_rows(m, first, n, rows);
+        to_panel_bf16(o, rows, n, m->columns, panel);
+        o->product_bf16(&(kernel_product_bf16){.a = x,
+                                               .lda = ldx,
+                                               .n_rows = n_rows,
+                                               .k = depth,
+                                               .parts = 1,
+                                               .b = panel,
+                                               .panel_stride = KERNEL_PANEL * depth,
+                                               .n_cols = n,
+                                               .c = y + first,
+                                               .ldc = ldy});
+    }
+}
+
 /* ---- products with W itself ------------------------------------------------------------------------------------ */
 
 size_t stored_back_parts(const stored_matrix *m) { return (m->columns + BACK_COLUMNS - 1) / BACK_COLUMNS; }
 
-size_t stored_back_floats(const stored_matrix *m, size_t n_rows) { return (m->rows + n_rows) * BACK_COLUMNS; }
+size_t stored_back_floats(const stored_matrix *m, size_t n_rows) { return (2 * m->rows + 1 + n_rows) * BACK_COLUMNS; }
 
 /* Columns [first, first + n) of all rows, with a row every BACK_COLUMNS floats. */
 static void read_columns(const stored_matrix *m, size_t first, size_t n, float *out)
@@ -175,6 +214,14 @@ static void read_columns(const stored_matrix *m, size_t first, size_t n, float *
     }
 }
 
+static void put_sums(const float *sum, size_t n_rows, size_t first, size_t n, bool add, float *y, size_t ldy)
+{
+    for (size_t row = 0; row < n_rows; row++)
+        for (size_t i = 0; i < n; i++)
+            y[row * ldy + first + i] = add ? y[row * ldy + first + i] + sum[row * BACK_COLUMNS + i]
+                                           : sum[row * BACK_COLUMNS + i];
+}
+
 void stored_product_back(const ops *o, const stored_matrix *m, const float *x, size_t ldx, size_t n_rows, size_t part_begin,
                          size_t part_end, bool add, float *scratch, float *y, size_t ldy)
 {
@@ -192,9 +239,46 @@ void stored_product_back(const ops *o, const stored_matrix *m, const float *x, s
                                              .n_cols = n,
                                              .c = sum,
                                              .ldc = BACK_COLUMNS});
-        for (size_t row = 0; row < n_rows; row++)
-            for (size_t i = 0; i < n; i++)
-                y[row * ldy + first + i] = add ? y[row * ldy + first + i] + sum[row * BACK_COLUMNS + i]
-                                               : sum[row * BACK_COLUMNS + i];
+        put_sums(sum, n_rows, first, n, add, y, ldy);
+    }
+}
+
+/* w [rows, BACK_COLUMNS] of floats to panels of bf16 pairs [BACK_COLUMNS / 32, depth / 2, 32, 2]; an odd depth's last row is 0. */
+static void to_pairs_bf16(const ops *o, const float *w, size_t rows, size_t depth, uint16_t *panels)
+{
+    uint16_t pair[2][BACK_COLUMNS];
+    for (size_t row = 0; row < rows; row += 2) {
+        o->narrow(w + row * BACK_COLUMNS, pair[0], BACK_COLUMNS);
+        if (row + 1 < rows) o->narrow(w + (row + 1) * BACK_COLUMNS, pair[1], BACK_COLUMNS);
+        else memset(pair[1], 0, sizeof pair[1]);
+        for (size_t i = 0; i < BACK_COLUMNS; i++) {
+            uint16_t *to = panels + i / KERNEL_PANEL * KERNEL_PANEL * depth + row * KERNEL_PANEL + i % KERNEL_PANEL * 2;
+            to[0] = pair[0][i];
+            to[1] = pair[1][i];
+        }
+    }
+}
+
+void stored_product_back_bf16(const ops *o, const stored_matrix *m, const uint16_t *x, size_t ldx, size_t n_rows,
+                              size_t part_begin, size_t part_end, bool add, float *scratch, float *y, size_t ldy)
+{
+    size_t depth = m->rows + m->rows % 2;
+    float *w = scratch, *sum = scratch + m->rows * BACK_COLUMNS;
+    uint16_t *panels = (uint16_t *)(void *)(sum + n_rows * BACK_COLUMNS);
+    for (size_t part = part_begin; part < part_end; part++) {
+        size_t first = part * BACK_COLUMNS, n = size_least(BACK_COLUMNS, m->columns - first);
+        read_columns(m, first, n, w);
+        to_pairs_bf16(o, w, m->rows, depth, panels);
+        o->product_bf16(&(kernel_product_bf16){.a = x,
+                                               .lda = ldx,
+                                               .n_rows = n_rows,
+                                               .k = depth,
+                                               .parts = 1,
+                                               .b = panels,
+                                               .panel_stride = KERNEL_PANEL * depth,
+                                               .n_cols = n,
+                                               .c = sum,
+                                               .ldc = BACK_COLUMNS});
+        put_sums(sum, n_rows, first, n, add, y, ldy);
     }
 }

@@ -45,11 +45,19 @@ void stored_product(const ops *o, const stored_matrix *m, const float *x, size_t
                     size_t panel_end, float *scratch, float *y, size_t ldy);
 size_t stored_scratch_floats(const stored_matrix *m);
 
+/* The same with x in bf16 and W rounded to it, sums in f32: the bits of linear_run over the same numbers in bf16.
+ * x        [n_rows, columns rounded up to 2], what is past columns 0.  scratch  as above. */
+void stored_product_bf16(const ops *o, const stored_matrix *m, const uint16_t *x, size_t ldx, size_t n_rows,
+                         size_t panel_begin, size_t panel_end, float *scratch, float *y, size_t ldy);
+
 /* The product with W itself, for gradients: columns [256 part_begin, 256 part_end) (cut at columns) of y [n_rows, columns],
  * y = x W, or y += x W where add is set; x [n_rows, rows]. Order: kernel_product_f32's over all rows of W, then the addition.
  * scratch  stored_back_floats(m, n_rows), 64-byte aligned. */
 void stored_product_back(const ops *o, const stored_matrix *m, const float *x, size_t ldx, size_t n_rows, size_t part_begin,
                          size_t part_end, bool add, float *scratch, float *y, size_t ldy);
+/* The same with x in bf16 [n_rows, rows rounded up to 2] and W rounded to it. */
+void stored_product_back_bf16(const ops *o, const stored_matrix *m, const uint16_t *x, size_t ldx, size_t n_rows,
+                              size_t part_begin, size_t part_end, bool add, float *scratch, float *y, size_t ldy);
 size_t stored_back_floats(const stored_matrix *m, size_t n_rows);
 size_t stored_back_parts(const stored_matrix *m);
 

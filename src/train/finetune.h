@@ -25,7 +25,7 @@ typedef struct finetune_tables {
  * class_weights  examples_weights_parse. rule: stopping_parse. keep: a metric's name, NULL for the rule's first.
  * teachers       [n_teachers] folders of models whose mean opinion is learnt besides the labels.
  * loop           folder, run, rule and keep are filled in here.
- * lora           adapters learn beside a frozen Gemma 3, and the output is a folder of them; NULL: the model learns.
+ * lora           adapters learn beside a frozen model, and the output is a folder of them; NULL: the model learns.
  * about          JSON object for the card's "data" (files and their hashes), or NULL. */
 typedef struct finetune_options {
     const char *model, *output;

@@ -86,7 +86,7 @@ finch_status output_finished(const output *o, const json_t *run, json_t **card, 
     return st;
 }
 
-finch_status output_write_model(const output *o, const trainable *t, bool int8, const char **written, finch_error *err)
+finch_status output_write_model(const output *o, trainable *t, bool int8, const char **written, finch_error *err)
 {
     compressed_report report;
     FINCH_TRY(file_remove_tree(o->part.at, err));

@@ -31,7 +31,7 @@ finch_status output_claim(const output *o, bool resume, bool restart, finch_erro
 finch_status output_finished(const output *o, const json_t *run, json_t **card, finch_error *err);
 
 /* Writes the model t into the part, as int8 where asked; *written is the part that holds it (borrowed). */
-finch_status output_write_model(const output *o, const trainable *t, bool int8, const char **written, finch_error *err);
+finch_status output_write_model(const output *o, trainable *t, bool int8, const char **written, finch_error *err);
 
 /* Adds card and journal to the written part, puts it in place, and removes the unfinished run. */
 finch_status output_commit(const output *o, const char *written, const json_t *card, finch_error *err);

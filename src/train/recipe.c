@@ -43,8 +43,8 @@ finch_status recipe_add_lora(json_t *recipe, const lora_options *lora, const tra
 {
     if (lora == NULL) return FINCH_OK;
     json_t *part = json_pack("{s:I,s:f,s:f,s:s,s:b,s:o}", "rank", (json_int_t)lora->rank, "alpha", lora->alpha, "dropout",
-                             lora->dropout, "targets", lora->targets, "checkpoint_activations", lora->checkpoint_activations,
-                             "base", hex(trainable_frozen_hash(t)));
+                             lora->dropout, "targets", trainable_targets_of_adapters(t), "checkpoint_activations",
+                             lora->checkpoint_activations, "base", hex(trainable_frozen_hash(t)));
     if (json_object_set_new(recipe, "lora", part) == 0) return FINCH_OK;
     return finch_fail(err, FINCH_E_MEMORY, "out of memory for the options of the run");
 }

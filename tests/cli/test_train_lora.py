@@ -1,4 +1,4 @@
-"""finch train --lora on a small random Gemma 3: what comes out scores, opens in PEFT with the same logits, resumes to the same bits
+"""finch train --lora on a small random Gemma 3 and the tiny BERT: what comes out scores, opens in PEFT with the same logits, resumes to the same bits
 after a kill, and what is wrong is told before any work."""
 import csv
 import json
@@ -27,13 +27,14 @@ LABELS = ["STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSI
 WORDS = "stock up down crash record buy sell dividend call the a of to and".split()
 
 
-class TrainLora(unittest.TestCase):
+class Case:
+    """On self.base, with self.targets and a class of transformers."""
+
     def setUp(self):
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="finch-train-lora-"))
         self.addCleanup(shutil.rmtree, self.place, True)
         self.base = self.place / "base"
-        gemma_models.random_model("Gemma3ForCausalLM", self.base)
-        (self.base / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + WORDS) + "\n")
+        self.make_base()
         self.train, self.valid = self.table("train.csv", 96, 1), self.table("valid.csv", 32, 2)
 
     def run_finch(self, *words, code=0):
@@ -66,15 +67,15 @@ class TrainLora(unittest.TestCase):
         return np.array([[float(row[name]) for name in columns] for row in rows])
 
     def test_what_comes_out_scores_and_opens_in_peft(self):
+        import transformers
         from peft import PeftModel
-        from transformers import Gemma3TextForSequenceClassification
-        card = finch_json(*self.words("out", "--lora-rank", 4, "--lora-targets", "q_proj,v_proj,down_proj"))
+        card = finch_json(*self.words("out", "--lora-rank", 4, "--lora-targets", self.targets))
         self.assertEqual(card["hyperparameters"]["lora"]["rank"], 4)
         self.assertGreater(card["metrics"]["accuracy"], 0.5)
         found = self.logits(self.place / "out")
         ids = self.place / "ids.jsonl"
         self.run_finch("tokenize", "--model", str(self.place / "out"), "--input", str(self.valid), "--text-column", "text", "--output", str(ids), "--quiet")
-        model = Gemma3TextForSequenceClassification.from_pretrained(self.base, num_labels=5, dtype=torch.float32)
+        model = getattr(transformers, self.peer).from_pretrained(self.base, num_labels=5, dtype=torch.float32)
         model = PeftModel.from_pretrained(model, self.place / "out").eval()
         with torch.inference_mode():
             expected = np.concatenate([model(input_ids=torch.tensor([json.loads(line)["ids"]])).logits.numpy() for line in ids.read_text().splitlines()])
@@ -95,17 +96,53 @@ class TrainLora(unittest.TestCase):
         for name in ("adapter_model.safetensors", "finch_adapter.json"):
             self.assertEqual((self.place / "whole" / name).read_bytes(), (self.place / "killed" / name).read_bytes(), name)
 
+    def test_early_stopping_on_several_metrics_and_accumulation(self):
+        """A rule that is never met after the first evaluation ends it after the patience; three batches of two make one step."""
+        card = finch_json(*self.words("out", "--batch", 2, "--accumulate", 3, "--epochs", 40, "--eval-every", 4, "--patience", 3,
+                                      "--stop", "macro_f1 and mcc better by 0.9, log_loss not 90% worse", "--checkpoint-activations"))
+        training = card["training"]
+        self.assertTrue(training["stopped_early"], training)
+        self.assertEqual(training["evaluations"], 4)
+        self.assertEqual(training["steps"], 16)
+        self.assertEqual(training["examples"], 16 * 6)
+        for metric in ("macro_f1", "mcc"):
+            self.assertIn(metric, training["stop_reason"])
+
+
+class Gemma(Case, unittest.TestCase):
+    peer, targets = "Gemma3TextForSequenceClassification", "q_proj,v_proj,down_proj"
+
+    def make_base(self):
+        gemma_models.random_model("Gemma3ForCausalLM", self.base)
+        (self.base / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + WORDS) + "\n")
+
     def test_what_can_not_be_is_told(self):
-        bert = os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert")
-        for more, code, words in ((("--lora-targets", "query"), 2, "query"), (("--quantize", "int8"), 2, "quantize"), (("--bf16",), 3, "--bf16"),
+        for more, code, words in ((("--lora-targets", "query"), 2, "query"), (("--quantize", "int8"), 2, "quantize"),
                                   (("--lora-rank", "0"), 2, "lora-rank")):
             self.assertIn(words, self.run_finch(*self.words("none", *more), code=code))
         given = [word for word in self.words("none") if word != "--lora"]
         self.assertIn("--lora", self.run_finch(*given, code=2))
-        given = list(self.words("none"))
-        given[given.index(str(self.base))] = bert
-        self.assertIn("Gemma", self.run_finch(*given, code=3))
+        given = list(self.words("none", "--lora-targets", "q_proj"))
+        given[given.index(str(self.base))] = os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert")
+        self.assertIn("query, key", self.run_finch(*given, code=2))
         self.assertFalse((self.place / "none").exists())
+
+
+class Bert(Case, unittest.TestCase):
+    peer, targets = "BertForSequenceClassification", "query,value,output.dense"
+
+    def make_base(self):
+        shutil.copytree(os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert"), self.base)
+
+    def test_an_int8_base_and_bf16_products_train(self):
+        base = self.base
+        self.run_finch("quantize", "--model", base, "--output", self.place / "int8", "--quiet")
+        self.base = self.place / "int8"
+        card = finch_json(*self.words("out", "--bf16"))
+        self.assertTrue(card["hyperparameters"]["bf16"])
+        self.assertEqual(card["hyperparameters"]["lora"]["targets"], "query,value")
+        self.assertEqual(self.logits(self.place / "out").shape, (32, 5))
+        self.assertIn("holds adapters", self.run_finch(*[str(self.place / "out") if word == str(self.base) else word for word in self.words("more")], code=3))
 
 
 if __name__ == "__main__":

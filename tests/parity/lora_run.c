@@ -1,5 +1,5 @@
 /* Trains adapters over token ids, for tests that hold it against PEFT:
- *     parity_lora_run MODEL STEPS RATE TARGETS CHECKPOINTED OUT <texts >losses
+ *     parity_lora_run MODEL STEPS RATE TARGETS CHECKPOINTED OUT [bf16|f32 [DROPOUT]] <texts >losses
  * Each line of the input is a label and a text's ids; each step takes the next 8. OUT/start and OUT/end are what was saved before
  * and after. Prints each step's mean loss, then the trained model's logits of all texts. */
 #include "base/file.h"
@@ -85,13 +85,15 @@ int main(int argc, char **argv)
     static run r;
     static const char *const labels[] = {"STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE"};
     finch_error err = {0};
-    if (argc != 7) return 2;
+    if (argc < 7 || argc > 9) return 2;
     lora_options lora = LORA_OPTIONS_DEFAULT;
     lora.targets = argv[4];
-    lora.dropout = 0.0;
+    lora.dropout = argc > 8 ? strtod(argv[8], NULL) : 0.0;
+    lora.bf16 = argc > 7 && strcmp(argv[7], "bf16") == 0;
     lora.checkpoint_activations = strcmp(argv[5], "1") == 0;
     trainable_options options = TRAINABLE_OPTIONS_DEFAULT;
     options.lora = &lora;
+    options.hidden_dropout = options.attention_dropout = options.classifier_dropout = lora.dropout;
     options.labels = labels;
     options.n_labels = 5;
     options.seed = 7;
