@@ -9,7 +9,8 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package model mutants lint clean
+.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package model mutants lint clean \
+        up down key dev jupyter logs ps images test-backend test-containers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -95,5 +96,51 @@ mutants: setup-test deps ## planted bugs must turn each suite red
 lint: setup-test ## clang-tidy and cppcheck
 	@tools/lint.sh
 
-clean: ## remove what was built (build folders); .venv stays
-	rm -rf build build-debug build-asan build-tsan build-fuzz build-package
+# ---- services (docs/deploy.md): with Docker or Podman, whichever is there ----
+COMPOSE := deploy/compose.sh
+NAME ?= dashboard
+SCOPES ?= read,predict
+
+up: ## the services of compose.yaml, built and started; ends when they answer
+	@deploy/up.sh
+
+down: ## stop the services and remove their containers; the volumes stay
+	@$(COMPOSE) down
+
+key: ## an API key for the services: NAME=dashboard SCOPES=read,predict
+	@$(COMPOSE) exec -T backend sh -c 'exec finch keys create --state "$$(cat /run/secrets/finch_state)" "$$@"' sh --name $(NAME) --scopes $(SCOPES)
+
+dev: ## the services with the checkout mounted: rebuilt and reloaded on change, until Ctrl-C
+	@deploy/secrets.sh
+	@$(COMPOSE) -f compose.yaml -f compose.dev.yaml up --build
+
+jupyter: ## JupyterLab with compilers and debuggers on this machine's port 8888
+	@deploy/secrets.sh
+	@$(COMPOSE) --profile devtools up -d --build --no-deps devtools
+	@echo "JupyterLab: http://127.0.0.1:$${JUPYTER_PORT:-8888}/lab?token=$$(cat secrets/jupyter_token)   (make down ends it)"
+
+logs: ## what the services say, until Ctrl-C
+	@$(COMPOSE) logs -f
+
+ps: ## the services and how they are
+	@$(COMPOSE) ps
+
+images: ## the images of backend and frontend
+	@deploy/secrets.sh
+	@$(COMPOSE) build backend frontend
+
+test-backend: test-release ## the C suites, parity and the command line, without sanitizers
+
+test-containers: ## images and services for real: built, run, limited, killed (long; says what it skips)
+	@tests/containers/run.sh
+
+BUILT := build build-debug build-asan build-tsan build-fuzz build-package web/out web/.next
+clean: ## remove what was built; VOLUMES=1: the services' data too; .venv and node_modules stay
+	@echo "removing $(wildcard $(BUILT))"
+	@rm -rf $(BUILT)
+ifeq ($(VOLUMES),1)
+	@echo "removing the services' containers and volumes, with all that is in the store"
+	@$(COMPOSE) --profile '*' down --volumes
+else
+	@echo "kept: .venv, web/node_modules, secrets, and the services' volumes (make clean VOLUMES=1 removes those)"
+endif

@@ -1,0 +1,69 @@
+#!/bin/sh
+# finch in a production container: refuses what is for development only, whoever asks for it (the development services of
+# compose.dev.yaml do not run this), and ends a server that hangs, so that the restart policy starts it anew: engines act on a container
+# that ends, not on one that is unhealthy.
+#   FINCH_WATCHDOG_SECONDS  between looks at /health (30); four in a row without answer end the server. 0: none, where something
+#                           else restarts it (Kubernetes' liveness probe), or /health is not plain HTTP on localhost
+set -eu
+refuse() {
+    echo "finch: refused in a production container: $1" >&2
+    exit 2
+}
+
+check_settings() {
+    [ "$(id -u)" -ne 0 ] || refuse "running as root (the image's user is 10001)"
+    case "${FINCH_SERVE_OPEN_TO_NETWORK:-no}" in
+    no | false | 0) ;;
+    *) refuse "FINCH_SERVE_OPEN_TO_NETWORK; make an API key (make key) instead" ;;
+    esac
+    case "${FINCH_SERVE_REQUIRE_KEYS:-no}" in
+    yes | true | 1) ;;
+    *) refuse "FINCH_SERVE_REQUIRE_KEYS is not yes; the API would be open until the first key is made" ;;
+    esac
+    case ",${FINCH_SERVE_CORS_ORIGIN:-}," in
+    *,'*',* | *localhost* | *127.0.0.1*) refuse "FINCH_SERVE_CORS_ORIGIN=$FINCH_SERVE_CORS_ORIGIN; name the origins of your pages" ;;
+    esac
+    for word; do
+        case "$word" in
+        --open-to-network | --cors-origin | --cors-origin=*) refuse "$word on the command line; settings come from the environment" ;;
+        esac
+    done
+}
+
+# The child is killed, not asked: what hangs does not listen.
+watch_health() { # pid seconds
+    misses=0
+    while sleep "$2" && kill -0 "$1" 2>/dev/null; do
+        if curl -fsS --max-time 10 -o /dev/null "http://localhost:${FINCH_SERVE_PORT:-8000}/health" 2>/dev/null; then
+            misses=0
+        else
+            misses=$((misses + 1))
+        fi
+        if [ "$misses" -ge 4 ]; then
+            echo "finch: /health gave no answer $misses times in a row; the server is ended, to be started anew" >&2
+            kill -KILL "$1"
+            return
+        fi
+    done
+}
+
+check_settings "$@"
+[ "${1:-}" = serve ] || exec finch "$@"
+finch "$@" &
+server=$!
+trap 'kill -TERM "$server" 2>/dev/null' TERM INT
+every=${FINCH_WATCHDOG_SECONDS:-30}
+watcher=
+if [ "$every" != 0 ]; then
+    watch_health "$server" "$every" &
+    watcher=$!
+fi
+# A signal ends the waiting, not the server.
+status=0
+wait "$server" || status=$?
+while kill -0 "$server" 2>/dev/null; do
+    status=0
+    wait "$server" || status=$?
+done
+[ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
+exit "$status"
