@@ -16,6 +16,7 @@
     X(eval)             \
     X(review)           \
     X(serve)            \
+    X(generate)         \
     X(quantize)         \
     X(convert)          \
     X(models)           \
