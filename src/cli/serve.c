@@ -60,6 +60,7 @@ static const cli_option options[] = {
     {"max-tokens", "N", CLI_SIZE, "128", "tokens of a text that are read; what is cut is marked truncated", false, 2, 65536},
     {"batch-tokens", "N", CLI_SIZE, "512", "tokens that a packed batch has at most, unless one text alone has more", false,
      16, 65536},
+    {"chats-together", "N", CLI_SIZE, "8", "chat completions that a Gemma answers in one batch; more wait", false, 1, 64},
     {"cache", "N", CLI_SIZE, "65536", "results that are remembered; 0: none", false, 0, 16777216},
     SERVE_LIMIT_LIST(LIMIT_OPTION){"access-log", "FILE", CLI_PATH, "-",
                                    "where a line of JSON goes for each answer; -: stderr; none: nowhere", false, 0, 0},
@@ -203,6 +204,7 @@ static finch_status read_options(job *j, finch_error *err)
     o->compute_threads = cli_threads(j->args);
     o->max_tokens = size_of(j, "max-tokens");
     o->batch_tokens = size_of(j, "batch-tokens");
+    o->chats_together = size_of(j, "chats-together");
     o->cache_entries = size_of(j, "cache");
     o->origins = cli_list(of(j, "cors-origin"), "cors-origin", &o->n_origins);
     o->hosts = cli_list(of(j, "allowed-host"), "allowed-host", &o->n_hosts);

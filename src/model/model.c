@@ -155,6 +155,8 @@ const model_config *model_get_config(const model *m) { return &m->config; }
 
 const text_tokenizer *model_tokenizer(const model *m) { return m->tokenizer; }
 
+const gemma *model_gemma(const model *m) { return m->gemma; }
+
 model_compute model_get_compute(const model *m) { return m->compute; }
 
 float model_temperature(const model *m) { return m->temperature; }

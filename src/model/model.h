@@ -29,6 +29,8 @@ void model_close(model *m);
 
 const model_config *model_get_config(const model *m);
 const text_tokenizer *model_tokenizer(const model *m);
+/* The Gemma that the model is, borrowed; NULL for others. */
+const struct gemma *model_gemma(const model *m);
 /* Never MODEL_AUTO. */
 model_compute model_get_compute(const model *m);
 /* "f32", "bf16", "bf16x3", "int8", "auto"; static. */

@@ -21,6 +21,10 @@ handler_answer handle_predict(request *r);
 handler_answer handle_tei_predict(request *r);
 handler_answer handle_tei_info(request *r);
 
+/* chat_request.c */
+handler_answer handle_chat(request *r);
+handler_answer handle_chat_models(request *r);
+
 /* sentiment.c */
 handler_answer handle_sentiment(request *r);
 handler_answer handle_leaders(request *r);

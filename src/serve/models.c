@@ -52,11 +52,12 @@ void model_release(model_slot *slot)
 
 /* ---- versions -------------------------------------------------------------------------------------------------------- */
 
+/* name NULL: folder is the file itself, a GGUF. */
 static finch_status hash_file(EVP_MD_CTX *hash, const char *folder, const char *name, finch_error *err)
 {
     str path = {0};
     file_map map = {0};
-    finch_status st = file_join(folder, name, &path, err);
+    finch_status st = name != NULL ? file_join(folder, name, &path, err) : str_add_text(&path, folder, err);
     if (st == FINCH_OK && file_exists(path.at)) {
         st = file_map_open(path.at, &map, err);
         if (st == FINCH_OK && EVP_DigestUpdate(hash, map.content.at, map.content.size) != 1)
@@ -76,8 +77,9 @@ static finch_status version_of(const char *folder, char *out, finch_error *err)
     finch_status st = FINCH_OK;
     if (hash == NULL || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
         st = finch_fail(err, FINCH_E_MEMORY, "out of memory for a hash");
-    for (size_t i = 0; st == FINCH_OK && i < sizeof names / sizeof names[0]; i++)
-        st = hash_file(hash, folder, names[i], err);
+    bool is_folder = file_is_directory(folder);
+    for (size_t i = 0; st == FINCH_OK && i < (is_folder ? sizeof names / sizeof names[0] : 1); i++)
+        st = hash_file(hash, folder, is_folder ? names[i] : NULL, err);
     if (st == FINCH_OK && EVP_DigestFinal_ex(hash, digest, NULL) != 1) st = finch_fail(err, FINCH_E_MEMORY, "out of memory");
     EVP_MD_CTX_free(hash);
     snprintf(out, MODEL_VERSION_BYTES, "w-%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3], digest[4],

@@ -57,7 +57,7 @@ static json_t *answers(const route *r)
 {
     json_t *all = json_pack("{s:o}", r->request != NULL && strcmp(r->request, "Upload") == 0 ? "202" : "200",
                             good_answer(r));
-    const char *shape = r->format == ROUTE_TEI ? "TeiError" : "Error";
+    const char *shape = r->format == ROUTE_TEI ? "TeiError" : r->format == ROUTE_OPENAI ? "OpenAiError" : "Error";
     for (size_t i = 0; i < sizeof status_words / sizeof status_words[0]; i++)
         if (may_answer(r, status_words[i][0]))
             json_object_set_new(all, status_words[i][0],

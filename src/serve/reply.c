@@ -79,11 +79,56 @@ static const char *tei_error_type(unsigned status)
     }
 }
 
+/* OpenAI's names; its clients tell errors apart by the status. */
+static const char *openai_error_type(unsigned status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 429: return "rate_limit_error";
+    default: return status >= 500 ? "server_error" : "invalid_request_error";
+    }
+}
+
+/* "messages.0.role" of a field's place ["body", "messages", 0, "role"]. */
+static json_t *openai_parameter(const json_t *details)
+{
+    const json_t *given = json_object_get(details, "param"), *part;
+    const json_t *loc = json_object_get(json_array_get(details, 0), "loc");
+    str name = {0};
+    size_t i;
+    if (given != NULL) return json_incref((json_t *)(uintptr_t)given);
+    json_array_foreach(loc, i, part)
+    {
+        const char *dot = i > 1 ? "." : "";
+        if (i > 0 && json_is_string(part)) (void)str_add_format(&name, NULL, "%s%s", dot, json_string_value(part));
+        else if (i > 0) (void)str_add_format(&name, NULL, "%s%lld", dot, (long long)json_integer_value(part));
+    }
+    json_t *out = name.size > 0 ? json_stringn(name.at, name.size) : json_null();
+    str_free(&name);
+    return out;
+}
+
+/* A field that is wrong is a 400 there. */
+static void openai_error(request *r, unsigned status, const char *code, json_t *details, const char *message)
+{
+    unsigned shown = status == 422 ? 400 : status;
+    json_t *parameter = openai_parameter(details);
+    json_decref(details);
+    reply_document(r, shown,
+                   json_pack("{s:{s:s, s:s, s:s, s:o}}", "error", "message", message, "type", openai_error_type(shown),
+                             "code", code, "param", parameter));
+}
+
 static void error_body(request *r, unsigned status, const char *code, json_t *details, const char *message)
 {
     if (r->route != NULL && r->route->format == ROUTE_TEI) {
         json_decref(details);
         reply_document(r, status, json_pack("{s:s, s:s}", "error", message, "error_type", tei_error_type(status)));
+        return;
+    }
+    if (r->route != NULL && r->route->format == ROUTE_OPENAI) {
+        openai_error(r, status, code, details, message);
         return;
     }
     json_t *error = details != NULL ? json_pack("{s:s, s:s, s:o}", "code", code, "message", message, "details", details)

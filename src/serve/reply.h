@@ -1,5 +1,5 @@
 /* Answers in the contract's envelope: {"success","data","error":{"code","message","details"},"metadata":{"request_id",
- * "took_ms"}}. Routes that speak another program's format (text-embeddings-inference) get their errors in that one. */
+ * "took_ms"}}. Routes that speak another program's format (text-embeddings-inference, OpenAI) get their errors in that one. */
 #ifndef FINCH_SERVE_REPLY_H
 #define FINCH_SERVE_REPLY_H
 

@@ -13,6 +13,7 @@ typedef enum route_format {
     ROUTE_ENVELOPE, /* the contract's */
     ROUTE_PLAIN, /* JSON without the envelope, errors in it */
     ROUTE_TEI, /* text-embeddings-inference's, errors too */
+    ROUTE_OPENAI, /* OpenAI's, errors too */
     ROUTE_FILE, /* text, a page, an event stream: errors in the envelope */
 } route_format;
 

@@ -5,6 +5,7 @@
 #include "serve/gate.h"
 #include "serve/batcher.h"
 #include "serve/batches.h"
+#include "serve/chat.h"
 #include "serve/desk.h"
 #include "serve/http.h"
 #include "serve/journal.h"
@@ -62,6 +63,7 @@ finch_status serve_create(const serve_options *options, serve **out, finch_error
     FINCH_GO(done, st,
              batcher_create(options->compute_threads, options->batch_tokens, options->limits.max_queue, s->cache, s->metrics,
                             &s->batcher, err));
+    FINCH_GO(done, st, chat_create(s, &s->chat, err));
     st = http_create(s, &s->http, err);
 done:
     if (st == FINCH_OK) *out = s;
@@ -176,6 +178,7 @@ void serve_destroy(serve *s)
     /* What still waits is answered with 503 here, so that no connection is left suspended. */
     stream_stop(s->stream);
     if (s->batcher != NULL) batcher_stop(s->batcher);
+    chat_stop(s->chat);
     if (s->desk != NULL) desk_stop(s->desk);
     batches_destroy(s->batches);
     alarm_destroy(s->alarm);
@@ -186,6 +189,7 @@ void serve_destroy(serve *s)
     keeper_destroy(s->keeper);
     desk_destroy(s->desk);
     batcher_destroy(s->batcher);
+    chat_destroy(s->chat);
     gate_destroy(s->gate);
     store_pool_close(s->pool);
     cache_destroy(s->cache);

@@ -30,6 +30,9 @@
     X(body_seconds,        "body-seconds",         30,       1,    3600,       "seconds a body may take, and one more for each 16 KiB of it") \
     X(idle_seconds,        "idle-seconds",         75,       1,    86400,      "seconds a connection may stay open between requests") \
     X(request_ms,          "request-ms",           10000,    10,   3600000,    "milliseconds a text may wait before it is dropped; a request's X-Timeout-Ms may ask for less") \
+    X(max_chats,           "max-chats",            64,       1,    65536,      "chat completions that may wait for their turn")    \
+    X(max_answer_tokens,   "max-answer-tokens",    1024,     1,    1048576,    "tokens that a chat completion's answer may have")  \
+    X(chat_ms,             "chat-ms",              120000,   10,   3600000,    "milliseconds a chat completion may wait for its turn; a request's X-Timeout-Ms may ask for less") \
     X(drain_seconds,       "drain-seconds",        20,       0,    3600,       "seconds that requests in work get at SIGTERM")
 /* clang-format on */
 
@@ -80,6 +83,7 @@ typedef struct serve_options {
     model_compute compute; /* of models that come from the registry */
     size_t max_tokens; /* of a text; longer ones are cut and marked */
     size_t batch_tokens; /* a packed batch holds about as many */
+    size_t chats_together; /* chat completions that are answered in one batch */
     size_t cache_entries; /* 0: no cache of results */
     const char *const *origins; /* CORS allow-list: "https://host[:port]", or "*" alone */
     size_t n_origins;

@@ -17,6 +17,7 @@ struct serve {
     struct journal *journal;
     struct models *models;
     struct batcher *batcher;
+    struct chat *chat;
     struct cache *cache;       /* NULL: none */
     struct schema_set *schemas;
     struct store_pool *pool;   /* NULL: no store; then none of the next ones but gate and desk */
