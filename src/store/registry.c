@@ -5,6 +5,7 @@
 #include "store/events.h"
 #include "store/registry_files.h"
 #include "store/registry_record.h"
+#include "store/registry_shared.h"
 #include "store/values.h"
 
 #include <stdio.h>
@@ -64,6 +65,33 @@ static finch_status read_version(void *context, const sql_row *row, finch_error 
     return sql_row_copy(row, 9, &v->stages, err);
 }
 
+static finch_status take_file(void *context, const sql_row *row, finch_error *err)
+{
+    char sha256[VALUES_SHA256_BYTES];
+    finch_text path = sql_row_text(row, 0), hash = sql_row_text(row, 1);
+    snprintf(sha256, sizeof sha256, "%.*s", (int)hash.size_bytes, hash.at);
+    return registry_files_add(context, path.at, path.size_bytes, sha256, sql_row_integer(row, 2), err);
+}
+
+static finch_status list_files(store *s, const char *name, int64_t number, registry_files *out, finch_error *err)
+{
+    static const sql_statement look = {
+        "SELECT path, sha256, size FROM model_file WHERE name = $1 AND number = $2 ORDER BY path", NULL};
+    sql_value values[] = {sql_text(name), sql_integer(number)};
+    return store_run(s, &look, values, 2, take_file, out, NULL, err);
+}
+
+/* A version that another machine registered in a shared store is copied here when it is first asked for. */
+static finch_status bring_here(store *s, const registry_version *v, finch_error *err)
+{
+    registry_files files = {0};
+    if (!store_is_shared(s) || file_exists(v->folder.at)) return FINCH_OK;
+    finch_status st = list_files(s, v->name.at, v->number, &files, err);
+    if (st == FINCH_OK) st = registry_shared_get(s, v->name.at, v->number, &files, err);
+    registry_files_free(&files);
+    return st;
+}
+
 static finch_status read_numbered(store *s, const char *name, int64_t number, registry_version *out, finch_error *err)
 {
     static const sql_statement look = {SQLITE_VERSIONS "WHERE v.name = $1 AND v.number = $2 AND v.removed = 0",
@@ -75,6 +103,7 @@ static finch_status read_numbered(store *s, const char *name, int64_t number, re
         st = finch_fail(err, FINCH_E_NOT_FOUND, "there is no model %s@%lld in %s; finch models list shows what there is",
                         name, (long long)number, store_place(s));
     if (st == FINCH_OK) st = registry_folder_path(s, name, number, &out->folder, err);
+    if (st == FINCH_OK) st = bring_here(s, out, err);
     if (st != FINCH_OK) registry_version_free(out);
     return st;
 }
@@ -293,6 +322,7 @@ static finch_status register_files(store *s, const registry_new *spec, registry_
     if (st == FINCH_OK) st = read_card(spec->folder, &card, err);
     r.card = card.at;
     if (st == FINCH_OK) st = registry_files_keep(&root, spec->folder, files, err); /* also mends what was lost */
+    if (st == FINCH_OK) st = registry_shared_put(s, &root, files, err);
     if (st == FINCH_OK && *is_new) {
         st = make_version(s, &root, &r, err);
         *number = r.number;
@@ -320,23 +350,12 @@ finch_status registry_register(store *s, const registry_new *spec, const progres
 
 /* ---- files of a version ---- */
 
-static finch_status take_file(void *context, const sql_row *row, finch_error *err)
-{
-    char sha256[VALUES_SHA256_BYTES];
-    finch_text path = sql_row_text(row, 0), hash = sql_row_text(row, 1);
-    snprintf(sha256, sizeof sha256, "%.*s", (int)hash.size_bytes, hash.at);
-    return registry_files_add(context, path.at, path.size_bytes, sha256, sql_row_integer(row, 2), err);
-}
-
 finch_status registry_verify(store *s, const registry_version *v, str *damaged, finch_error *err)
 {
-    static const sql_statement look = {
-        "SELECT path, sha256, size FROM model_file WHERE name = $1 AND number = $2 ORDER BY path", NULL};
     registry_files files = {0};
-    sql_value values[] = {sql_text(v->name.at), sql_integer(v->number)};
     str_clear(damaged);
     finch_status st = str_add_text(damaged, "", err);
-    if (st == FINCH_OK) st = store_run(s, &look, values, 2, take_file, &files, NULL, err);
+    if (st == FINCH_OK) st = list_files(s, v->name.at, v->number, &files, err);
     if (st == FINCH_OK) st = registry_files_verify(v->folder.at, &files, damaged, err);
     registry_files_free(&files);
     return st;
@@ -395,6 +414,7 @@ finch_status registry_remove(store *s, const char *name, int64_t number, const c
                         name, (long long)number);
     if (st == FINCH_OK) st = registry_folder_remove(&root, name, number, err);
     if (st == FINCH_OK) st = registry_blobs_sweep(&root, is_wanted, s, err);
+    if (st == FINCH_OK) st = registry_shared_sweep(s, err);
     registry_root_close(&root);
     return st;
 }

@@ -1,7 +1,8 @@
 /* The registry of models: versions, what is known of them, which one serves, and since when.
  *
  * Where files lie: FINCH_REGISTRY, else beside a SQLite store, its path with ".models" behind it; for a PostgreSQL store
- * finch/models in XDG_DATA_HOME or ~/.local/share (machines that share the store must then share FINCH_REGISTRY too).
+ * finch/models in XDG_DATA_HOME or ~/.local/share. There they are in the store, too (registry_shared.h): a machine that lacks a
+ * version's files copies them when the version is asked for.
  *   blobs/ab/abcdef...      a file by its SHA-256, stored once, read-only
  *   versions/NAME@NUMBER/   a model's folder in Hugging Face layout: relative links into blobs
  *   store                   which store they belong to: another one leaves the folder alone

@@ -289,21 +289,65 @@ finch_status registry_files_read(const char *folder, const progress *p, registry
 
 /* ---- blobs ---- */
 
-static finch_status blob_path(const registry_root *root, const char *sha256, str *out, finch_error *err)
+finch_status registry_blob_path(const registry_root *root, const char *sha256, str *out, finch_error *err)
 {
     str_clear(out);
     return str_add_format(out, err, "%s/blobs/%.2s/%s", root->path.at, sha256, sha256);
 }
 
+finch_status registry_blob_loose(const registry_root *root, const registry_file *file, str *out, finch_error *err)
+{
+    str_clear(out);
+    return str_add_format(out, err, "%s/blobs/" UNFINISHED "%s", root->path.at, file->sha256);
+}
+
+bool registry_blob_is_there(const registry_root *root, const registry_file *file)
+{
+    struct stat info;
+    str blob = {0};
+    bool there = registry_blob_path(root, file->sha256, &blob, NULL) == FINCH_OK && stat(blob.at, &info) == 0 &&
+                 info.st_size == file->size;
+    str_free(&blob);
+    return there;
+}
+
+/* Read-only, and renamed into its place. */
+static finch_status put_in_place(const registry_root *root, const char *loose, const registry_file *file, finch_error *err)
+{
+    str blob = {0}, above = {0};
+    finch_status st = str_add_format(&above, err, "%s/blobs/%.2s", root->path.at, file->sha256);
+    if (st == FINCH_OK) st = file_make_directories(above.at, err);
+    if (st == FINCH_OK) st = registry_blob_path(root, file->sha256, &blob, err);
+    if (st == FINCH_OK && chmod(loose, 0444) != 0)
+        st = finch_fail(err, FINCH_E_IO, "%s can not be made read-only: %s", loose, strerror(errno));
+    if (st == FINCH_OK) st = file_replace(loose, blob.at, err);
+    str_free(&blob);
+    str_free(&above);
+    return st;
+}
+
+finch_status registry_blob_settle(const registry_root *root, const char *loose, const registry_file *file, finch_error *err)
+{
+    char sha256[VALUES_SHA256_BYTES];
+    int64_t size;
+    hashing h;
+    finch_status st = hashing_begin(&h, NULL, err);
+    if (st == FINCH_OK) st = hash_file(&h, loose, NULL, sha256, &size, err);
+    hashing_end(&h);
+    if (st == FINCH_OK && (size != file->size || strcmp(sha256, file->sha256) != 0))
+        st = finch_fail(err, FINCH_E_DATA, "%s came out of the store changed; register the model again", file->path);
+    return st == FINCH_OK ? put_in_place(root, loose, file, err) : st;
+}
+
 /* Beside its place in blobs/, then renamed: what was read must still be what was hashed. */
 static finch_status copy_in(hashing *h, const registry_root *root, const char *source, const registry_file *file,
-                            const char *blob, finch_error *err)
+                            finch_error *err)
 {
     char sha256[VALUES_SHA256_BYTES];
     int64_t size;
     file_writer writer;
     str beside = {0};
-    finch_status st = str_add_format(&beside, err, "%s/blobs/" UNFINISHED "%s", root->path.at, file->sha256);
+    finch_status st = registry_blob_loose(root, file, &beside, err);
     if (st == FINCH_OK) st = file_writer_open(beside.at, &writer, err);
     if (st == FINCH_OK) {
         st = hash_file(h, source, &writer, sha256, &size, err);
@@ -312,9 +356,7 @@ static finch_status copy_in(hashing *h, const registry_root *root, const char *s
         if (st == FINCH_OK) st = file_writer_commit(&writer, err);
         if (st != FINCH_OK) file_writer_abort(&writer);
     }
-    if (st == FINCH_OK && chmod(beside.at, 0444) != 0)
-        st = finch_fail(err, FINCH_E_IO, "%s can not be made read-only: %s", beside.at, strerror(errno));
-    if (st == FINCH_OK) st = file_replace(beside.at, blob, err);
+    if (st == FINCH_OK) st = put_in_place(root, beside.at, file, err);
     str_free(&beside);
     return st;
 }
@@ -322,18 +364,11 @@ static finch_status copy_in(hashing *h, const registry_root *root, const char *s
 static finch_status keep_file(hashing *h, const registry_root *root, const char *folder, const registry_file *file,
                               finch_error *err)
 {
-    struct stat info;
-    str source = {0}, blob = {0}, above = {0};
+    str source = {0};
+    if (registry_blob_is_there(root, file)) return FINCH_OK;
     finch_status st = file_join(folder, file->path, &source, err);
-    if (st == FINCH_OK) st = blob_path(root, file->sha256, &blob, err);
-    if (st == FINCH_OK && (stat(blob.at, &info) != 0 || info.st_size != file->size)) {
-        st = str_add_format(&above, err, "%s/blobs/%.2s", root->path.at, file->sha256);
-        if (st == FINCH_OK) st = file_make_directories(above.at, err);
-        if (st == FINCH_OK) st = copy_in(h, root, source.at, file, blob.at, err);
-    }
+    if (st == FINCH_OK) st = copy_in(h, root, source.at, file, err);
     str_free(&source);
-    str_free(&blob);
-    str_free(&above);
     return st;
 }
 

@@ -38,6 +38,13 @@ finch_status registry_files_read(const char *folder, const progress *p, registry
 /* Copies those that the blobs lack. */
 finch_status registry_files_keep(const registry_root *root, const char *folder, const registry_files *files,
                                  finch_error *err);
+/* The place of a blob; of a file that is to become it, beside its place. */
+finch_status registry_blob_path(const registry_root *root, const char *sha256, str *out, finch_error *err);
+finch_status registry_blob_loose(const registry_root *root, const registry_file *file, str *out, finch_error *err);
+bool registry_blob_is_there(const registry_root *root, const registry_file *file);
+/* A loose file is put in its place once it is what the list says. Errors: FINCH_E_DATA where it is not. */
+finch_status registry_blob_settle(const registry_root *root, const char *loose, const registry_file *file, finch_error *err);
+
 /* The digest of a list of files. */
 finch_status registry_files_digest(const registry_files *files, char out[VALUES_SHA256_BYTES], finch_error *err);
 

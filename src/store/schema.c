@@ -53,10 +53,20 @@ static const sql_statement version_2[] = {
     {"CREATE INDEX label_review_reviewer ON label_review (reviewer, hash)", NULL},
 };
 
+/* Models' files in a store that several machines share; a SQLite store has them beside it. */
+static const sql_statement version_4[] = {
+    {"CREATE TABLE model_blob (sha256 TEXT NOT NULL, part BIGINT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (sha256, "
+     "part))",
+     "CREATE TABLE model_blob (sha256 TEXT NOT NULL, part BIGINT NOT NULL, content BYTEA NOT NULL, PRIMARY KEY (sha256, "
+     "part))"},
+};
+
 static const schema_version first = {version_1, sizeof version_1 / sizeof version_1[0]};
 static const schema_version second = {version_2, sizeof version_2 / sizeof version_2[0]};
 
-static const schema_version *const versions[] = {&first, &second, &schema_version_serve};
+static const schema_version fourth = {version_4, sizeof version_4 / sizeof version_4[0]};
+
+static const schema_version *const versions[] = {&first, &second, &schema_version_serve, &fourth};
 
 enum { VERSION_NOW = sizeof versions / sizeof versions[0] };
 

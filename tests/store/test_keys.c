@@ -1,11 +1,13 @@
 /* API keys: what is kept, what is shown, and the look-up of the server under many threads. */
 #include "store_test.h"
 
+#include "base/clock.h"
 #include "store/keys.h"
 #include "store/pool.h"
 #include "store/values.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static const keys_new plain = {.name = "web", .scopes = KEYS_READ | KEYS_PREDICT};
@@ -100,6 +102,64 @@ TEST(a_good_key_is_known_and_every_other_text_is_not)
     memset(longer, 'f', sizeof longer);
     memcpy(longer, text, strlen(text));
     CHECK_EQUAL(KEYS_UNKNOWN, keys_cache_check(cache, longer, sizeof longer, &entry));
+    keys_cache_close(cache);
+    test_end();
+}
+
+/* ---- time tells nothing ---- */
+
+enum { TIMED = 20000, TIMED_KINDS = 4 };
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *at, size_t n)
+{
+    qsort(at, n, sizeof *at, by_value);
+    return at[n / 2];
+}
+
+/* Medians of the time a look-up takes, the kinds of keys by turns so that whatever slows the machine slows all alike. */
+static void time_kinds(keys_cache *cache, char kinds[TIMED_KINDS][KEYS_TEXT_BYTES], double out[TIMED_KINDS])
+{
+    static double seconds[TIMED_KINDS][TIMED];
+    keys_entry entry;
+    for (size_t i = 0; i < TIMED; i++)
+        for (size_t k = 0; k < TIMED_KINDS; k++) {
+            size_t kind = (k + i) % TIMED_KINDS;
+            double begin = clock_seconds();
+            (void)keys_cache_check(cache, kinds[kind], KEYS_TEXT_BYTES - 1, &entry);
+            seconds[kind][i] = clock_seconds() - begin;
+        }
+    for (size_t k = 0; k < TIMED_KINDS; k++) out[k] = median(seconds[k], TIMED);
+}
+
+/* Right but for the last digit, right but for the secret's first one, a secret of its own, an id that nobody has. A comparison that
+ * ends early, or a hash that is left out, would tell them apart by far more than the bound. */
+TEST(how_long_a_wrong_key_takes_does_not_tell_what_is_wrong)
+{
+    char key[KEYS_TEXT_BYTES], kinds[TIMED_KINDS][KEYS_TEXT_BYTES];
+    double took[TIMED_KINDS], least = 0, most = 1;
+    test_begin();
+    make(&plain, key);
+    keys_cache *cache = open_cache(60, 60);
+    for (size_t k = 0; k < TIMED_KINDS; k++) memcpy(kinds[k], key, sizeof key);
+    kinds[0][KEYS_TEXT_BYTES - 2] = key[KEYS_TEXT_BYTES - 2] == '0' ? '1' : '0';
+    kinds[1][19] = key[19] == '0' ? '1' : '0';
+    for (size_t i = 19; i < KEYS_TEXT_BYTES - 1; i++) kinds[2][i] = key[i] == '0' ? '1' : '0';
+    for (size_t i = 6; i < 18; i++) kinds[3][i] = key[i] == '0' ? '1' : '0';
+    for (int tries = 0; tries < 5 && most > 1.1 * least; tries++) {
+        time_kinds(cache, kinds, took);
+        least = most = took[0];
+        for (size_t k = 1; k < TIMED_KINDS; k++) {
+            least = took[k] < least ? took[k] : least;
+            most = took[k] > most ? took[k] : most;
+        }
+    }
+    CHECK(most <= 1.1 * least);
     keys_cache_close(cache);
     test_end();
 }

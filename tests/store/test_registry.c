@@ -176,6 +176,29 @@ TEST(another_stores_files_are_left_alone)
     test_end();
 }
 
+/* On PostgreSQL: another machine is another folder. */
+TEST(a_shared_store_brings_a_versions_files_to_a_machine_that_lacks_them)
+{
+    registry_version v;
+    str damaged = {0};
+    char elsewhere[512];
+    if (test_postgres() == NULL) return;
+    begin();
+    enter("bert", "1", NULL);
+    snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", harness_folder());
+    CHECK_EQUAL(0, setenv("FINCH_REGISTRY", elsewhere, 1));
+    CHECK_OK(registry_find(s, "bert@1", &v, &err), &err);
+    CHECK(strncmp(v.folder.at, elsewhere, strlen(elsewhere)) == 0);
+    CHECK_OK(registry_verify(s, &v, &damaged, &err), &err);
+    CHECK_TEXT("", damaged.at);
+    CHECK(v.n_files > 1);
+    CHECK_OK(registry_remove(s, "bert", 1, NULL, &err), &err);
+    CHECK_EQUAL(0, test_number("SELECT count(*) FROM model_blob"));
+    registry_version_free(&v);
+    str_free(&damaged);
+    test_end();
+}
+
 static void check_found(const char *reference, int64_t number)
 {
     registry_version v;
