@@ -49,10 +49,13 @@ static void message_trim(char *message, size_t size)
 static finch_status fail_args(finch_error *err, finch_status status, uint64_t row, const char *format, va_list args)
 {
     if (err == NULL) return status;
+    /* err's own message may be among the arguments: a failure is told again in other words. */
+    char message[sizeof err->message];
+    if (vsnprintf(message, sizeof message, format, args) < 0) message[0] = '\0';
+    message_trim(message, sizeof message);
     err->status = status;
     err->row = row;
-    if (vsnprintf(err->message, sizeof err->message, format, args) < 0) err->message[0] = '\0';
-    message_trim(err->message, sizeof err->message);
+    memcpy(err->message, message, sizeof message);
     return status;
 }
 

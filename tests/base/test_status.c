@@ -52,6 +52,14 @@ TEST(a_prefix_keeps_status_and_row)
 }
 
 /* What is left of a cut message must be whole UTF-8 characters, wherever the cut falls. */
+TEST(a_failure_may_be_told_again_in_other_words)
+{
+    finch_error err;
+    finch_fail(&err, FINCH_E_USAGE, "too long");
+    CHECK_STATUS(FINCH_E_DATA, finch_fail(&err, FINCH_E_DATA, "bucket: %s", err.message), &err);
+    CHECK_TEXT("bucket: too long", err.message);
+}
+
 TEST(a_long_message_is_cut_between_characters)
 {
     finch_error err;

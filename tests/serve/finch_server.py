@@ -39,13 +39,13 @@ class Answer:
 class Server:
     """finch serve on a free port, ended (and its standard error kept) when the test ends."""
 
-    def __init__(self, *words, env=None, models=(TINY,), ready=True):
+    def __init__(self, *words, env=None, models=(TINY,), ready=True, program=PROGRAM):
         self.folder = tempfile.mkdtemp(prefix="finch-serve-")
         self.log_path = os.path.join(self.folder, "log")
         self.log = open(self.log_path, "wb")
         environment = {**os.environ, "FINCH_STATE": os.path.join(self.folder, "state.sqlite"), **(env or {})}
         chosen = ["--model", *models] if models else []
-        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--json", "--threads", "2", *chosen, *map(str, words)],
+        self.process = subprocess.Popen([program, "serve", "--port", "0", "--json", "--threads", "2", *chosen, *map(str, words)],
                                         stdout=subprocess.PIPE, stderr=self.log, env=environment)
         text = ""
         while not text.endswith("}\n"):

@@ -105,6 +105,8 @@ class History(ServerTest):
     def test_queries_are_checked(self):
         for query in ("from=soon", "from=2026-13-01", "bucket=7h", "from=2026-01-02&to=2026-01-01", "weight=x", "spam=maybe", "ticker=" + "A" * 40):
             self.check_error(self.server.get("/api/v1/sentiment?" + query), 422, "validation_failed")
+        error = self.check_error(self.server.get("/api/v1/sentiment?bucket=1m&from=2026-01-01&to=2026-03-01"), 422, "validation_failed")
+        self.assertIn("20000", error["message"])
         self.assertEqual(self.server.get("/api/v1/sentiment?from=2026-01-01&to=2026-01-02T00:00:00%2B01:00&bucket=1d").status, 200)
         self.check_error(self.server.get("/api/v1/predictions?limit=0"), 422, "validation_failed")
         self.check_error(self.server.get("/api/v1/predictions?limit=x"), 422, "validation_failed")
