@@ -413,7 +413,17 @@ SERVE = [
     ("src/serve/web.c", "links lead out of the folder", "lstat(disk.at, &info)", "stat(disk.at, &info)", "serve_test_web"),
 ]
 
+DEPLOY = [
+    ("deploy/backend/entrypoint.sh", "an origin of * passes", "    *,'*',* | *localhost*", "    *localhost*", "containers_test_static"),
+    ("deploy/backend/entrypoint.sh", "misses add up over answers", "            misses=0\n        else", "            :\n        else", "containers_test_static"),
+    ("deploy/backend/entrypoint.sh", "a signal does not reach the server", "trap 'kill -TERM", "trap ': kill -TERM", "containers_test_static"),
+    ("compose.yaml", "the frontend sees the store", "    networks: [frontend]\n", "    networks: [frontend, data]\n", "containers_test_static"),
+    ("deploy/k8s/network.yaml", "the frontend reaches the store", "port: 8000}\n---", "port: 8000}\n        - {protocol: TCP, port: 5432}\n---", "containers_test_static"),
+    ("cmake/install.cmake", "DuckDB is looked for where it was built", '"$ORIGIN/${finch_libs_from_program}"', '"${CMAKE_BINARY_DIR}/deps/duckdb/lib"', "package_test_install"),
+    ("cmake/finch.pc.in", "pkg-config's tree can not be moved", "prefix=${pcfiledir}/@finch_up_from_pc@", "prefix=@CMAKE_INSTALL_PREFIX@", "package_test_install"),
+]
+
 MUTANTS = [Mutant(room, *rest) 
            for room, group in (("base", BASE), ("text", TEXT + SPM), ("tensor", TENSOR + QUANTIZE), ("model", MODEL + GEMMA + CONVERT), ("train", TRAIN), ("data", DATA), ("store", STORE),
-                                   ("label", LABEL), ("serve", SERVE), ("cli", CLI))
+                                   ("label", LABEL), ("serve", SERVE), ("cli", CLI), ("deploy", DEPLOY))
            for rest in group]

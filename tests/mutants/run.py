@@ -18,8 +18,8 @@ from mutants import MUTANTS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-COPIED = ("src", "include")
-ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli")
+COPIED = ("src", "include", "cmake", "deploy", "compose.yaml")
+ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli", "deploy")
 TEST_SECONDS = 120
 # Bugs in files that only some CPUs run: a flag of /proc/cpuinfo by folder.
 NEEDS = {"src/tensor/kernels/amx/": "amx_int8", "src/tensor/kernels/avx512/": "avx512f"}
@@ -39,7 +39,10 @@ def copy_tree(tree):
         if name in COPIED:
             # Copied in place with their times: what did not change since the last run is not built again.
             subprocess.run(["rm", "-rf", target], check=True)
-            shutil.copytree(source, target)
+            if os.path.isdir(source):
+                shutil.copytree(source, target)
+            else:
+                shutil.copy2(source, target)
         elif not os.path.lexists(target):
             os.symlink(source, target)
 
@@ -61,9 +64,11 @@ class Build:
         self.targets = {line.split(":")[0] for line in targets.splitlines()}
 
     def make(self, tests):
-        """C tests are targets of their own name; what runs the program needs that."""
-        wanted = sorted({test if test in self.targets else "finch_program" for test in tests})
-        return subprocess.run(["ninja", "-j", str(self.jobs), *wanted], cwd=self.folder, capture_output=True, text=True)
+        """C tests are targets of their own name; what runs the program needs that, and what installs it the library too."""
+        wanted = {test if test in self.targets else "finch_program" for test in tests}
+        if any(test.startswith("package_") for test in tests):
+            wanted.add("libfinch.so")
+        return subprocess.run(["ninja", "-j", str(self.jobs), *sorted(wanted)], cwd=self.folder, capture_output=True, text=True)
 
     def red(self, test):
         """Whether the test fails; one that hangs does."""

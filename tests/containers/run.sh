@@ -1,0 +1,384 @@
+#!/usr/bin/env bash
+# Images and services for real (make test-containers): built, started, reached, limited, killed, taken down and up, reloaded. Works on a copy
+# of the checkout, under a project name of its own. With Docker, or with Podman (also without systemd and a registry: base images that can
+# not be pulled are made from the distribution, which is said). A step that this machine cannot run is said with its reason.
+#   tests/containers/run.sh [images|services|monitoring|development|devtools]...     all but devtools where none is named
+set -uo pipefail
+export LC_ALL=C
+source=$(cd "$(dirname "$0")/../.." && pwd)
+here=$source/tests/containers
+parts=" ${*:-images services monitoring development} "
+work=$(mktemp -d)
+tree=$work/tree
+passed=0 failed=0 skipped=0
+started=
+IMAGE_BYTES_MAX=250000000
+
+pass() { passed=$((passed + 1)); echo "ok    $*"; }
+fail() { failed=$((failed + 1)); echo "FAIL  $*"; }
+skip() { skipped=$((skipped + 1)); echo "skip  $1: $2"; }
+check() { # what command...
+    local what=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then pass "$what"; else fail "$what"; tail -n 25 "$work/log" | sed 's/^/      /'; fi
+}
+finish() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+}
+part() { [[ $parts == *" $1 "* ]] && echo "-- $1"; }
+until_true() { # seconds command...: polled each second
+    local until=$(($(date +%s) + $1))
+    shift
+    until "$@"; do
+        [ "$(date +%s)" -lt "$until" ] || return 1
+        sleep 0.5
+    done
+}
+
+# ---- the engine ----
+
+if ! engine=$("$source/deploy/compose.sh" --engine 2>"$work/log"); then
+    skip "all of it" "$(head -n 1 "$work/log") (for Podman without systemd: apt-get install buildah podman runc netavark aardvark-dns debootstrap iptables uidmap)"
+    finish
+    exit
+fi
+echo "engine: $($engine --version)"
+if [ "$engine" = podman ]; then
+    [ "$(id -u)" -eq 0 ] && export BUILDAH_ISOLATION=chroot
+    if ! command -v podman-compose >/dev/null; then
+        venv=$source/build/containers-venv
+        [ -x "$venv/bin/podman-compose" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet -r "$here/requirements.txt"; } >"$work/log" 2>&1
+        export PATH=$venv/bin:$PATH
+    fi
+    if ! command -v podman-compose >/dev/null; then
+        skip "all of it" "podman-compose can not be installed: $(tail -n 1 "$work/log")"
+        finish
+        exit
+    fi
+fi
+
+export COMPOSE_PROJECT_NAME=finch-test-$$ FINCH_TAG=test FINCH_WEB_PORT=13000 FINCH_API_PORT=18000 PROMETHEUS_PORT=19090 FINCH_ENGINE=$engine
+compose() { (cd "$tree" && deploy/compose.sh "$@"); }
+clean_up() {
+    if [ -n "$started" ]; then
+        compose -f compose.yaml -f compose.dev.yaml --profile postgres --profile monitoring down --volumes >/dev/null 2>&1
+    fi
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+copy_sources() {
+    mkdir -p "$tree"
+    (cd "$source" && tar -c --exclude-vcs --exclude './build*' --exclude ./.venv --exclude node_modules --exclude ./web/out --exclude ./web/.next \
+        --exclude ./secrets --exclude './.env' .) | tar -x -C "$tree"
+    canary=finch-canary-$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+    (cd "$tree" && deploy/secrets.sh && echo "SECRET=$canary" >.env.local && echo "$canary" >secrets/canary && echo "$canary" >deploy/backend/private.key)
+}
+
+# ---- base images ----
+
+preset() { sed -n "s/^ARG $1=//p" "$source/deploy/$2/Dockerfile"; }
+image_there() { $engine image inspect "$1" >/dev/null 2>&1; }
+
+debian_from_packages() { # image
+    local root=${FINCH_BASE_TREE:-}
+    if [ -z "$root" ]; then
+        command -v debootstrap >/dev/null || { echo "debootstrap is missing"; return 1; }
+        [ "$(id -u)" -eq 0 ] || { echo "debootstrap needs root"; return 1; }
+        root=$work/debian
+        debootstrap --variant=minbase bookworm "$root" "$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sort -u | head -n 1)" >"$work/debootstrap.log" 2>&1 ||
+            { echo "debootstrap: $(tail -n 1 "$work/debootstrap.log")"; return 1; }
+        rm -rf "$root"/usr/share/{doc,man,locale,info}/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
+        printf 'path-exclude /usr/share/%s/*\n' doc man locale info >"$root/etc/dpkg/dpkg.cfg.d/docker"
+    fi
+    tar -C "$root" -c . | $engine import - "$1" >/dev/null
+}
+
+node_from_here() { # image
+    local folder=$work/node
+    command -v node >/dev/null && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || { echo "no Node 20 or newer here to stand in"; return 1; }
+    mkdir -p "$folder/usr/bin" "$folder/usr/lib/node_modules" "$folder/root" "$folder/etc/ssl/certs"
+    cp -L "$(command -v node)" "$folder/usr/bin/node"
+    cp -a "$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")" "$folder/usr/lib/node_modules/"
+    # This machine's way to the registry, for the stand-in alone.
+    [ -f ~/.npmrc ] && cp ~/.npmrc "$folder/root/.npmrc"
+    cp /etc/ssl/certs/ca-certificates.crt "$folder/etc/ssl/certs/"
+    cat >"$folder/Dockerfile" <<DOCKER
+FROM $(preset DEBIAN frontend)
+RUN apt-get update -q && apt-get install -q -y --no-install-recommends libstdc++6 libatomic1
+COPY usr /usr
+COPY root /root
+COPY etc/ssl /etc/ssl
+ENV NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
+RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/bin/npm && ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/bin/npx && useradd --uid 1000 node
+DOCKER
+    $engine build -t "$1" "$folder" >"$work/node.log" 2>&1 || { echo "the stand-in does not build: $(tail -n 1 "$work/node.log")"; return 1; }
+}
+
+stand_in_image() { # image file
+    $engine build --build-arg "DEBIAN=$(preset DEBIAN backend)" -t "$1" -f "$here/stand-in/$2" "$here" >"$work/stand-in.log" 2>&1 || { tail -n 1 "$work/stand-in.log"; return 1; }
+}
+
+base() { # image maker...: there, pulled, or made here
+    local image=$1 reason
+    shift
+    image_there "$image" && return
+    if timeout 90 $engine pull "$image" >/dev/null 2>&1; then return; fi
+    echo "note: $image can not be pulled here; a stand-in is made" >&2
+    reason=$("$@") || { echo "$reason"; return 1; }
+}
+
+copy_sources
+if ! reason=$(base "$(preset DEBIAN backend)" debian_from_packages "$(preset DEBIAN backend)" && base "$(preset NODE frontend)" node_from_here "$(preset NODE frontend)"); then
+    skip "all of it" "no base image: $reason"
+    finish
+    exit
+fi
+
+build_stage() { # folder stage
+    (cd "$tree" && $engine build -f "deploy/$1/Dockerfile" --target "$2" -t "finch-$1-$2:test" .)
+}
+# The names under which compose.yaml knows them.
+build_run_images() {
+    build_stage backend run && build_stage frontend run && $engine tag finch-backend-run:test finch-backend:test && $engine tag finch-frontend-run:test finch-frontend:test
+}
+
+# ---- images ----
+
+in_image() { $engine run --rm --read-only --cap-drop ALL --security-opt no-new-privileges --network none --entrypoint "" "$@"; }
+inspect() { $engine image inspect --format "$1" "$2"; }
+small_enough() {
+    local size
+    size=$(inspect '{{.Size}}' "$1")
+    echo "size of $1: $((size / 1000000)) MB"
+    [ "$size" -lt $IMAGE_BYTES_MAX ]
+}
+lacks_tools() { # image: no compiler, package manager of a language, or debugger
+    in_image "$1" sh -c 'for tool in gcc cc clang make cmake ninja git python3 node npm gdb; do if command -v $tool; then exit 1; fi; done'
+}
+holds_no_secret() { # image: in no layer, no history, no inspect
+    rm -rf "$work/layers" && mkdir "$work/layers"
+    $engine save "$1" | tar -x -C "$work/layers" || return 1
+    local layer
+    for layer in $(find "$work/layers" -type f); do
+        if tar -tf "$layer" >/dev/null 2>&1; then tar -xOf "$layer"; else cat "$layer"; fi
+    done 2>/dev/null | grep -aq "$canary" && { echo "the canary is in a layer"; return 1; }
+    ! { $engine history --no-trunc "$1"; $engine image inspect "$1"; } | grep -aqE "$canary|$(cat "$tree/secrets/postgres_password")"
+}
+has_bill() { # image part...
+    in_image "$1" cat /usr/share/finch/sbom.cdx.json >"$work/sbom"
+    python3 - "$work/sbom" "${@:2}" <<'PYTHON'
+import json, sys
+names = {part["name"] for part in json.load(open(sys.argv[1]))["components"]}
+missing = [name for name in sys.argv[2:] if name not in names]
+print(len(names), "parts; missing:", missing)
+sys.exit(1 if missing or len(names) < 50 else 0)
+PYTHON
+}
+
+if part images; then
+    for stage in backend:deps backend:toolchain backend:build backend:dev backend:run frontend:deps frontend:dev frontend:build frontend:run; do
+        check "the stage ${stage#*:} of ${stage%:*} builds" build_stage "${stage%:*}" "${stage#*:}"
+    done
+    check "images are named for compose" build_run_images
+    for image in finch-backend:test finch-frontend:test; do
+        check "$image is under 250 MB" small_enough $image
+        sed 's/^/      /' "$work/log"
+        check "$image has no compiler and no script language" lacks_tools $image
+        check "$image is not root's" sh -c "[ \"\$($engine image inspect --format '{{.Config.User}}' $image | cut -d: -f1)\" -gt 10000 ]"
+        check "$image says its title and licence" sh -c "$engine image inspect $image | grep -q '\"org.opencontainers.image.licenses\": \"Apache-2.0\"'"
+        check "$image holds no secret in layers, history or inspect" holds_no_secret $image
+    done
+    # The search can find something: a canary that was copied in.
+    printf 'FROM finch-frontend:test\nUSER 0\nCOPY secrets/canary /canary\n' >"$work/leaky"
+    (cd "$tree" && $engine build --ignorefile /dev/null -t finch-leaky:test -f "$work/leaky" . >"$work/log" 2>&1)
+    if holds_no_secret finch-leaky:test >/dev/null 2>&1; then fail "an image with a secret passes the search"; else pass "an image with a secret does not pass the search"; fi
+    $engine rmi finch-leaky:test >/dev/null 2>&1
+    check "the backend's SBOM names its libraries" has_bill finch-backend:test libc6 libdnnl2 duckdb
+    check "the frontend's SBOM names nginx and the pages' packages" has_bill finch-frontend:test nginx-light react next chart.js
+    check "finch doctor is content as the image's user, read-only, without network" in_image finch-backend:test finch doctor
+    echo '{"body":"$AAPL beats and raises"}' >"$work/tweet"
+    check "a score in the image" sh -c "$engine run --rm -i --read-only --network none --entrypoint '' finch-backend:test finch score --input - --output - --quiet <'$work/tweet' | grep -q '\"label\":\"POSITIVE\"'"
+    for setting in FINCH_SERVE_OPEN_TO_NETWORK=yes FINCH_SERVE_REQUIRE_KEYS=no 'FINCH_SERVE_CORS_ORIGIN=*'; do
+        $engine run --rm --network none -e "$setting" finch-backend:test >"$work/log" 2>&1
+        code=$?
+        check "$setting is refused" sh -c "[ $code -eq 2 ] && grep -q 'refused in a production container' '$work/log'"
+    done
+    check "root is refused" sh -c "! $engine run --rm --network none --user 0 finch-backend:test"
+fi
+
+# ---- services ----
+
+id_of() { $engine ps -a -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter "label=com.docker.compose.service=$1" | head -n 1; }
+in_service() { local service=$1; shift; $engine exec "$(id_of "$service")" "$@"; }
+# Docker runs the checks itself; Podman leaves that to systemd, so each look is asked for where there is none.
+health_of() {
+    local id
+    id=$(id_of "$1")
+    if [ "$engine" = podman ]; then
+        $engine healthcheck run "$id" >/dev/null 2>&1
+        $engine inspect --format '{{.State.Healthcheck.Status}}' "$id" 2>/dev/null || $engine inspect --format '{{.State.Health.Status}}' "$id"
+    else
+        $engine inspect --format '{{.State.Health.Status}}' "$id"
+    fi
+}
+is_healthy() { [ "$(health_of "$1")" = healthy ]; }
+is_unhealthy() { [ "$(health_of "$1")" = unhealthy ]; }
+api() { curl -fsS --max-time 20 "$@"; }
+status_of() { curl -s -o /dev/null -w '%{http_code}' --max-time 20 "$@"; }
+answers() { [ "$(status_of "$2")" = "$1" ]; }
+web=http://127.0.0.1:$FINCH_WEB_PORT backend=http://127.0.0.1:$FINCH_API_PORT
+make_key() { # name scopes
+    compose exec -T backend sh -c 'exec finch keys create --state "$(cat /run/secrets/finch_state)" "$@"' sh --name "$1" --scopes "$2" 2>/dev/null | grep -o 'finch_[A-Za-z0-9_-]*' | head -n 1
+}
+predicts() { # url key
+    api -H "Authorization: Bearer $2" -H 'Content-Type: application/json' -d '{"text":"$AAPL beats and raises"}' "$1/api/v1/predict" | grep -q '"label":"POSITIVE"'
+}
+address_of() { $engine inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "$(id_of "$1")" | awk '{print $1}'; }
+memory_limit() { in_service "$1" sh -c 'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'; }
+cpu_limit() { in_service "$1" sh -c 'cut -d" " -f1 /sys/fs/cgroup/cpu.max 2>/dev/null || cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us'; }
+restarts_of() { $engine inspect --format '{{.RestartCount}}' "$(id_of "$1")"; }
+
+services_up() {
+    started=yes
+    image_there finch-backend:test && image_there finch-frontend:test || build_run_images || return 1
+    compose --profile postgres up -d --no-build
+}
+
+confined() { # service: no capability, no way to more, nothing to write but the mounts
+    in_service "$1" sh -c 'grep -q "^CapEff:.0000000000000000$" /proc/1/status && grep -q "^NoNewPrivs:.1$" /proc/1/status && ! touch /etc/x 2>/dev/null && touch /tmp/x'
+}
+
+if part services; then
+    postgres_image=$(sed -n 's/^POSTGRES_IMAGE=//p' "$source/.env.example")
+    if reason=$(base "$postgres_image" stand_in_image "$postgres_image" postgres.Dockerfile); then
+        export FINCH_STORE=postgres FINCH_WATCHDOG_SECONDS=5
+        check "up, with the store in PostgreSQL" services_up
+        for service in postgres backend frontend; do check "$service becomes healthy" until_true 180 is_healthy $service; done
+        until_true 60 answers 200 "$web/ready"
+        check "dashboard and API answer on their ports" sh -c "curl -fsS '$web/' | grep -qi '<html' && curl -fsS '$backend/ready'"
+
+        check "without a key nothing is predicted" answers 401 "$web/api/v1/system"
+        key=$(make_key test read,predict)
+        check "with a key it is, at the backend" predicts "$backend" "$key"
+        check "and through the frontend" predicts "$web" "$key"
+        check "the frontend does not hand out /metrics" answers 404 "$web/metrics"
+        page=$(curl -fsS -D "$work/head" "$web/")
+        check "pages come with the policy, and are asked for again" sh -c "grep -qi \"^content-security-policy: default-src 'self'; script-src 'self'\" '$work/head' && grep -qi '^cache-control: no-cache' '$work/head'"
+        etag=$(sed -n 's/^[Ee][Tt]ag: \(.*\)\r$/\1/p' "$work/head")
+        check "the same page is 304" sh -c "[ \"\$(curl -s -o /dev/null -w '%{http_code}' -H 'If-None-Match: $etag' '$web/')\" = 304 ]"
+        script=$(grep -o '/_next/static/[^"]*\.js' <<<"$page" | head -n 1)
+        check "scripts are kept for good, gzipped" sh -c "curl -fsS -o /dev/null -D - -H 'Accept-Encoding: gzip' '$web$script' | tr -d '\r' >'$work/head' && grep -qix 'cache-control: public, max-age=31536000, immutable' '$work/head' && grep -qix 'content-encoding: gzip' '$work/head'"
+        check "a page that is none is 404, with the policy" sh -c "curl -s -D - '$web/no/such' | grep -qi '^content-security-policy' && [ \"\$(curl -s -o /dev/null -w '%{http_code}' '$web/no/such')\" = 404 ]"
+
+        store=$(address_of postgres)
+        check "the backend reaches the store" in_service backend sh -c "curl -s --max-time 5 telnet://$store:5432 </dev/null; code=\$?; [ \$code -ne 6 ] && [ \$code -ne 7 ]"
+        check "the frontend reaches the backend" in_service frontend curl -fsS --max-time 5 http://backend:8000/health
+        check "the frontend does not know the store's name" in_service frontend sh -c 'curl -s --max-time 5 telnet://postgres:5432 </dev/null; [ $? -eq 6 ]'
+        check "the frontend does not reach the store's address" in_service frontend sh -c "curl -s --connect-timeout 5 telnet://$store:5432 </dev/null; code=\$?; [ \$code -eq 7 ] || [ \$code -eq 28 ]"
+        check "the store has no way out" in_service postgres sh -c '! timeout 5 bash -c "exec 3<>/dev/tcp/192.0.2.1/80" 2>/dev/null && [ -z "$(grep -E "^[^[:space:]]+[[:space:]]+00000000" /proc/net/route)" ]'
+
+        for service in backend frontend; do check "$service is confined" confined $service; done
+        check "memory is limited as written" sh -c "[ $(memory_limit backend) -eq $((1 << 30)) ] && [ $(memory_limit frontend) -eq $((128 << 20)) ] && [ $(memory_limit postgres) -eq $((512 << 20)) ]"
+        check "CPUs are limited as written" sh -c "[ $(cpu_limit backend) -eq 200000 ] && [ $(cpu_limit frontend) -eq 50000 ]"
+        $engine run --name "$COMPOSE_PROJECT_NAME-greedy" --memory "$(memory_limit frontend)" --memory-swap "$(memory_limit frontend)" --network none --entrypoint "" finch-frontend:test tail /dev/zero >"$work/log" 2>&1
+        code=$?
+        check "a container over the frontend's limit is stopped (137)" [ $code -eq 137 ]
+        $engine rm -f "$COMPOSE_PROJECT_NAME-greedy" >/dev/null 2>&1
+        check "the others live" sh -c "curl -fsS '$backend/ready' && curl -fsS '$web/healthz'"
+
+        echo "      resources:"
+        $engine stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.CPUPerc}} {{.PIDs}}' $(for s in backend frontend postgres; do id_of $s; done) 2>/dev/null | sed 's/^/      /' || skip "resource use" "stats does not work here"
+
+        check "secrets are not in inspect" sh -c "! $engine inspect $(id_of backend) $(id_of postgres) | grep -qF '$(cat "$tree/secrets/postgres_password")'"
+        check "settings with the password are not shown" sh -c "! $engine exec $(id_of backend) finch serve --print-config | grep -qF '$(cat "$tree/secrets/postgres_password")'"
+
+        check "down" compose --profile postgres down
+        check "nothing runs any more" sh -c "[ -z \"\$($engine ps -q --filter label=com.docker.compose.project=$COMPOSE_PROJECT_NAME)\" ]"
+        check "up again" services_up
+        until_true 120 answers 200 "$web/ready"
+        check "the key of before is known: the store survived" predicts "$web" "$key"
+
+        before=$(restarts_of backend)
+        in_service backend sh -c 'for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = finch ]; then kill -STOP "${p#/proc/}"; fi; done'
+        check "a backend that hangs becomes unhealthy" until_true 120 is_unhealthy backend
+        check "and is started anew" until_true 120 sh -c "[ \"\$($engine inspect --format '{{.RestartCount}}' $(id_of backend))\" -gt $before ]"
+        check "and answers again" until_true 90 answers 200 "$backend/ready"
+        check "through the frontend too" until_true 60 predicts "$web" "$key"
+
+        check "taking all down with its volumes" compose --profile postgres down --volumes
+        check "leaves no volume" sh -c "[ -z \"\$($engine volume ls -q | grep '^${COMPOSE_PROJECT_NAME}_')\" ]"
+        started=
+        unset FINCH_STORE
+    else
+        skip "services" "no PostgreSQL image: $reason"
+    fi
+    skip "health checks by the engine's own timer, start order by health" "$([ "$engine" = podman ] && echo 'Podman runs them through systemd, and podman-compose does not wait: both are polled above' || echo 'checked by docker itself')"
+fi
+
+# ---- monitoring ----
+
+target_is_up() { curl -fsS "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/targets" | grep -q '"health":"up"'; }
+if part monitoring; then
+    prometheus_image=$(sed -n 's/^PROMETHEUS_IMAGE=//p' "$source/.env.example")
+    if reason=$(base "$prometheus_image" stand_in_image "$prometheus_image" prometheus.Dockerfile); then
+        started=yes
+        image_there finch-backend:test || build_run_images >"$work/log" 2>&1
+        compose up -d --no-build backend >"$work/log" 2>&1
+        check "backend is there" until_true 120 answers 200 "$backend/ready"
+        key=$(make_key prometheus read)
+        printf '%s\n' "$key" >"$tree/secrets/metrics_key"
+        check "Prometheus starts with its rules" compose --profile monitoring up -d --no-build --no-deps prometheus
+        check "and reads the backend's metrics with its key" until_true 90 target_is_up
+        check "all alert rules are loaded" sh -c "[ \"\$(curl -fsS http://127.0.0.1:$PROMETHEUS_PORT/api/v1/rules | grep -o '\"name\":\"Finch[A-Za-z]*\"' | sort -u | wc -l)\" -eq $(grep -c 'alert: ' "$source/deploy/alerts.yml") ]"
+        compose --profile monitoring down --volumes >/dev/null 2>&1
+        started=
+    else
+        skip monitoring "no Prometheus image: $reason"
+    fi
+    grafana_image=$(sed -n 's/^GRAFANA_IMAGE=//p' "$source/.env.example")
+    image_there "$grafana_image" || timeout 60 $engine pull "$grafana_image" >/dev/null 2>&1 || skip Grafana "its image can not be pulled here; its files are read by test_static.py"
+fi
+
+# ---- development ----
+
+dev() { compose -f compose.yaml -f compose.dev.yaml "$@"; }
+shows() { curl -s --max-time 20 "$1" | grep -q "$2"; }
+seconds_until() { # what at-most command...: said and checked
+    local what=$1 most=$2 begin end
+    shift 2
+    begin=$(date +%s%N)
+    until_true 120 "$@"
+    local code=$?
+    end=$((($(date +%s%N) - begin) / 1000000))
+    if [ $code -eq 0 ] && [ "$end" -le $((most * 1000)) ]; then pass "$what: $end ms"; else fail "$what: $end ms (at most $most s; load $(cut -d' ' -f1 /proc/loadavg))"; fi
+}
+
+if part development; then
+    started=yes
+    export FINCH_UID FINCH_GID
+    FINCH_UID=$(stat -c %u "$tree") FINCH_GID=$(stat -c %g "$tree")
+    build_stage backend dev >"$work/log" 2>&1 && build_stage frontend dev >>"$work/log" 2>&1 && $engine tag finch-backend-dev:test finch-backend-dev:test
+    check "the development services start" dev up -d --no-build backend frontend
+    check "the backend is built from the mounted source and answers" until_true 2400 answers 200 "$backend/ready"
+    check "no key is asked for there" sh -c "curl -fsS -H 'Content-Type: application/json' -d '{\"text\":\"up\"}' '$backend/api/v1/predict'"
+    check "the pages' development server answers" until_true 180 answers 200 "$web/"
+    sed -i 's/"status", "ok", "version"/"status", "RELOADED", "version"/' "$tree/src/serve/operations.c"
+    seconds_until "a change of a C file is served" 5 shows "$backend/health" RELOADED
+    curl -s -o /dev/null "$web/no-such-page"
+    sed -i 's/"There is no such page"/"PAGE-CHANGED"/' "$tree/web/app/not-found.tsx"
+    seconds_until "a change of a page is served" 10 shows "$web/no-such-page" PAGE-CHANGED
+    dev logs backend 2>/dev/null | grep 'built and restarted' | tail -n 2 | sed 's/^/      /'
+    dev down --volumes >/dev/null 2>&1
+    started=
+fi
+
+if part devtools; then
+    check "the dev tools image builds" sh -c "cd '$tree' && $engine build -f deploy/devtools/Dockerfile -t finch-devtools:test ."
+    check "with compilers, debuggers and JupyterLab" $engine run --rm --network none finch-devtools:test sh -c 'gcc --version && clang --version && gdb --version && valgrind --version && cmake --version && jupyter lab --version'
+else
+    skip "the dev tools image" "not named (tests/containers/run.sh devtools builds it: about 1.5 GB)"
+fi
+
+finish
