@@ -27,6 +27,11 @@ void mem_free(void *block);
 /* Gives the pages of freed blocks back to the system, where the allocator can; worth a call after reading a large JSON file. */
 void mem_trim(void);
 
+/* Lets go of the pages of the program's and its libraries' files that are mapped for reading: symbols that only the loader
+ * needed, code of what is over. Any that is used again comes back from the system's cache by itself. For a process that runs
+ * for hours, or is bound to little memory: it costs a fault or so for each page that is still in use. */
+void mem_trim_files(void);
+
 /* A NUL-terminated copy of size bytes at text. */
 finch_status mem_text(const char *text, size_t size, char **out, finch_error *err);
 

@@ -36,6 +36,7 @@ static finch_status read_progress(engine *e, finch_error *err)
     engine_progress *p = &e->result->progress;
     FINCH_TRY(labels_count(e->s, e->job, &counts, err));
     p->items = counts.waiting + counts.leased + counts.labelled + counts.aside;
+    if (e->feeding) p->items += (int64_t)feed_expect(e->options->texts).rows; /* until it is known how many differ */
     p->labelled = counts.labelled;
     p->aside = counts.aside;
     p->job_cost_nano = counts.cost_nano;
@@ -155,15 +156,19 @@ static void drop_everything(engine *e)
     str_free(&e->body);
 }
 
+static void wake(void *context) { client_wake(context); }
+
 finch_status engine_run(store *s, const labels_job *job, client *provider, key_ring *keys, const engine_options *options,
                         engine_result *out, finch_error *err)
 {
     engine e = {.options = options, .s = s, .job = job, .provider = provider, .keys = keys, .result = out};
+    e.feeding = options->texts != NULL;
     double began = clock_seconds();
     bool done = false;
     *out = (engine_result){.end = ENGINE_DONE};
     /* Answers wait for a store that is away as long as the run waits for the provider. */
     if (options->give_up_seconds > STORE_PATIENCE_SECONDS) store_set_patience(s, options->give_up_seconds);
+    if (e.feeding) feed_set_wake(options->texts, wake, provider);
     finch_status st = begin(&e, err);
     if (st == FINCH_OK) {
         st = engine_writer_open(&e, err);

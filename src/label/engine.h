@@ -1,4 +1,5 @@
-/* The engine asks a job's texts until each is labelled or set aside, the job is told to stop, or the provider gives out.
+/* The engine asks a job's texts until each is labelled or set aside, the job is told to stop, or the provider gives out. They are
+ * in the store, or on their way there (label/feed.h).
  *
  * Two threads. The loop takes what came in, sends what is journalled, and plans. The writer has the store: in one transaction
  * after another it writes how requests ended, their answers, what becomes of each text, new leases, and the requests about
@@ -9,6 +10,7 @@
 #define FINCH_LABEL_ENGINE_H
 
 #include "label/client.h"
+#include "label/feed.h"
 #include "label/keys.h"
 #include "label/pace.h"
 #include "label/request.h"
@@ -27,6 +29,8 @@ typedef struct engine_progress {
 
 /* Called a few times a second; false ends the run once what is in flight has come back. */
 typedef bool (*engine_watch_fn)(void *context, const engine_progress *progress);
+/* Called after each commit, once all texts are in the store. */
+typedef void (*engine_commit_fn)(void *context, const engine_progress *progress);
 
 typedef struct engine_options {
     const char *provider;    /* the URL, as it is kept in the store */
@@ -46,8 +50,11 @@ typedef struct engine_options {
     double lease_seconds;
     double stop_kappa;       /* against gold; below -1: no rule */
     size_t stop_after;       /* gold answers that are needed for it */
+    feed *texts;             /* those that are not in the store yet, the first chunk read; NULL: all are in */
     engine_watch_fn watch;   /* may be NULL */
     void *watch_context;
+    engine_commit_fn committed; /* may be NULL */
+    void *commit_context;
 } engine_options;
 
 typedef enum engine_end {
@@ -56,7 +63,8 @@ typedef enum engine_end {
     ENGINE_CANCELLED,  /* by the watch */
     ENGINE_BUDGET,     /* --max-cost, --max-requests */
     ENGINE_REMOTE,     /* the provider or all keys gave out */
-    ENGINE_QUALITY     /* the stop rule */
+    ENGINE_QUALITY,    /* the stop rule */
+    ENGINE_INPUT       /* reading the texts failed: input_error */
 } engine_end;
 
 typedef struct engine_result {
@@ -65,6 +73,10 @@ typedef struct engine_result {
     char why[400];     /* of every end but DONE */
     double seconds;
     int http_version;  /* of the last answer */
+    bool all_in;       /* options.texts gave them all: */
+    ingest_result in;
+    int64_t n_items;
+    finch_error input_error;
 } engine_result;
 
 /* Errors: what the store has; a provider that fails is no error of this call but an end. Leases are given back in any case. */

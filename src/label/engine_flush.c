@@ -131,11 +131,10 @@ static finch_status journal_batch(engine *e, batch *b, finch_error *err)
 
 static finch_status lease(engine *e, writing *w, bool expired, finch_error *err)
 {
-    size_t wanted = (e->options->in_flight / 2 + 8) * e->options->batch;
     labels_items_free(&w->leased);
     w->leasing = (labels_lease_result){0};
     if (!w->lease) return FINCH_OK;
-    return labels_lease(e->s, e->job, wanted, (int64_t)(e->options->lease_seconds * 1e3), expired, &w->leased, &w->leasing,
+    return labels_lease(e->s, e->job, w->wanted, (int64_t)(e->options->lease_seconds * 1e3), expired, &w->leased, &w->leasing,
                         err);
 }
 
@@ -161,6 +160,8 @@ static finch_status look_at_gold(engine *e, writing *w, finch_error *err)
 
 static finch_status look_at_rest(engine *e, writing *w, finch_error *err)
 {
+    w->any_left = true;
+    if (w->more) return FINCH_OK;
     FINCH_TRY(labels_any_left(e->s, e->job, &w->any_left, err));
     return w->any_left ? FINCH_OK : labels_count(e->s, e->job, &w->counts, err);
 }
@@ -183,10 +184,27 @@ static finch_status write_all(store *s, void *context, finch_error *err)
     return w->rest ? look_at_rest(e, w, err) : FINCH_OK;
 }
 
+/* Texts can be read again: they do not wait for the disk as the journal does. The mark that all are in is flushed with them. */
+static finch_status write_texts(engine *e, writing *w, finch_error *err)
+{
+    if (w->texts != NULL) {
+        FINCH_TRY(store_set_bulk(e->s, true, err));
+        finch_status st = labels_add(e->s, e->job, w->texts->texts, w->texts->n, err);
+        finch_status back = store_set_bulk(e->s, false, st == FINCH_OK ? err : NULL);
+        FINCH_TRY(st != FINCH_OK ? st : back);
+    }
+    if (!w->all_in) return FINCH_OK;
+    labels_job job = *e->job; /* the loop reads it meanwhile; none of its texts is touched */
+    FINCH_TRY(labels_added(e->s, &job, (int64_t)w->in.n_rows, &w->in.n_reused, err));
+    w->n_items = job.n_items;
+    return w->in.n_reused > 0 ? labels_count(e->s, &job, &w->counts_in, err) : FINCH_OK;
+}
+
 finch_status engine_write(engine *e, finch_error *err)
 {
     e->writing.retries = store_retries(e->s);
-    finch_status st = store_transaction(e->s, write_all, e, err);
+    finch_status st = write_texts(e, &e->writing, err);
+    if (st == FINCH_OK) st = store_transaction(e->s, write_all, e, err);
     e->writing.retried = store_retries(e->s) != e->writing.retries;
     return st;
 }
@@ -200,6 +218,9 @@ static void want_lease(engine *e, writing *w, bool idle, double now)
     bool low_now = e->ready_items < low && e->ready.n < e->options->in_flight * 2;
     bool time = now - e->last_lease >= LEASE_PAUSE_SECONDS || (idle && e->heard);
     w->lease = !e->ending && low_now && time;
+    /* At first as many as are sent at once, later a part of that each time. */
+    size_t hand = e->ready.n + e->planned.n + e->paced.n + e->flying.n;
+    w->wanted = ((hand == 0 ? e->options->in_flight : e->options->in_flight / 2) + 8) * e->options->batch;
     w->expired = w->lease && now - e->last_expired >= EXPIRED_PAUSE_SECONDS;
     w->renew = now - e->last_renew >= e->options->lease_seconds / 3;
 }
@@ -214,17 +235,36 @@ static void want_looks(engine *e, writing *w, bool idle, double now)
     w->orphans = w->rest && e->orphans && e->outcomes == NULL; /* they may hold batches that are asked again as they are */
 }
 
+/* A chunk of texts, but not before the first requests are on their way: what is planned goes first. */
+static void want_texts(engine *e, writing *w)
+{
+    bool over = false;
+    w->texts = NULL;
+    w->all_in = false;
+    if (e->feeding && !e->ending && (e->planned.n == 0 || e->flying.n > 0)) w->texts = feed_next(e->options->texts, &over);
+    if (over) {
+        finch_error *why = &e->result->input_error;
+        w->all_in = feed_end(e->options->texts, &w->in, why) == FINCH_OK;
+        if (!w->all_in) engine_stop(e, ENGINE_INPUT, "%s", why->message);
+        e->feeding = false;
+    }
+    w->more = e->feeding;
+}
+
 void engine_begin_writing(engine *e, double now)
 {
     writing *w = &e->writing;
     /* What came in last is written and looked behind in one transaction. */
     bool idle = e->ready.n + e->planned.n + e->paced.n + e->flying.n == 0;
+    want_texts(e, w);
     want_lease(e, w, idle, now);
     want_looks(e, w, idle, now);
     if (w->rest) e->heard = false;
     for (int i = 0; i < 2; i++) w->formats[i] = e->formats[i];
     bool news = e->formats[0].news || e->formats[1].news;
-    if (e->outcomes == NULL && e->planned.n == 0 && !w->lease && !w->renew && !w->look && !w->quality && !news) return;
+    if (e->outcomes == NULL && e->planned.n == 0 && !w->lease && !w->renew && !w->look && !w->quality && !news &&
+        w->texts == NULL && !w->all_in)
+        return;
     w->outcomes = e->outcomes;
     e->outcomes = NULL;
     e->outcomes_tail = &e->outcomes;
@@ -250,6 +290,26 @@ static void count_verdicts(engine *e, const outcome *o)
             p->classes[v->label]++;
         }
     }
+}
+
+static void take_texts(engine *e, writing *w)
+{
+    engine_progress *p = &e->result->progress;
+    if (w->texts != NULL) {
+        feed_pass(e->options->texts);
+        e->last_lease = -1e18; /* there is something to lease again */
+    }
+    w->texts = NULL;
+    if (!w->all_in) return;
+    w->all_in = false;
+    e->last_lease = -1e18;
+    e->result->all_in = true;
+    e->result->in = w->in;
+    e->result->n_items = p->items = w->n_items;
+    if (w->in.n_reused == 0) return;
+    p->labelled = w->counts_in.labelled; /* without what this transaction brought: that is counted next */
+    p->aside = w->counts_in.aside;
+    memcpy(p->classes, w->counts_in.classes, sizeof p->classes);
 }
 
 static void take_outcomes(engine *e, writing *w)
@@ -335,9 +395,13 @@ finch_status engine_end_writing(engine *e, finch_error *err)
         /* While the store was away nobody could renew a lease: others get the time to do so before what they hold is taken. */
         e->last_expired = now + e->options->lease_seconds / 3;
     }
+    take_texts(e, w);
     take_outcomes(e, w);
     take_planned(e, w, now);
     take_lease(e, w, now);
     take_looks(e, w, now);
-    return engine_make_batches(e, &w->leased, err);
+    FINCH_TRY(engine_make_batches(e, &w->leased, err));
+    if ((e->options->texts == NULL || e->result->all_in) && e->options->committed != NULL)
+        e->options->committed(e->options->commit_context, &e->result->progress);
+    return FINCH_OK;
 }

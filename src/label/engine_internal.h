@@ -73,10 +73,14 @@ typedef struct writing {
     batch_list planned;
     known_format formats[2];
     bool lease, expired, renew;
+    size_t wanted; /* texts to lease */
     bool look;    /* at the job's state and what all have spent */
     bool quality; /* at the gold texts */
     bool rest;    /* whether anything is left to do, and the counts where nothing is */
     bool orphans; /* give back first what the store says we have: nothing is in hand */
+    const feed_chunk *texts; /* to be added before it, or NULL */
+    bool all_in;             /* to be noted before it: no texts come any more */
+    bool more;               /* some still come after it */
     /* what it came to */
     labels_items leased;
     labels_lease_result leasing;
@@ -85,6 +89,9 @@ typedef struct writing {
     agreement gold;
     bool any_left;
     labels_counts counts;
+    labels_counts counts_in; /* at all_in, where some are reused */
+    ingest_result in;
+    int64_t n_items;
     uint64_t retries; /* of the store before it */
     bool retried;
     finch_status status;
@@ -132,6 +139,7 @@ typedef struct engine {
     /* A transaction was run twice. Where the first COMMIT only stayed without answer it may have leased texts too, which are in
      * nobody's hand and would be renewed for ever. */
     bool orphans;
+    bool feeding; /* texts still come in */
     bool heard; /* a response has come since the last look at what is left */
     char last_failure[ANSWER_REASON_BYTES];
 } engine;

@@ -14,10 +14,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ROW_FUNCTION "finch_label_row"
 
-enum { TIME_BYTES = 24 };
+/* Between two looks at what is not settled yet: from, doubled, to. */
+#define NEWS_NANOSECONDS INT64_C(100000000)
+#define NEWS_MOST_NANOSECONDS INT64_C(1600000000)
+
+enum { TIME_BYTES = 24, TRIM_CHUNKS = 16 };
 
 /* The added columns. Those from CONFIDENCE to TIME tell of the job's own label, BY_MODEL, also where people's counts. */
 enum {
@@ -73,11 +78,12 @@ typedef struct exporting {
     const labels_job *job;
     const export_options *options;
     export_result *result;
-    uint64_t n_total;
+    uint64_t n_total, n_chunks;
     arena memory;
     row rows[TEXTS_CHUNK_ROWS];
     known_text known[TEXTS_CHUNK_ROWS];
-    size_t n_known;
+    size_t n_known, n_unsettled;
+    bool waits;
     str scratch, people;
     finch_error error;
 } exporting;
@@ -97,6 +103,10 @@ static finch_status keep_text(exporting *x, finch_text in, finch_text *out, finc
 static finch_status keep_known(void *context, const labels_known *known, finch_error *err)
 {
     exporting *x = context;
+    if (x->waits && known->state != LABELS_SETTLED) { /* it is asked for again */
+        x->n_unsettled++;
+        return FINCH_OK;
+    }
     if (x->n_known == TEXTS_CHUNK_ROWS || known->hash.size_bytes != STORE_HASH_BYTES - 1)
         return finch_fail(err, FINCH_E_FAILED, "the store gives more than it was asked for");
     known_text *k = &x->known[x->n_known++];
@@ -115,21 +125,88 @@ static int by_hash(const void *a, const void *b)
     return strcmp(((const known_text *)a)->hash, ((const known_text *)b)->hash);
 }
 
+static known_text *find_known(exporting *x, const row *r)
+{
+    known_text wanted;
+    if (r->kind != TEXT_ASKED) return NULL;
+    memcpy(wanted.hash, r->hash, sizeof wanted.hash);
+    return bsearch(&wanted, x->known, x->n_known, sizeof *x->known, by_hash);
+}
+
+/* Asks for all rows whose texts are not known. */
 static finch_status ask_store(exporting *x, idx_t n, finch_error *err)
 {
     json_t *list = json_array();
     bool made = list != NULL;
     for (idx_t i = 0; made && i < n; i++)
-        if (x->rows[i].kind == TEXT_ASKED) made = json_array_append_new(list, json_string(x->rows[i].hash)) == 0;
+        if (x->rows[i].kind == TEXT_ASKED && find_known(x, &x->rows[i]) == NULL)
+            made = json_array_append_new(list, json_string(x->rows[i].hash)) == 0;
     char *hashes = made ? json_dumps(list, JSON_COMPACT) : NULL;
     json_decref(list);
     if (hashes == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for a look into the store");
-    arena_reset(&x->memory);
-    x->n_known = 0;
     finch_status st = labels_lookup(x->s, x->job, hashes, keep_known, x, err);
     free(hashes); /* jansson's own */
     if (st == FINCH_OK) qsort(x->known, x->n_known, sizeof *x->known, by_hash);
     return st;
+}
+
+static bool is_over(export_news *news)
+{
+    if (news == NULL) return true;
+    pthread_mutex_lock(&news->lock);
+    bool over = news->over;
+    pthread_mutex_unlock(&news->lock);
+    return over;
+}
+
+static void wait_for_news(export_news *news, int64_t nanoseconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    nanoseconds += until.tv_nsec;
+    until.tv_sec += (time_t)(nanoseconds / 1000000000);
+    until.tv_nsec = (long)(nanoseconds % 1000000000);
+    pthread_mutex_lock(&news->lock);
+    if (!news->over) pthread_cond_timedwait(&news->changed, &news->lock, &until);
+    pthread_mutex_unlock(&news->lock);
+}
+
+/* All that there will be to know of the chunk's texts. */
+static finch_status know_texts(exporting *x, idx_t n, finch_error *err)
+{
+    int64_t pause = NEWS_NANOSECONDS;
+    arena_reset(&x->memory);
+    x->n_known = 0;
+    do {
+        x->waits = !is_over(x->options->news); /* before the store is asked: what is settled until then counts */
+        x->n_unsettled = 0;
+        FINCH_TRY(ask_store(x, n, err));
+        if (x->n_unsettled == 0) return FINCH_OK;
+        wait_for_news(x->options->news, pause);
+        if (pause < NEWS_MOST_NANOSECONDS) pause *= 2;
+    } while (progress_report(x->options->watch, x->result->n_rows, x->n_total, NULL));
+    return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
+}
+
+void export_news_open(export_news *news)
+{
+    pthread_mutex_init(&news->lock, NULL); /* neither fails with default attributes on Linux */
+    pthread_cond_init(&news->changed, NULL);
+    news->over = false;
+}
+
+void export_news_close(export_news *news)
+{
+    pthread_cond_destroy(&news->changed);
+    pthread_mutex_destroy(&news->lock);
+}
+
+void export_news_end(export_news *news)
+{
+    pthread_mutex_lock(&news->lock);
+    news->over = true;
+    pthread_cond_broadcast(&news->changed);
+    pthread_mutex_unlock(&news->lock);
 }
 
 /* ---- writing the rows ---- */
@@ -223,13 +300,7 @@ static finch_status write_rows(exporting *x, duckdb_vector output, idx_t n, finc
 {
     duckdb_vector columns[ALL_COLUMNS];
     for (size_t i = 0; i < count_added(x->options); i++) columns[i] = duckdb_struct_vector_get_child(output, i);
-    for (idx_t at = 0; at < n; at++) {
-        const row *r = &x->rows[at];
-        known_text wanted, *found = NULL;
-        memcpy(wanted.hash, r->hash, sizeof wanted.hash);
-        if (r->kind == TEXT_ASKED) found = bsearch(&wanted, x->known, x->n_known, sizeof *x->known, by_hash);
-        FINCH_TRY(write_row(x, columns, at, found, err));
-    }
+    for (idx_t at = 0; at < n; at++) FINCH_TRY(write_row(x, columns, at, find_known(x, &x->rows[at]), err));
     return FINCH_OK;
 }
 
@@ -243,7 +314,8 @@ static finch_status export_chunk(exporting *x, duckdb_vector input, duckdb_vecto
         finch_text text, in = there ? data_vector_text(strings, at) : (finch_text){"", 0};
         FINCH_TRY(texts_prepare(in, &x->scratch, &text, x->rows[at].hash, &x->rows[at].kind, err));
     }
-    FINCH_TRY(ask_store(x, n, err));
+    if (x->n_chunks++ % TRIM_CHUNKS == 0) mem_trim_files();
+    FINCH_TRY(know_texts(x, n, err));
     FINCH_TRY(write_rows(x, output, n, err));
     if (!progress_report(x->options->watch, x->result->n_rows, x->n_total, NULL))
         return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
@@ -262,18 +334,20 @@ static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vecto
 
 static finch_status register_function(exporting *x, data_database *db, finch_error *err)
 {
-    size_t n = count_added(x->options);
-    duckdb_logical_type types[ALL_COLUMNS];
+    duckdb_type types[ALL_COLUMNS];
     const char *names[ALL_COLUMNS];
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < ALL_COLUMNS; i++) {
         names[i] = added[i].name;
-        types[i] = duckdb_create_logical_type(added[i].type);
+        types[i] = added[i].type;
     }
-    duckdb_logical_type result = duckdb_create_struct_type(types, names, n);
-    finch_status st = texts_register(db, ROW_FUNCTION, result, run, x, err);
-    for (size_t i = 0; i < n; i++) duckdb_destroy_logical_type(&types[i]);
-    duckdb_destroy_logical_type(&result);
-    return st;
+    data_function function = {.name = ROW_FUNCTION,
+                              .n_arguments = 1,
+                              .argument = DUCKDB_TYPE_VARCHAR,
+                              .result = data_struct_type(names, types, count_added(x->options)),
+                              .run = run,
+                              .context = x,
+                              .counts = true};
+    return data_function_register(db, &function, err);
 }
 
 static finch_status added_name(const export_options *o, size_t i, str *out, finch_error *err)
@@ -360,6 +434,7 @@ finch_status export_table(store *s, const labels_job *job, const export_options 
     data_output output = {0};
     exporting *x = NULL;
     *out = (export_result){0};
+    mem_trim_files();
     finch_status st = MEM_NEW(&x, 1, err);
     if (st == FINCH_OK) {
         x->s = s;

@@ -7,11 +7,25 @@
 #include "data/table.h"
 #include "store/labels.h"
 
+#include <pthread.h>
+
 /* What counts where people have labelled a text (finch review). */
 typedef enum export_people {
     EXPORT_PEOPLE_WIN,    /* a class that more than half of them gave is the label */
     EXPORT_PEOPLE_BESIDE, /* the job's label stands; what they said is in the provenance */
 } export_people;
+
+/* The job is still asked while its output is written: a row whose text is not settled yet is waited for. */
+typedef struct export_news {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool over; /* nothing will be settled any more */
+} export_news;
+
+void export_news_open(export_news *news);
+void export_news_close(export_news *news);
+/* Any thread's: what is not settled by now stays so. */
+void export_news_end(export_news *news);
 
 typedef struct export_options {
     data_source source;
@@ -21,6 +35,7 @@ typedef struct export_options {
     bool provenance;        /* also the columns behind label_reason in export.c */
     export_people people;
     const progress *watch;
+    export_news *news;      /* NULL: what is not settled is "not asked yet" */
 } export_options;
 
 typedef struct export_result {

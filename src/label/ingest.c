@@ -9,8 +9,8 @@
 #define TAKE_FUNCTION "finch_label_take"
 
 typedef struct taking {
-    store *s;
-    labels_job *job;
+    ingest_take_fn take;
+    void *context;
     const progress *watch;
     uint64_t n_total;
     ingest_result *result;
@@ -19,11 +19,13 @@ typedef struct taking {
     finch_error error;
 } taking;
 
-/* One chunk is one transaction: its texts are borrowed from DuckDB's vector. */
+/* The texts are borrowed from DuckDB's vector. */
 static finch_status take_chunk(taking *t, const duckdb_string_t *strings, uint64_t *valid, bool *asked, idx_t n,
                                finch_error *err)
 {
     size_t n_texts = 0;
+    if (!progress_report(t->watch, t->result->n_rows + n, t->n_total, NULL))
+        return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
     for (idx_t row = 0; row < n; row++) {
         labels_text *text = &t->texts[n_texts];
         bool there = valid == NULL || duckdb_validity_row_is_valid(valid, row);
@@ -38,16 +40,13 @@ static finch_status take_chunk(taking *t, const duckdb_string_t *strings, uint64
         if (kind != TEXT_ASKED) continue;
         n_texts++;
         if (text->text.at != t->scratch.at) continue;
-        FINCH_TRY(labels_add(t->s, t->job, t->texts, n_texts, err)); /* the scratch is used again by the next such text */
+        FINCH_TRY(t->take(t->context, t->texts, n_texts, err)); /* the scratch is used again by the next such text */
         n_texts = 0;
     }
-    if (n_texts > 0) FINCH_TRY(labels_add(t->s, t->job, t->texts, n_texts, err));
-    if (!progress_report(t->watch, t->result->n_rows, t->n_total, NULL))
-        return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
-    return FINCH_OK;
+    return n_texts > 0 ? t->take(t->context, t->texts, n_texts, err) : FINCH_OK;
 }
 
-static void take(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
+static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
 {
     taking *t = duckdb_scalar_function_get_extra_info(info);
     idx_t n = duckdb_data_chunk_get_size(chunk);
@@ -63,11 +62,16 @@ static void take(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vect
 
 static finch_status run_query(data_database *db, const data_relation *input, taking *t, const char *column, finch_error *err)
 {
-    duckdb_logical_type boolean = duckdb_create_logical_type(DUCKDB_TYPE_BOOLEAN);
+    data_function function = {.name = TAKE_FUNCTION,
+                              .n_arguments = 1,
+                              .argument = DUCKDB_TYPE_VARCHAR,
+                              .result = duckdb_create_logical_type(DUCKDB_TYPE_BOOLEAN),
+                              .run = run,
+                              .context = t,
+                              .counts = true};
     str sql = {0};
     uint64_t n = 0;
-    finch_status st = texts_register(db, TAKE_FUNCTION, boolean, take, t, err);
-    duckdb_destroy_logical_type(&boolean);
+    finch_status st = data_function_register(db, &function, err);
     if (st == FINCH_OK) st = str_add_text(&sql, "SELECT count(*) FROM (SELECT " TAKE_FUNCTION "(CAST(", err);
     if (st == FINCH_OK) st = data_sql_name(&sql, column, err);
     if (st == FINCH_OK)
@@ -81,8 +85,8 @@ static finch_status run_query(data_database *db, const data_relation *input, tak
     return st;
 }
 
-finch_status ingest_table(store *s, labels_job *job, const data_source *source, const char *text_column,
-                          const export_options *output, const char *rejects, const progress *watch, ingest_result *out,
+finch_status ingest_table(const data_source *source, const char *text_column, const export_options *output,
+                          const char *rejects, const progress *watch, ingest_take_fn take, void *context, ingest_result *out,
                           finch_error *err)
 {
     data_database db = {0};
@@ -96,8 +100,8 @@ finch_status ingest_table(store *s, labels_job *job, const data_source *source, 
     if (st == FINCH_OK) st = data_relation_need_text(input, text_column, "--text-column", err);
     if (st == FINCH_OK && output != NULL) st = export_check_names(output, data_relation_columns(input), err);
     if (st == FINCH_OK) {
-        t->s = s;
-        t->job = job;
+        t->take = take;
+        t->context = context;
         t->watch = watch;
         t->n_total = data_relation_rows(input);
         t->result = out;

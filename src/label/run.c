@@ -3,12 +3,14 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "data/files.h"
+#include "label/aside.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { OUTPUT_SHARE = 20 }; /* the output is begun with the last 1/20 of the texts, or two windows of requests */
 
 static const char *const presets[][2] = {
     {"openrouter", "https://openrouter.ai/api/v1"}, {"openai", "https://api.openai.com/v1"},
@@ -46,6 +48,9 @@ typedef struct run {
     data_names paths;  /* absolute */
     const char **inputs;
     export_options output;
+    feed *texts;      /* on their way into the store; NULL: all are in */
+    aside writing;    /* of the output, begun before the last answers are in */
+    export_news news;
 } run;
 
 /* ---- the input ---- */
@@ -183,18 +188,52 @@ static finch_status make_job(run *r, finch_error *err)
 }
 
 /* The texts, then the mark that all are in: the mark's commit is flushed with everything before it. */
-static finch_status read_texts(run *r, finch_error *err)
+static finch_status add_texts(run *r, finch_error *err)
 {
-    const label_options *o = r->options;
     label_report *report = r->report;
+    bool over = false;
     FINCH_TRY(store_set_bulk(r->s, true, err));
-    finch_status st = ingest_table(r->s, &report->job, &r->output.source, o->text_column,
-                                   o->output != NULL ? &r->output : NULL, o->rejects, o->watch, &report->in, err);
+    finch_status st = FINCH_OK;
+    while (st == FINCH_OK && !over) {
+        st = feed_begin(r->texts, r->options->watch, err);
+        const feed_chunk *chunk = st == FINCH_OK ? feed_next(r->texts, &over) : NULL;
+        if (chunk == NULL) continue;
+        st = labels_add(r->s, &report->job, chunk->texts, chunk->n, err);
+        feed_pass(r->texts);
+    }
     finch_status back = store_set_bulk(r->s, false, st == FINCH_OK ? err : NULL);
     if (st == FINCH_OK) st = back;
-    if (st == FINCH_OK) st = labels_added(r->s, &report->job, (int64_t)report->in.n_rows, &report->in.n_reused, err);
-    malloc_trim(0); /* what reading the table took is not needed for the hours that follow */
-    return st;
+    if (st == FINCH_OK) st = feed_end(r->texts, &report->in, err);
+    return st == FINCH_OK ? labels_added(r->s, &report->job, (int64_t)report->in.n_rows, &report->in.n_reused, err) : st;
+}
+
+static void end_reading(run *r)
+{
+    feed_close(r->texts);
+    r->texts = NULL;
+    mem_trim(); /* what reading the table took is not needed for the hours that follow */
+    mem_trim_files();
+}
+
+static finch_status begin_reading(run *r, finch_error *err)
+{
+    const label_options *o = r->options;
+    feed_options options = {.source = r->output.source,
+                            .text_column = o->text_column,
+                            .output = o->output != NULL ? &r->output : NULL,
+                            .rejects = o->rejects};
+    return feed_open(&options, &r->texts, err);
+}
+
+/* Where nothing is going to be asked the whole table is taken; else asking begins with its first texts. */
+static finch_status read_texts(run *r, finch_error *err)
+{
+    if (r->texts == NULL) FINCH_TRY(begin_reading(r, err));
+    FINCH_TRY(feed_begin(r->texts, r->options->watch, err));
+    if (!r->options->dry_run) return FINCH_OK;
+    FINCH_TRY(add_texts(r, err));
+    end_reading(r);
+    return FINCH_OK;
 }
 
 static finch_status fill_job(run *r, finch_error *err)
@@ -205,6 +244,7 @@ static finch_status fill_job(run *r, finch_error *err)
     if (o->gold != NULL)
         FINCH_TRY(ingest_gold(r->s, &report->job, o->gold, o->gold_text_column, o->gold_label_column, &n_gold, err));
     if (report->job.n_rows < 0) FINCH_TRY(read_texts(r, err));
+    else end_reading(r); /* they are in the store */
     uint64_t n = 0;
     return o->retry_aside ? labels_retry_aside(r->s, &report->job, &n, err) : FINCH_OK;
 }
@@ -228,6 +268,11 @@ static finch_status estimate(run *r, finch_error *err)
     label_estimate *e = &r->report->estimate;
     labels_left left;
     FINCH_TRY(labels_look_left(r->s, &r->report->job, &left, err));
+    if (r->texts != NULL) { /* the texts are not in: their number by the rows, their bytes by the first of them */
+        feed_guess guess = feed_expect(r->texts);
+        left.items += (int64_t)guess.rows;
+        left.text_bytes += (int64_t)guess.text_bytes;
+    }
     size_t batch = o->engine.batch;
     *e = (label_estimate){.texts = (uint64_t)left.items * o->votes, .dollars = -1};
     e->requests = (e->texts + batch - 1) / batch;
@@ -242,7 +287,100 @@ static finch_status estimate(run *r, finch_error *err)
 
 /* ---- the work ---- */
 
+/* With a connection of its own: the run's is the writer's. */
+static finch_status write_table(void *context, const progress *watch, finch_error *err)
+{
+    run *r = context;
+    store *s = NULL;
+    export_options options = r->output;
+    options.watch = watch;
+    options.news = &r->news;
+    FINCH_TRY(store_open(r->options->state, &s, err));
+    finch_status st = export_table(s, &r->report->job, &options, &r->report->out, err);
+    store_close(s);
+    return st;
+}
+
+static finch_status begin_output(run *r, finch_error *err)
+{
+    if (r->writing.begun || r->options->output == NULL) return FINCH_OK;
+    export_news_open(&r->news);
+    return aside_begin(&r->writing, write_table, r, err);
+}
+
+/* The output is begun while the last texts are out: its rows are written but for theirs when they come. */
+static void on_commit(void *context, const engine_progress *p)
+{
+    run *r = context;
+    if (r->texts != NULL) end_reading(r);
+    size_t out = 2 * r->options->engine.in_flight * r->options->engine.batch;
+    int64_t left = p->items - p->labelled - p->aside, near = p->items / OUTPUT_SHARE;
+    if (left <= near || left <= (int64_t)out) (void)begin_output(r, NULL); /* where there is no thread: once all is over */
+}
+
+static finch_status end_output(run *r, finch_error *err)
+{
+    if (!r->writing.begun) return FINCH_OK;
+    export_news_end(&r->news);
+    finch_status st = aside_end(&r->writing, r->options->watch, err);
+    export_news_close(&r->news);
+    r->report->written = st == FINCH_OK;
+    return st;
+}
+
 static finch_status ask(run *r, finch_error *err)
+{
+    const label_options *o = r->options;
+    engine_result *result = &r->report->engine;
+    engine_options engine = o->engine;
+    engine.provider = r->url;
+    engine.words = &r->words;
+    if (engine.temperature < 0) engine.temperature = o->votes > 1 ? 0.7 : 0; /* equal questions must be able to differ */
+    engine.usage_cost = strstr(r->place.host, "openrouter.ai") != NULL;
+    engine.texts = r->texts;
+    engine.committed = on_commit;
+    engine.commit_context = r;
+    FINCH_TRY(labels_job_set_state(r->s, r->report->job.id, "running", "", err));
+    r->report->asked = true;
+    finch_status st = engine_run(r->s, &r->report->job, r->provider, &r->keys, &engine, result, err);
+    if (!result->all_in) return st;
+    r->report->in = result->in;
+    r->report->job.n_rows = (int64_t)result->in.n_rows;
+    r->report->job.n_items = result->n_items;
+    return st;
+}
+
+static finch_status end_state(run *r, finch_error *err)
+{
+    static const char *const states[] = {"done", "paused", "stopped", "stopped", "stopped", "stopped", "stopped"};
+    const engine_result *e = &r->report->engine;
+    return labels_job_set_state(r->s, r->report->job.id, states[e->end], e->end == ENGINE_DONE ? "" : e->why, err);
+}
+
+static finch_status end_status(const engine_result *e, finch_error *err)
+{
+    switch (e->end) {
+    case ENGINE_DONE: return FINCH_OK;
+    case ENGINE_REMOTE: return finch_fail(err, FINCH_E_REMOTE, "%s", e->why);
+    case ENGINE_PAUSED:
+    case ENGINE_CANCELLED: return finch_fail(err, FINCH_E_CANCELLED, "%s", e->why);
+    case ENGINE_INPUT:
+        if (err != NULL) *err = e->input_error;
+        return e->input_error.status;
+    default: return finch_fail(err, FINCH_E_FAILED, "%s", e->why);
+    }
+}
+
+static finch_status look_back(run *r, finch_error *err)
+{
+    FINCH_TRY(labels_count(r->s, &r->report->job, &r->report->counts, err));
+    r->report->gold = (agreement){0};
+    return labels_gold(r->s, &r->report->job, agreement_add, &r->report->gold, err);
+}
+
+/* ---- opening and closing ---- */
+
+static finch_status open_client(run *r, finch_error *err)
 {
     const label_options *o = r->options;
     client_options http = {
@@ -255,51 +393,8 @@ static finch_status ask(run *r, finch_error *err)
         .total_seconds = o->total_seconds,
         .allow_plain = o->allow_plain,
     };
-    engine_options engine = o->engine;
-    engine.provider = r->url;
-    engine.words = &r->words;
-    if (engine.temperature < 0) engine.temperature = o->votes > 1 ? 0.7 : 0; /* equal questions must be able to differ */
-    engine.usage_cost = strstr(r->place.host, "openrouter.ai") != NULL;
-    FINCH_TRY(labels_job_set_state(r->s, r->report->job.id, "running", "", err));
-    FINCH_TRY(client_open(&http, &r->provider, err));
-    r->report->asked = true;
-    return engine_run(r->s, &r->report->job, r->provider, &r->keys, &engine, &r->report->engine, err);
+    return client_open(&http, &r->provider, err);
 }
-
-static finch_status end_state(run *r, finch_error *err)
-{
-    static const char *const states[] = {"done", "paused", "stopped", "stopped", "stopped", "stopped"};
-    const engine_result *e = &r->report->engine;
-    return labels_job_set_state(r->s, r->report->job.id, states[e->end], e->end == ENGINE_DONE ? "" : e->why, err);
-}
-
-static finch_status end_status(const engine_result *e, finch_error *err)
-{
-    switch (e->end) {
-    case ENGINE_DONE: return FINCH_OK;
-    case ENGINE_REMOTE: return finch_fail(err, FINCH_E_REMOTE, "%s", e->why);
-    case ENGINE_PAUSED:
-    case ENGINE_CANCELLED: return finch_fail(err, FINCH_E_CANCELLED, "%s", e->why);
-    default: return finch_fail(err, FINCH_E_FAILED, "%s", e->why);
-    }
-}
-
-static finch_status write_output(run *r, finch_error *err)
-{
-    if (r->options->output == NULL) return FINCH_OK;
-    FINCH_TRY(export_table(r->s, &r->report->job, &r->output, &r->report->out, err));
-    r->report->written = true;
-    return FINCH_OK;
-}
-
-static finch_status look_back(run *r, finch_error *err)
-{
-    FINCH_TRY(labels_count(r->s, &r->report->job, &r->report->counts, err));
-    r->report->gold = (agreement){0};
-    return labels_gold(r->s, &r->report->job, agreement_add, &r->report->gold, err);
-}
-
-/* ---- opening and closing ---- */
 
 static finch_status open_store(run *r, finch_error *err)
 {
@@ -318,8 +413,10 @@ static finch_status begin_new(run *r, finch_error *err)
     if (!o->dry_run) FINCH_TRY(keys_open(o->key_env, o->key_file, r->place.host, r->place.loopback, &r->keys, err));
     FINCH_TRY(find_inputs(r, err));
     FINCH_TRY(set_output(r, err));
+    FINCH_TRY(begin_reading(r, err)); /* while the store is opened and the client set up */
     FINCH_TRY(open_store(r, err));
-    return make_job(r, err);
+    FINCH_TRY(make_job(r, err));
+    return o->dry_run ? FINCH_OK : open_client(r, err);
 }
 
 /* A job of the store: everything that makes it what it is comes from there. */
@@ -339,11 +436,13 @@ static finch_status begin_existing(run *r, bool keys, finch_error *err)
     str_free(&text);
     FINCH_TRY(st);
     FINCH_TRY(o->source.n_inputs > 0 ? find_inputs(r, err) : stored_inputs(r, err));
-    return set_output(r, err);
+    FINCH_TRY(set_output(r, err));
+    return keys ? open_client(r, err) : FINCH_OK;
 }
 
 static void close_run(run *r)
 {
+    feed_close(r->texts); /* it wakes the client */
     client_close(r->provider);
     keys_close(&r->keys);
     prompt_close(&r->words);
@@ -369,11 +468,17 @@ static finch_status work(run *r, label_begin_fn begin, void *context, finch_erro
     FINCH_TRY(estimate(r, err));
     if (begin != NULL) begin(context, r->report);
     if (r->options->dry_run) return look_back(r, err);
-    FINCH_TRY(ask(r, err));
-    FINCH_TRY(end_state(r, err));
-    FINCH_TRY(look_back(r, err));
-    FINCH_TRY(end_status(&r->report->engine, err));
-    return write_output(r, err);
+    finch_status st = ask(r, err);
+    if (st == FINCH_OK && r->report->engine.end == ENGINE_DONE) {
+        st = begin_output(r, err);
+        if (r->writing.begun) export_news_end(&r->news); /* it goes on while the books are closed */
+    } else aside_cancel(&r->writing);
+    if (st == FINCH_OK) st = end_state(r, err);
+    if (st == FINCH_OK) st = look_back(r, err);
+    if (st == FINCH_OK) st = end_status(&r->report->engine, err);
+    if (st != FINCH_OK) aside_cancel(&r->writing);
+    finch_status written = end_output(r, st == FINCH_OK ? err : NULL);
+    return st != FINCH_OK ? st : written;
 }
 
 finch_status label_run(const label_options *options, label_begin_fn begin, void *context, label_report *out,
@@ -403,7 +508,8 @@ finch_status label_export(const label_options *options, label_report *out, finch
         stored = options_of(options, &out->job);
         r.options = &stored;
         r.output.text_column = stored.text_column;
-        st = write_output(&r, err);
+        st = export_table(r.s, &out->job, &r.output, &out->out, err);
+        out->written = st == FINCH_OK;
     }
     if (st == FINCH_OK) st = look_back(&r, err);
     close_run(&r);

@@ -3,7 +3,6 @@
 #define FINCH_LABEL_TEXTS_H
 
 #include "base/str.h"
-#include "data/database.h"
 #include "store/store.h"
 
 enum { TEXTS_MAX_BYTES = 64 << 10, TEXTS_CHUNK_ROWS = 2048 };
@@ -16,9 +15,5 @@ finch_status texts_prepare(finch_text in, str *scratch, finch_text *out, char ha
                            finch_error *err);
 /* Why a text of that kind is not asked, static; "" where it is. */
 const char *texts_reason(text_kind kind);
-
-/* Registers a scalar function of one VARCHAR. It must not fold equal rows (volatile) and sees nulls. run is DuckDB's. */
-finch_status texts_register(data_database *db, const char *name, duckdb_logical_type result, duckdb_scalar_function_t run,
-                            void *context, finch_error *err);
 
 #endif

@@ -79,33 +79,38 @@ typedef struct claiming {
     size_t first; /* only items from here on */
     int stage;
     unsigned char *fate; /* [items->n] */
+    size_t next; /* where the next one is looked for first: the store gives them in about the order they are in */
 } claiming;
 
 enum { FATE_BLOCKED, FATE_GRANTED, FATE_ANSWERED };
 
-static labels_item *find_item(const claiming *c, finch_text hash, unsigned char **fate)
+/* Where the item's fate stands, or NULL. */
+static unsigned char *find_fate(claiming *c, finch_text hash)
 {
-    for (size_t i = c->first; i < c->items->n; i++)
-        if (hash.size_bytes == STORE_HASH_BYTES - 1 && memcmp(c->items->at[i].hash, hash.at, hash.size_bytes) == 0) {
-            *fate = &c->fate[i];
-            return &c->items->at[i];
-        }
+    size_t n = c->items->n - c->first;
+    if (hash.size_bytes != STORE_HASH_BYTES - 1) return NULL;
+    for (size_t k = 0; k < n; k++) {
+        size_t i = c->first + (c->next + k) % n;
+        if (memcmp(c->items->at[i].hash, hash.at, hash.size_bytes) != 0) continue;
+        c->next = i + 1 - c->first;
+        return &c->fate[i];
+    }
     return NULL;
 }
 
 static finch_status read_granted(void *context, const sql_row *row, finch_error *err)
 {
-    unsigned char *fate = NULL;
+    unsigned char *fate = find_fate(context, sql_row_text(row, 0));
     (void)err;
-    if (find_item(context, sql_row_text(row, 0), &fate) != NULL) *fate = FATE_GRANTED;
+    if (fate != NULL) *fate = FATE_GRANTED;
     return FINCH_OK;
 }
 
 static finch_status read_answered(void *context, const sql_row *row, finch_error *err)
 {
-    unsigned char *fate = NULL;
+    unsigned char *fate = find_fate(context, sql_row_text(row, 0));
     (void)err;
-    if (find_item(context, sql_row_text(row, 0), &fate) != NULL && *fate == FATE_BLOCKED) *fate = FATE_ANSWERED;
+    if (fate != NULL && *fate == FATE_BLOCKED) *fate = FATE_ANSWERED;
     return FINCH_OK;
 }
 

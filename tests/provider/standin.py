@@ -135,6 +135,7 @@ class StandIn:
         return key
 
     async def completions(self, request, answer):
+        began = asyncio.get_running_loop().time()
         self.n_requests += 1
         identity = self.n_requests
         came = {"id": identity, "protocol": request.protocol, "bytes": len(request.body)}
@@ -154,7 +155,7 @@ class StandIn:
                                 seed=body.get("seed"))
                 finally:
                     self.ledger.write("in", **came)
-                await self.answer(identity, key, body, rows, answer, out)
+                await self.answer(began, identity, key, body, rows, answer, out)
             except chat.Refused as refused:
                 out["status"] = refused.status
                 self.counts[f"status {refused.status}"] += 1
@@ -168,7 +169,7 @@ class StandIn:
                 out["answered"] = []
             self.ledger.write("out", **out)
 
-    async def answer(self, identity, key, body, rows, answer, out):
+    async def answer(self, began, identity, key, body, rows, answer, out):
         config = self.config
         wait = self.limits.wait(key, config["limits"], sum(chat.tokens(chat.text_of(m)) for m in body["messages"]))
         if wait > 0:
@@ -184,10 +185,12 @@ class StandIn:
         self.limits.running[key] += 1
         try:
             jitter = self.chance.uniform(-1, 1) * config["jitter_ms"]
-            await asyncio.sleep(max(0.0, config["latency_ms"] + jitter) / 1000 + (rule.get("seconds", 2.0) if fault == "slow" else 0))
-            if fault in ("status", "hang", "revoked", "credits", "redirect"):
-                return await self.instead(fault, rule, answer, out)
-            await self.deliver(self.compose(identity, fault, rule, body, rows, out), fault, rule, answer, out)
+            seconds = max(0.0, config["latency_ms"] + jitter) / 1000 + (rule.get("seconds", 2.0) if fault == "slow" else 0)
+            instead = fault in ("status", "hang", "revoked", "credits", "redirect")
+            data = None if instead else self.compose(identity, fault, rule, body, rows, out)
+            # From the request to its answer: what composing took is part of the latency, not beside it.
+            await asyncio.sleep(max(0.0, began + seconds - asyncio.get_running_loop().time()))
+            await (self.instead(fault, rule, answer, out) if instead else self.deliver(data, fault, rule, answer, out))
         finally:
             self.limits.running[key] -= 1
 
