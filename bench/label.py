@@ -12,7 +12,10 @@ ideal   rounds of requests x latency: ceil(ceil(tweets / batch) / in flight) x 0
         start, reading, the journal on disk (every request is written and flushed before it is sent) and the output.
 faults  2,000 tweets while a tenth of the requests goes wrong (tests/label/fleet.py: 429s, 5xx, resets, broken and misleading
         answers): of each side how many tweets have the stand-in's own class, none, another tweet's, or were paid for twice.
-memory  1.7 million tweets in the store, finch stopped after --max-requests 200, then exported: the most each process used.
+memory  1.7 million tweets queued in the store (--queued), finch stopped after --max-requests 200, then exported in each format: the
+        most each process used.
+fleet   1, then 4 workers on one PostgreSQL, each with 8 requests of 20 in flight: tweets/s against so many times one worker's; and of 4
+        workers two are killed: how long after the end of their lease (--lease 3) the last of their tweets was asked again.
 autolabel  refuel-ai's autolabel (bench/peers/requirements-autolabel.txt, in a virtual environment of its own) on few tweets: it asks
         one prompt after another. Without --autolabel it is left out and the result says so.
 """
@@ -192,12 +195,19 @@ def memory(args):
             requests = len(provider.requests())
         if done["status"] != 1 or requests != 200:
             raise SystemExit(f"finch ended with {done['status']} after {requests} requests: {done['errors'][-2000:]}")
-        exported = must(measure([fleet.PROGRAM, "label", "export", "--state", f"{folder}/state.sqlite", "--output", f"{folder}/out.csv", "--quiet"],
-                                fleet.environment(provider), folder))
-        peaks = {"run": done["peak_rss_bytes"] / 2 ** 20, "export": exported["peak_rss_bytes"] / 2 ** 20}
-        return {"queued": args.queued, "peak_mib": peaks, "at_most": GOALS["peak_mib"], "reached": max(peaks.values()) < GOALS["peak_mib"],
-                "seconds": {"run": done["seconds"], "export": exported["seconds"]},
-                "store_mib": os.path.getsize(f"{folder}/state.sqlite") / 2 ** 20}
+        status = json.loads(must(measure([fleet.PROGRAM, "label", "status", "--state", f"{folder}/state.sqlite", "--json"],
+                                         fleet.environment(provider), folder))["said"])["jobs"][0]
+        sides = {"run": done}
+        benchlib.note(f"  run {done['peak_rss_bytes'] / 2 ** 20:.1f} MiB in {done['seconds']:.0f} s, {status['texts']} texts queued")
+        for ending in ("csv", "jsonl", "parquet", "csv.gz", "jsonl.zst"):
+            words = [fleet.PROGRAM, "label", "export", "--state", f"{folder}/state.sqlite", "--output", f"{folder}/out.{ending}", "--quiet"]
+            sides[ending] = must(measure(words, fleet.environment(provider), folder))
+            os.remove(f"{folder}/out.{ending}")
+            benchlib.note(f"  export as {ending} {sides[ending]['peak_rss_bytes'] / 2 ** 20:.1f} MiB in {sides[ending]['seconds']:.0f} s")
+        peaks = {name: side["peak_rss_bytes"] / 2 ** 20 for name, side in sides.items()}
+        return {"queued": status["texts"], "waiting": status["waiting"], "peak_mib": peaks, "at_most": GOALS["peak_mib"],
+                "reached": status["texts"] == args.queued and max(peaks.values()) < GOALS["peak_mib"],
+                "seconds": {name: side["seconds"] for name, side in sides.items()}, "store_mib": os.path.getsize(f"{folder}/state.sqlite") / 2 ** 20}
     finally:
         shutil.rmtree(folder, True)
 

@@ -82,7 +82,7 @@ void label_view_begin(void *context, const label_report *report)
     char texts[PEN_NUMBER_BYTES], requests[PEN_NUMBER_BYTES];
     view->queued_rss_bytes = resident_bytes();
     cli_bar_end(&view->tables);
-    cli_bar_begin(&view->tables, view->args, "writing", "rows");
+    cli_bar_begin(&view->tables, view->args, "tables", "rows"); /* the rest of the input, the output */
     cli_say(view->args, "job %s in %s: %s texts to ask, about %s requests, %.0f tokens in and %.0f out", report->job.name.at,
             report->place.at, pen_grouped(e->texts, texts), pen_grouped(e->requests, requests), e->input_tokens,
             e->output_tokens);

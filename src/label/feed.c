@@ -5,7 +5,11 @@
 
 #include <string.h>
 
-enum { CHUNKS = 2, CHUNK_BYTES = 1 << 20 }; /* a chunk of long texts is handed on in parts */
+enum {
+    CHUNKS = 2,
+    CHUNK_BYTES = 1 << 20, /* a chunk of long texts is handed on in parts */
+    TRIM_CHUNKS = 16
+};
 
 #define LOOK_SECONDS 0.1
 
@@ -19,6 +23,7 @@ struct feed {
     feed_options options;
     aside reading;
     ingest_result result; /* the thread's until it is over */
+    uint64_t n_chunks;    /* its own */
     /* The lock of the thread guards what follows, but for the insides of slots: those that are full are the taker's. */
     slot slots[CHUNKS];
     size_t first, n_full;
@@ -76,11 +81,13 @@ static finch_status hand_on(feed *f, const labels_text *texts, size_t n, finch_e
 
 static finch_status take(void *context, const labels_text *texts, size_t n, finch_error *err)
 {
+    feed *f = context;
+    if (f->n_chunks++ % TRIM_CHUNKS == 1) mem_trim_files(); /* of what opening took; the first chunk does not wait for it */
     for (size_t at = 0, next; at < n; at = next) {
         size_t bytes = texts[at].text.size_bytes;
         for (next = at + 1; next < n && bytes + texts[next].text.size_bytes <= CHUNK_BYTES; next++)
             bytes += texts[next].text.size_bytes;
-        FINCH_TRY(hand_on(context, texts + at, next - at, err));
+        FINCH_TRY(hand_on(f, texts + at, next - at, err));
     }
     return FINCH_OK;
 }

@@ -343,6 +343,9 @@ static finch_status ask(run *r, finch_error *err)
     FINCH_TRY(labels_job_set_state(r->s, r->report->job.id, "running", "", err));
     r->report->asked = true;
     finch_status st = engine_run(r->s, &r->report->job, r->provider, &r->keys, &engine, result, err);
+    bool rest = r->texts != NULL && result->end != ENGINE_CANCELLED && result->end != ENGINE_INPUT;
+    /* It ended early: the job has all its texts nevertheless. */
+    if (st == FINCH_OK && rest) return add_texts(r, err);
     if (!result->all_in) return st;
     r->report->in = result->in;
     r->report->job.n_rows = (int64_t)result->in.n_rows;
