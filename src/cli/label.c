@@ -29,10 +29,7 @@ static const cli_option options[] = {
     {"allow-http", NULL, CLI_FLAG, NULL, "let http:// lead to other machines than this one", false, 0, 0},
     {"referer", "URL", CLI_TEXT, "http://localhost/finch", "sent as HTTP-Referer", false, 0, 0},
     {"title", "TEXT", CLI_TEXT, "finch", "sent as X-Title", false, 0, 0},
-    {"state", "PLACE", CLI_TEXT, NULL,
-     "the store: a file, or postgres://HOST/NAME for many machines (default: $FINCH_STATE, else "
-     "~/.local/share/finch/finch.sqlite)",
-     false, 0, 0},
+    CLI_OPTION_STATE,
     {"job", "NAME", CLI_TEXT, NULL,
      "the job's name (default: made from files, model and prompt, so the same command goes on)", false, 0, 0},
     {"max-cost", "DOLLARS", CLI_REAL, NULL, "stop before the job costs more", false, 0, 1e9},

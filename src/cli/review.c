@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 static const cli_option options[] = {
-    {"state", "URL", CLI_TEXT, NULL, "the store of finch label: a SQLite file or postgres://...; as there where not given",
-     false, 0, 0},
+    CLI_OPTION_STATE,
     {"job", "NAME", CLI_TEXT, NULL, "the labelling job; the newest where not given", false, 0, 0},
     {"reviewer", "NAME", CLI_TEXT, NULL, "who is looking; $USER where not given", false, 0, 0},
     {"order", "doubt|random|input", CLI_CHOICE, "doubt",

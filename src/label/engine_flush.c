@@ -134,8 +134,8 @@ static finch_status lease(engine *e, writing *w, bool expired, finch_error *err)
     labels_items_free(&w->leased);
     w->leasing = (labels_lease_result){0};
     if (!w->lease) return FINCH_OK;
-    return labels_lease(e->s, e->job, w->wanted, (int64_t)(e->options->lease_seconds * 1e3), expired, &w->leased, &w->leasing,
-                        err);
+    return labels_lease(e->s, e->job, w->wanted, (int64_t)(e->options->lease_seconds * 1e3), expired, &w->leased,
+                        &w->leasing, err);
 }
 
 static finch_status keep_format(engine *e, const char *model, const known_format *f, finch_error *err)

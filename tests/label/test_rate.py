@@ -33,7 +33,8 @@ class Rate(unittest.TestCase):
                 most, requests = provider.most_in_a_second(), len(provider.requests())
                 print(f"--rpm {rpm}: {requests} requests in {seconds:.1f} s, at most {most} in a second (the stand-in {provider.counts()['lag_ms']:.0f} ms late)")
                 self.assertLessEqual(most, rpm // 60)
-                self.assertGreater(most, rpm // 60 * 0.7, "far below the rate that was allowed")
+                # The window of most is shorter where the stand-in was late; this one is a second whatever happened.
+                self.assertGreater(provider.most_in(1.0), rpm // 60 * 0.7, "far below the rate that was allowed")
 
     def test_each_of_three_keys_has_its_own_rate(self):
         texts = fleet.tweets(90)
