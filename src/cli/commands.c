@@ -18,6 +18,7 @@
     X(serve)            \
     X(generate)         \
     X(quantize)         \
+    X(merge)            \
     X(convert)          \
     X(models)           \
     X(keys)             \

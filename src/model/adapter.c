@@ -12,14 +12,14 @@
 /* ---- the folder ------------------------------------------------------------------------------------------------ */
 
 /* No memory is asked for, so that "no" always means that it is not there. */
-static bool has_file(const char *folder, const char *name)
+bool adapter_has(const char *folder, const char *name)
 {
     char path[PATH_MAX];
     int size = snprintf(path, sizeof path, "%s/%s", folder, name);
     return size > 0 && (size_t)size < sizeof path && file_exists(path);
 }
 
-bool adapter_is(const char *path) { return file_is_directory(path) && has_file(path, ADAPTER_CONFIG); }
+bool adapter_is(const char *path) { return file_is_directory(path) && adapter_has(path, ADAPTER_CONFIG); }
 
 static finch_status read_config(const char *folder, str *path, json_t **out, finch_error *err)
 {
@@ -49,7 +49,7 @@ finch_status adapter_base(const char *folder, str *out, finch_error *err)
 finch_status adapter_place_of(const char *path, const char *file, str *out, finch_error *err)
 {
     str_clear(out);
-    return adapter_is(path) && !has_file(path, file) ? adapter_base(path, out, err) : str_add_text(out, path, err);
+    return adapter_is(path) && !adapter_has(path, file) ? adapter_base(path, out, err) : str_add_text(out, path, err);
 }
 
 /* ---- its configuration ----------------------------------------------------------------------------------------- */

@@ -23,6 +23,8 @@ enum { ADAPTER_N_PROBES = 8, ADAPTER_PROBE_TOKENS_MAX = 128 };
 
 /* Whether the path is a folder of adapters. */
 bool adapter_is(const char *path);
+/* Whether the folder has such a file. */
+bool adapter_has(const char *folder, const char *file);
 /* Where its base is, by adapter_config.json. Errors: FINCH_E_DATA naming file and key, FINCH_E_NOT_FOUND, FINCH_E_UNSUPPORTED
  * where the base is a folder of adapters itself. */
 finch_status adapter_base(const char *folder, str *out, finch_error *err);

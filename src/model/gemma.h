@@ -22,6 +22,8 @@ typedef struct gemma gemma;
  * *out is NULL on failure. Errors: those of gemma_config.h, weights_open, gguf_open; FINCH_E_DATA for a tensor that is missing
  * or has another shape. */
 finch_status gemma_open(const char *path, model_compute compute, gemma **out, finch_error *err);
+/* A folder of adapters beside this base. */
+finch_status gemma_open_adapted(const char *folder, const char *base, model_compute compute, gemma **out, finch_error *err);
 void gemma_close(gemma *g);
 
 /* The path gemma_open got, for messages. */

@@ -260,18 +260,8 @@ static finch_status open_base(gemma *g, const char *path, model_compute compute,
     return gemma_load(g, err);
 }
 
-static finch_status open_adapted(gemma *g, const char *folder, model_compute compute, finch_error *err)
-{
-    str base = {0};
-    finch_status st = adapter_base(folder, &base, err);
-    if (st == FINCH_OK) st = open_base(g, base.at, compute, err);
-    if (st == FINCH_OK) st = gemma_adapter_attach(g, folder, err);
-    if (st == FINCH_OK) st = gemma_adapter_verify(g, folder, err);
-    str_free(&base);
-    return st;
-}
-
-finch_status gemma_open(const char *path, model_compute compute, gemma **out, finch_error *err)
+/* base: of adapters; NULL where the path is a model of its own. */
+static finch_status open_with(const char *path, const char *base, model_compute compute, gemma **out, finch_error *err)
 {
     finch_status st;
     gemma *g;
@@ -279,10 +269,28 @@ finch_status gemma_open(const char *path, model_compute compute, gemma **out, fi
     FINCH_TRY(MEM_NEW(&g, 1, err));
     arena_init(&g->memory);
     FINCH_GO(done, st, mem_text(path, strlen(path), &g->path, err));
-    st = adapter_is(path) ? open_adapted(g, path, compute, err) : open_base(g, path, compute, err);
+    FINCH_GO(done, st, open_base(g, base != NULL ? base : path, compute, err));
+    if (base != NULL) FINCH_GO(done, st, gemma_adapter_attach(g, path, err));
+    if (base != NULL) st = gemma_adapter_verify(g, path, err);
 done:
     if (st == FINCH_OK) *out = g;
     else gemma_close(g);
+    return st;
+}
+
+finch_status gemma_open_adapted(const char *folder, const char *base, model_compute compute, gemma **out, finch_error *err)
+{
+    return open_with(folder, base, compute, out, err);
+}
+
+finch_status gemma_open(const char *path, model_compute compute, gemma **out, finch_error *err)
+{
+    str base = {0};
+    *out = NULL;
+    if (!adapter_is(path)) return open_with(path, NULL, compute, out, err);
+    finch_status st = adapter_base(path, &base, err);
+    if (st == FINCH_OK) st = open_with(path, base.at, compute, out, err);
+    str_free(&base);
     return st;
 }
 

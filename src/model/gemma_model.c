@@ -31,9 +31,10 @@ typedef struct gemma_words {
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
-finch_status gemma_model_open(model *m, const char *path, model_compute compute, finch_error *err)
+finch_status gemma_model_open(model *m, const char *path, const char *base, model_compute compute, finch_error *err)
 {
-    FINCH_TRY(gemma_open(path, compute, &m->gemma, err));
+    FINCH_TRY(base != NULL ? gemma_open_adapted(path, base, compute, &m->gemma, err)
+                           : gemma_open(path, compute, &m->gemma, err));
     m->compute = gemma_get_compute(m->gemma);
     return FINCH_OK;
 }

@@ -8,8 +8,8 @@
 
 #include "model/engine.h"
 
-/* Opens m->gemma and says m->compute; m->config is read. */
-finch_status gemma_model_open(model *m, const char *path, model_compute compute, finch_error *err);
+/* Opens m->gemma and says m->compute; m->config is read. base: of a folder of adapters, else NULL. */
+finch_status gemma_model_open(model *m, const char *path, const char *base, model_compute compute, finch_error *err);
 /* With the tokenizer open: the classifier, or the label words, which need a tokenizer of Gemma's style. */
 finch_status gemma_model_choose_head(model *m, const char *path, finch_error *err);
 void gemma_model_close(model *m);

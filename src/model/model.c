@@ -110,34 +110,59 @@ static finch_status open_weights(model *m, const char *folder, const char *base,
     return adapter_verify(folder, &probed, err);
 }
 
-static finch_status open_engine(model *m, const char *folder, model_compute compute, finch_error *err)
+/* The folder that holds the file: base, where adapters have none of their own. */
+static const char *place_of(const char *path, const char *base, const char *file)
 {
-    str base = {0};
-    if (!adapter_is(folder)) return open_weights(m, folder, folder, compute, err);
-    finch_status st = adapter_base(folder, &base, err);
-    if (st == FINCH_OK) st = open_weights(m, folder, base.at, compute, err);
-    str_free(&base);
+    return base == NULL || adapter_has(path, file) ? path : base;
+}
+
+static finch_status open_tokenizer(model *m, const char *path, const char *base, finch_error *err)
+{
+    const char *place = place_of(path, base, "tokenizer.json");
+    if (place != path && (adapter_has(path, "vocab.txt") || adapter_has(path, "tokenizer.model"))) place = path;
+    FINCH_TRY(model_tokenizer_open(place, &m->tokenizer, err));
+    return check_tokenizer(m, place, err);
+}
+
+/* base: of adapters; NULL where the path is a model of its own. */
+static finch_status open_parts(model *m, const char *path, const char *base, model_compute compute, finch_error *err)
+{
+    FINCH_TRY(model_config_read(place_of(path, base, "config.json"), &m->config, err));
+    if (file_is_directory(path)) FINCH_TRY(read_temperature(path, &m->temperature, err));
+    if (m->config.arch == MODEL_GEMMA3) FINCH_TRY(gemma_model_open(m, path, base, compute, err));
+    FINCH_TRY(open_tokenizer(m, path, base, err));
+    if (m->gemma != NULL) return gemma_model_choose_head(m, path, err);
+    return open_weights(m, path, base != NULL ? base : path, compute, err);
+}
+
+static finch_status open_with(const char *path, const char *base, model_compute compute, model **out, finch_error *err)
+{
+    model *m;
+    *out = NULL;
+    FINCH_TRY(MEM_NEW(&m, 1, err));
+    m->temperature = 1.0f;
+    finch_status st = open_parts(m, path, base, compute, err);
+    mem_trim(); /* of tokenizer.json's tree */
+    if (st == FINCH_OK) *out = m;
+    else model_close(m);
     return st;
 }
 
 finch_status model_open(const char *path, model_compute compute, model **out, finch_error *err)
 {
+    return adapter_is(path) ? model_open_adapted(path, NULL, compute, out, err) : open_with(path, NULL, compute, out, err);
+}
+
+finch_status model_open_adapted(const char *folder, const char *base, model_compute compute, model **out, finch_error *err)
+{
+    str found = {0};
     finch_status st = FINCH_OK;
-    model *m = NULL;
     *out = NULL;
-    FINCH_GO(done, st, MEM_NEW(&m, 1, err));
-    m->temperature = 1.0f;
-    FINCH_GO(done, st, model_config_read(path, &m->config, err));
-    if (file_is_directory(path)) FINCH_GO(done, st, read_temperature(path, &m->temperature, err));
-    if (m->config.arch == MODEL_GEMMA3) FINCH_GO(done, st, gemma_model_open(m, path, compute, err));
-    FINCH_GO(done, st, model_tokenizer_open(path, &m->tokenizer, err));
-    FINCH_GO(done, st, check_tokenizer(m, path, err));
-    if (m->gemma != NULL) FINCH_GO(done, st, gemma_model_choose_head(m, path, err));
-    else FINCH_GO(done, st, open_engine(m, path, compute, err));
-    mem_trim(); /* of tokenizer.json's tree */
-done:
-    if (st == FINCH_OK) *out = m;
-    else model_close(m);
+    if (!adapter_is(folder))
+        st = finch_fail(err, FINCH_E_NOT_FOUND, "%s is no folder of adapters: it has no " ADAPTER_CONFIG, folder);
+    if (st == FINCH_OK && base == NULL) st = adapter_base(folder, &found, err);
+    if (st == FINCH_OK) st = open_with(folder, base != NULL ? base : found.at, compute, out, err);
+    str_free(&found);
     return st;
 }
 

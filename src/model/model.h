@@ -25,6 +25,8 @@ typedef struct model model;
  * *out is NULL on failure. Errors: those of model_config_read, weights_open and text_tokenizer_open; FINCH_E_DATA for a
  * tensor that is missing or has another shape, and where there is no classification head (the remedy is finch train). */
 finch_status model_open(const char *path, model_compute compute, model **out, finch_error *err);
+/* A folder of adapters beside this base; NULL: the one that it names. */
+finch_status model_open_adapted(const char *folder, const char *base, model_compute compute, model **out, finch_error *err);
 void model_close(model *m);
 
 const model_config *model_get_config(const model *m);

@@ -4,18 +4,14 @@
 #include "tensor/compressed.h"
 
 #include "base/arena.h"
-#include "base/fault.h"
 #include "base/file.h"
 #include "tensor/new_folder.h"
 #include "tensor/safetensors.h"
 #include "tensor/stored.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PANEL_ITEMS = 1 << 20, WHOLE_BYTES = 8 << 20 };
 
@@ -173,61 +169,6 @@ done:
     return st;
 }
 
-/* ---- the other files -------------------------------------------------------------------------------------------- */
-
-static bool ends_with(const char *name, const char *end)
-{
-    size_t size = strlen(name), end_size = strlen(end);
-    return size >= end_size && strcmp(name + size - end_size, end) == 0;
-}
-
-/* Weights in any framework's form, their indices, hidden files, and config.json, which is written anew. */
-static bool is_left_out(const char *name)
-{
-    static const char *const ends[] = {".safetensors", ".bin",     ".index.json", ".pt",   ".pth",
-                                       ".h5",          ".msgpack", ".ot",         ".onnx", ".gguf"};
-    if (name[0] == '.' || strcmp(name, "config.json") == 0) return true;
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        if (ends_with(name, ends[i])) return true;
-    }
-    return false;
-}
-
-static finch_status copy_file(const char *from, const char *to, finch_error *err)
-{
-    file_map map;
-    FINCH_TRY(file_map_open(from, &map, err));
-    finch_status st = file_write(to, map.content.at, map.content.size, err);
-    file_map_close(&map);
-    return st;
-}
-
-static finch_status copy_named(const char *from, const char *to, const char *name, finch_error *err)
-{
-    str source_path = {0}, target_path = {0};
-    finch_status st;
-    FINCH_GO(done, st, file_join(from, name, &source_path, err));
-    if (file_is_directory(source_path.at)) goto done;
-    FINCH_GO(done, st, file_join(to, name, &target_path, err));
-    st = copy_file(source_path.at, target_path.at, err);
-done:
-    str_free(&source_path);
-    str_free(&target_path);
-    return st;
-}
-
-static finch_status copy_others(const char *from, const char *to, finch_error *err)
-{
-    DIR *dir = fault_hit(FAULT_OPEN) ? (errno = EIO, NULL) : opendir(from);
-    if (dir == NULL) return finch_fail(err, FINCH_E_IO, "%s: the folder could not be opened; check its permissions", from);
-    finch_status st = FINCH_OK;
-    for (struct dirent *entry; st == FINCH_OK && (entry = readdir(dir)) != NULL;) {
-        if (!is_left_out(entry->d_name)) st = copy_named(from, to, entry->d_name, err);
-    }
-    closedir(dir);
-    return st;
-}
-
 /* ---- the configuration ------------------------------------------------------------------------------------------ */
 
 static finch_status read_config(const char *folder, json_t **out, finch_error *err)
@@ -273,7 +214,7 @@ done:
 
 static finch_status write_folder(const char *from, const char *beside, json_t *config, job *j, finch_error *err)
 {
-    FINCH_TRY(copy_others(from, beside, err));
+    FINCH_TRY(new_folder_copy_others(from, beside, NULL, err));
     FINCH_TRY(write_weights(j, beside, err));
     return write_config(beside, config, j->words_stay, err);
 }
