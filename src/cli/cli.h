@@ -48,6 +48,7 @@ typedef struct cli_command {
     size_t operands_min;
     size_t operands_max;
     const char *operand_words; /* "bash|zsh|fish" for completion and checking; NULL: any */
+    const char *alone;         /* a flag with which nothing else is required ("list-presets"); NULL: none */
     bool many_barriers;        /* its OpenMP teams meet thousands of times a second (threads.h: threads_yield) */
     const cli_option *options; /* ended by {0}; --json --threads --quiet --help come with every command */
     finch_status (*run)(const cli_args *args, finch_error *err);
@@ -65,6 +66,9 @@ double cli_real(const cli_args *args, const char *name);
 /* The n items of a list; NULL and 0 where not given (a list's preset counts as one item). */
 const char *const *cli_list(const cli_args *args, const char *name, size_t *n);
 const char *const *cli_operands(const cli_args *args, size_t *n);
+/* Gives an option of the table a value where none was written; text must live as long as args ("yes" turns a flag on).
+ * Errors: as for a written one. */
+finch_status cli_preset(const cli_args *args, const char *name, const char *text, finch_error *err);
 /* The text of a required choice as its index in the words of the table ("int8|bf16|f32": int8 is 0). */
 size_t cli_choice(const cli_args *args, const char *name);
 

@@ -308,10 +308,11 @@ static finch_status args_create(const cli_command *command, size_t n_words, aren
 static finch_status check_complete(cli_args *args, finch_error *err)
 {
     const cli_command *c = args->command;
+    bool all = c->alone == NULL || !value_find(args, c->alone, strlen(c->alone))->flag;
     for (size_t i = 0; i < args->n_values; i++) {
         cli_value *value = &args->values[i];
         const cli_option *option = value->option;
-        if (option->required && !value->given)
+        if (all && option->required && !value->given)
             return finch_fail(err, FINCH_E_USAGE, "--%s %s is missing; see: finch %s --help", option->name, option->value,
                               c->name);
         if (option->kind == CLI_LIST && !value->given && option->preset != NULL)
@@ -378,6 +379,13 @@ const char *const *cli_operands(const cli_args *args, size_t *n)
 {
     *n = args->n_operands;
     return (const char *const *)args->operands;
+}
+
+finch_status cli_preset(const cli_args *args, const char *name, const char *text, finch_error *err)
+{
+    cli_value *value = value_find(args, name, strlen(name));
+    assert(value != NULL && "a value is given to an option that the table lacks");
+    return value == NULL || value->given ? FINCH_OK : value_set(value, text, err);
 }
 
 size_t cli_threads(const cli_args *args) { return args->n_threads; }

@@ -1,8 +1,10 @@
 /* finch train: a classifier from labelled texts. */
 #include "cli/cli.h"
 #include "cli/tables.h"
+#include "cli/train_before.h"
 #include "cli/train_input.h"
 #include "cli/train_options.h"
+#include "cli/train_presets.h"
 #include "train/finetune.h"
 
 #include <string.h>
@@ -33,6 +35,22 @@ static const cli_option options[] = {
     {"keep", "METRIC", CLI_TEXT, NULL,
      "the metric that says which evaluation's weights are best (default: the rule's first)", false, 0, 0},
     {"quantize", "int8|f32", CLI_CHOICE, "f32", "how the weights are written", false, 0, 0},
+    {"preset", "NAME", CLI_TEXT, NULL, "a recipe's values for the options that are not written", false, 0, 0},
+    {"list-presets", NULL, CLI_FLAG, NULL, "show the presets and what each of their settings does", false, 0, 0},
+    {"domain", "F...", CLI_LIST, NULL, "before training, learn the masked words of these tables' texts (finch pretrain)",
+     false, 0, 0},
+    {"adapt-domain", NULL, CLI_FLAG, NULL, "the same with the training tables' texts where no --domain is given", false, 0,
+     0},
+    {"domain-column", "NAME", CLI_TEXT, NULL, "column with the texts of --domain (default: --text-column)", false, 0, 0},
+    {"domain-epochs", "N", CLI_SIZE, "1", "times over the domain's texts", false, 1, 100000},
+    {"domain-learning-rate", "R", CLI_REAL, "5e-5", "the rate of that part", false, 1e-9, 1},
+    {"domain-mask", "SHARE", CLI_REAL, "0.15", "share of the tokens that are to be guessed", false, 0.01, 0.9},
+    {"domain-hold-out", "SHARE", CLI_REAL, "0.02", "share of the domain's rows that are only measured on", false, 0.0001,
+     0.9},
+    {"base", "any|int8|float", CLI_CHOICE, "any",
+     "with --lora: the frozen base as it is; in int8, quantised first into OUTPUT.base where it is not; or refused where it "
+     "is quantised",
+     false, 0, 0},
     {"lora", NULL, CLI_FLAG, NULL, "train adapters and a classifier beside a frozen model (always so for a Gemma 3)", false,
      0, 0},
     {"lora-rank", "R", CLI_SIZE, "8", "rank of the adapters", false, 1, LORA_RANK_MAX},
@@ -157,7 +175,7 @@ static finetune_options options_of(const cli_args *args)
     return o;
 }
 
-static finch_status run(const cli_args *args, finch_error *err)
+static finch_status run_options(const cli_args *args, const json_t *preset, finch_error *err)
 {
     inputs in = {0};
     str folder = {0};
@@ -174,7 +192,10 @@ static finch_status run(const cli_args *args, finch_error *err)
     FINCH_GO(done, st, split_labels(cli_text(args, "labels"), &labels, names, &o.n_labels, err));
     FINCH_GO(done, st, cli_model_folder(cli_text(args, "model"), &folder, err));
     FINCH_GO(done, st, read_inputs(args, &in, err));
+    FINCH_GO(done, st, train_before_base(args, &folder, err));
+    FINCH_GO(done, st, train_before_domain(args, &in.train, &in.valid, &in.exclude, &folder, err));
     o.labels = names;
+    o.preset = preset;
     if (cli_flag(args, "lora")) o.lora = &lora;
     o.model = folder.at;
     st = train(args, &in, &o, err);
@@ -185,33 +206,49 @@ done:
     return st;
 }
 
+static finch_status run(const cli_args *args, finch_error *err)
+{
+    json_t *preset;
+    if (cli_flag(args, "list-presets")) return train_presets_print(args, err);
+    FINCH_TRY(train_preset_apply(args, &preset, err));
+    train_preset_say(args, preset);
+    finch_status st = run_options(args, preset, err);
+    json_decref(preset);
+    return st;
+}
+
 const cli_command cli_command_train = {
     .name = "train",
     .group = CLI_GROUP_MAKE,
     .summary = "fine-tune a classifier on labelled texts",
-    .about = "Fine-tunes a BERT or MPNet with AdamW, on packed batches without padding; with --lora, adapters beside a "
-             "frozen Gemma 3 "
-             "(a folder or a GGUF file), written as PEFT has them. Twice an epoch the validation rows "
-             "are measured; the "
-             "best weights are kept, a temperature is fitted on the validation rows, and the model's card (finch.json) "
-             "tells data, options and metrics.\n"
-             "Training stops early when nothing gets better: --stop is a rule of clauses between commas, each a metric or "
-             "several (joined by or, "
-             "and) with \"better\", \"better by X\" or \"not X% worse\" than the best so far. An evaluation is progress "
-             "where all clauses hold; after "
-             "--patience evaluations without progress training stops and says why. Metrics: accuracy, macro_f1, "
-             "weighted_f1, macro_precision, "
-             "macro_recall, kappa, mcc, roc_auc, log_loss, ece.\n"
-             "Until all is done the run lives in FOLDER.training. Ctrl-C writes a checkpoint there; after that, or a crash "
-             "at any moment, the same "
-             "command with --resume goes on and ends in the same weights bit for bit.",
+    .about =
+        "Fine-tunes a BERT or MPNet with AdamW, on packed batches without padding; with --lora, adapters beside a "
+        "frozen BERT, MPNet or Gemma 3 (a folder, or a Gemma's GGUF file), written as PEFT has them. --preset takes a whole "
+        "recipe by its name; --list-presets tells them and what their settings do. Twice an epoch the validation rows "
+        "are measured; the "
+        "best weights are kept, a temperature is fitted on the validation rows, and the model's card (finch.json) "
+        "tells data, options and metrics.\n"
+        "Training stops early when nothing gets better: --stop is a rule of clauses between commas, each a metric or "
+        "several (joined by or, "
+        "and) with \"better\", \"better by X\" or \"not X% worse\" than the best so far. An evaluation is progress "
+        "where all clauses hold; after "
+        "--patience evaluations without progress training stops and says why. Metrics: accuracy, macro_f1, "
+        "weighted_f1, macro_precision, "
+        "macro_recall, kappa, mcc, roc_auc, log_loss, ece.\n"
+        "Until all is done the run lives in FOLDER.training. Ctrl-C writes a checkpoint there; after that, or a crash "
+        "at any moment, the same "
+        "command with --resume goes on and ends in the same weights bit for bit.",
     .example =
         "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model\n"
         "finch train --model build/domain --train five.csv --coarse-train three.csv --valid valid.csv --output my-model \\\n"
         "    --class-weights sqrt --average 3 --stop \"macro_f1 or mcc better by 0.001, log_loss not 5% worse\"\n"
         "finch train --lora --model gemma-3-270m --train train.csv --valid valid.csv --output my-adapters --batch 8\n"
+        "finch train --preset finbert-dapt --model models/minilm --domain tweets.parquet --domain-column body \\\n"
+        "    --train train.csv --valid valid.csv --output my-model\n"
+        "finch train --list-presets\n"
         "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model --resume",
     .options = options,
+    .alone = "list-presets",
     .many_barriers = true,
     .run = run,
 };

@@ -217,6 +217,7 @@ static finch_status add_fields(finetune *f, json_t *card, finch_error *err)
     failed |= json_object_set_new(card, "training", recipe_result(&f->result, f->loop.keep));
     failed |= json_object_set_new(card, "weights", json_string(f->options->int8 ? "int8" : "f32"));
     if (f->options->about != NULL) failed |= json_object_set(card, "data", (json_t *)(uintptr_t)f->options->about);
+    if (f->options->preset != NULL) failed |= json_object_set(card, "preset", (json_t *)(uintptr_t)f->options->preset);
     return failed == 0 ? FINCH_OK : finch_fail(err, FINCH_E_MEMORY, "out of memory for the model's card");
 }
 
