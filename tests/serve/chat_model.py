@@ -3,7 +3,7 @@ import os
 import shutil
 import sys
 
-from finch_server import SOURCE
+from finch_server import LABELS, SOURCE  # noqa: F401
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "parity"))
 import gemma_models  # noqa: E402
