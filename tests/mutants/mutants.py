@@ -62,6 +62,7 @@ CLI = [
     ("src/cli/text_source.c", "a line across two pieces loses its beginning",
      "FINCH_TRY(str_add(&s->line, (const char *)part.at, part.size, err));", "if (whole) FINCH_TRY(str_add(&s->line, (const char *)part.at, part.size, err));",
      "cli_test_tokenize"),
+    ("src/cli/generate.c", "all rows draw alike", "    q.seed += row;\n", "    (void)row;\n", "cli_test_generate"),
     ("src/cli/model_path.c", "a registered model that was changed is used", "        st = check_whole(s, &v, err);\n", "", "cli_test_models"),
     ("src/cli/history_import.c", "rows of a flood are none", "return near ? HISTORY_NEAR_DUPLICATE : HISTORY_SPAM;", "return near ? HISTORY_NEAR_DUPLICATE : 0;", "cli_test_history"),
 ]
@@ -397,6 +398,17 @@ CONVERT = [
     ("src/model/tokenizer_file.c", "lists of different lengths pass", "if (kinds.n_left != l->n)", "if (kinds.n_left < l->n)", "text_test_bpe_files"),
 ]
 
+FORM = [
+    ("src/text/json_form.c", "required properties may be left out", "all_required_written(f, n, top->at))", "true)", "text_test_json_form"),
+    ("src/text/pieces.c", "pieces longer than a text's room pass", " && p->plain[id] <= n_left", "", "text_test_json_form"),
+]
+
+GENERATE = [
+    ("src/model/generate_text.c", "the beginning of a stop word is handed out", "(ended ? 0 : held_back(x))", "(size_t)(ended ? 0 : 0)", "model_test_generate"),
+    ("src/model/generate.c", "a cache is gone on from past where the prompts part", "n < most && m->ids[n] == q->prompt[n]", "n < most", "model_test_generate"),
+    ("src/model/gemma_forward.c", "a copied cache has the first layer's values in all", "to->values + there, from->values + at,", "to->values + there, from->values,", "model_test_generate"),
+]
+
 SERVE = [
     ("src/serve/uri.c", "a path may climb", ' || strcmp(segment, "..") == 0', "", "serve_test_uri"),
     ("src/serve/uri.c", "a NUL ends a path early", "memchr(text, '\\0', n) != NULL || ", "", "serve_test_uri"),
@@ -416,6 +428,9 @@ SERVE = [
     ("src/serve/dispatch.c", "keys are not asked for", "gate_check(r->server->gate, r) && ", "", "serve_test_access"),
     ("src/serve/watch.c", "slow clients stay", "shutdown(c->descriptor, SHUT_RDWR);", "", "serve_test_http"),
     ("src/serve/stream.c", "what was missed stays missed", "if (l->last < s->covered) {", "if (0) {", "serve_test_market"),
+    ("src/serve/chat_request.c", "several answers are asked for and one comes", "!= numbers[i].harmless)", "!= number_or(r->json, numbers[i].key, numbers[i].harmless))",
+     "serve_test_chat"),
+    ("src/serve/chat_answer.c", "a stream ends without saying so", "    (void)str_add(&s->pending, done, sizeof done - 1, NULL);\n", "    (void)done;\n", "serve_test_chat"),
     ("src/serve/web.c", "links lead out of the folder", "lstat(disk.at, &info)", "stat(disk.at, &info)", "serve_test_web"),
 ]
 
@@ -430,6 +445,6 @@ DEPLOY = [
 ]
 
 MUTANTS = [Mutant(room, *rest) 
-           for room, group in (("base", BASE), ("text", TEXT + SPM), ("tensor", TENSOR + QUANTIZE), ("model", MODEL + GEMMA + CONVERT), ("train", TRAIN), ("data", DATA), ("store", STORE),
+           for room, group in (("base", BASE), ("text", TEXT + SPM + FORM), ("tensor", TENSOR + QUANTIZE), ("model", MODEL + GEMMA + CONVERT + GENERATE), ("train", TRAIN), ("data", DATA), ("store", STORE),
                                    ("label", LABEL), ("serve", SERVE), ("cli", CLI), ("deploy", DEPLOY))
            for rest in group]
