@@ -1,12 +1,8 @@
 /* A request in OpenAI's chat format as a work of the chat thread: its options, its conversation, the form of its answer. */
-#include "base/clock.h"
 #include "serve/chat.h"
 #include "serve/handlers.h"
 #include "serve/reply.h"
 
-#include <errno.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool refuse(request *r, const char *parameter, const char *message)
@@ -139,18 +135,6 @@ static bool read_format(request *r, chat_work *w)
     return make_form(r, w, schema);
 }
 
-/* The request's own wait where it asks for less than the server's. */
-static double deadline_of(const request *r)
-{
-    size_t ms = r->server->options.limits.chat_ms;
-    const char *asked = request_field(r, "X-Timeout-Ms");
-    char *end = NULL;
-    errno = 0;
-    unsigned long long n = asked != NULL && asked[0] >= '0' && asked[0] <= '9' ? strtoull(asked, &end, 10) : 0;
-    if (end != NULL && *end == '\0' && errno == 0 && n < ms) ms = (size_t)n;
-    return r->began + (double)ms / 1e3;
-}
-
 /* ---- the conversation ------------------------------------------------------------------------------------------------- */
 
 static text_role role_of(const json_t *message)
@@ -211,7 +195,7 @@ finch_status chat_encode(const chat_work *w, text_scratch *scratch, size_t n_mos
 
 static bool read_request(request *r, chat_work *w)
 {
-    w->deadline = deadline_of(r);
+    w->deadline = request_deadline(r, r->server->options.limits.chat_ms);
     w->created = r->began_ms / 1000;
     w->wants_stream = json_is_true(json_object_get(r->json, "stream"));
     w->wants_usage = json_is_true(json_object_get(json_object_get(r->json, "stream_options"), "include_usage"));
@@ -240,6 +224,10 @@ handler_answer handle_chat(request *r)
     if (chat_submit(r->server->chat, w, &err) == FINCH_OK) return HANDLER_WAITS;
     chat_work_release(w);
     reply_retry_after(r, 1);
+    if (atomic_load(&r->server->draining)) {
+        reply_error(r, 503, "shutting_down", NULL, "the server is going down; try again");
+        return HANDLER_ANSWERED;
+    }
     reply_limit(r, 503, "queue_full", "max_chats", r->server->options.limits.max_chats, "max-chats",
                 "too many chat completions are waiting already");
     return HANDLER_ANSWERED;

@@ -22,9 +22,10 @@ static json_t *good_answer(const route *r)
     if (r->format == ROUTE_FILE)
         return json_pack("{s:s, s:o}", "description", "the answer", "content",
                          content(r->media, json_pack("{s:s}", "type", "string")));
-    return json_pack(
-        "{s:s, s:o}", "description", "the answer", "content",
-        content("application/json", r->format == ROUTE_ENVELOPE ? envelope(r->response) : reference(r->response)));
+    json_t *all = content("application/json", r->format == ROUTE_ENVELOPE ? envelope(r->response) : reference(r->response));
+    if (r->media != NULL && all != NULL) /* what it may be instead: a stream */
+        json_object_set_new(all, r->media, json_pack("{s:{s:s}}", "schema", "type", "string"));
+    return json_pack("{s:s, s:o}", "description", "the answer", "content", all);
 }
 
 static const char *const status_words[][2] = {

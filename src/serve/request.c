@@ -5,8 +5,10 @@
 #include "serve/route.h"
 #include "serve/upload.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -53,6 +55,16 @@ void request_close(request *r)
 const char *request_field(const request *r, const char *name)
 {
     return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+double request_deadline(const request *r, size_t most_ms)
+{
+    const char *asked = request_field(r, "X-Timeout-Ms");
+    char *end = NULL;
+    errno = 0;
+    unsigned long long n = asked != NULL && asked[0] >= '0' && asked[0] <= '9' ? strtoull(asked, &end, 10) : 0;
+    if (end != NULL && *end == '\0' && errno == 0 && n < most_ms) most_ms = (size_t)n;
+    return r->began + (double)most_ms / 1e3;
 }
 
 void request_add_header(request *r, const char *name, const char *format, ...)

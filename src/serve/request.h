@@ -75,6 +75,8 @@ bool request_begin(request *r);
 void request_close(request *r);
 
 const char *request_field(const request *r, const char *name); /* a header's value or NULL */
+/* When it has waited long enough (clock_seconds): most_ms after it began, or X-Timeout-Ms where that is less. */
+double request_deadline(const request *r, size_t most_ms);
 /* A header of the answer; cut where it is longer than a value may be. */
 void request_add_header(request *r, const char *name, const char *format, ...) FINCH_PRINTF(3, 4);
 

@@ -103,7 +103,7 @@ const route routes[] = {
     {"GET", "/info", SCOPE_READ, ROUTE_TEI, "teiInfo", "text-embeddings-inference", "the default model and the limits, in text-embeddings-inference's format",
      NULL, "TeiInfo", NULL, NULL, handle_tei_info},
     {"POST", "/v1/chat/completions", SCOPE_PREDICT, ROUTE_OPENAI, "chatCompletion", "chat", "the answer of a Gemma to a conversation, in OpenAI's format; with stream as server-sent events",
-     "ChatRequest", "ChatCompletion", NULL, NULL, handle_chat},
+     "ChatRequest", "ChatCompletion", "text/event-stream", NULL, handle_chat},
     {"GET", "/v1/models", SCOPE_READ, ROUTE_OPENAI, "chatModels", "chat", "the models that answer chat completions, in OpenAI's format",
      NULL, "ChatModels", NULL, NULL, handle_chat_models},
     {"GET", API "/sentiment", SCOPE_READ, ROUTE_ENVELOPE, "sentiment", "market", "sentiment over time: count, mean with its interval, class shares",

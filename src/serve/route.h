@@ -37,7 +37,7 @@ typedef struct route {
     const char *summary;
     const char *request; /* the body's schema by name; NULL: no body */
     const char *response; /* data's schema by name, or the whole document's; NULL for ROUTE_FILE */
-    const char *media; /* of the answer where it is not JSON */
+    const char *media; /* of the answer where it is not JSON, or may be something else */
     const route_parameter *parameters; /* ended by {0}; NULL: none */
     /* Runs on the HTTP thread once the body is there and valid: it must not wait. What takes longer is handed to other threads
      * with HANDLER_WAITS; they fill the answer and call request_done. */

@@ -5,21 +5,6 @@
 #include "serve/recorder.h"
 #include "serve/reply.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
-/* The request's own limit where it asks for less than the server's. */
-static double deadline_of(const request *r)
-{
-    size_t ms = r->server->options.limits.request_ms;
-    const char *asked = request_field(r, "X-Timeout-Ms");
-    char *end = NULL;
-    errno = 0;
-    unsigned long long n = asked != NULL && asked[0] >= '0' && asked[0] <= '9' ? strtoull(asked, &end, 10) : 0;
-    if (end != NULL && *end == '\0' && errno == 0 && n < ms) ms = (size_t)n;
-    return r->began + (double)ms / 1e3;
-}
-
 static void not_ready(request *r)
 {
     reply_retry_after(r, 1);
@@ -44,7 +29,10 @@ bool scoring_open(request *r, const char *name, size_t n_texts, scoring_answer_f
     finch_status st = ARENA_NEW(&r->memory, &s, 1, &err);
     if (st == FINCH_OK) {
         *s = (scoring){.r = r, .answer = answer, .context = context};
-        s->job = (batch_job){.slot = slot, .n_texts = n_texts, .use_cache = true, .deadline = deadline_of(r)};
+        s->job = (batch_job){.slot = slot,
+                             .n_texts = n_texts,
+                             .use_cache = true,
+                             .deadline = request_deadline(r, r->server->options.limits.request_ms)};
         st = ARENA_NEW(&r->memory, &s->job.texts, n_texts, &err);
     }
     if (st == FINCH_OK) st = ARENA_NEW(&r->memory, &logits, n_texts * slot->n_labels, &err);

@@ -58,11 +58,12 @@ typedef struct bench {
     int32_t prompt[PROMPT];
 } bench;
 
-static text_tokenizer *make_tokenizer(void)
+/* With one piece of that kind more than the model has words, where kind is not 0. */
+static text_tokenizer *make_tokenizer(uint8_t kind)
 {
     static char names[256][8];
-    finch_text pieces[WORDS];
-    uint8_t kinds[WORDS];
+    finch_text pieces[WORDS + 1] = {[WORDS] = {"<image>", 7}};
+    uint8_t kinds[WORDS + 1] = {[WORDS] = kind};
     finch_error err = {0};
     text_tokenizer *t;
     for (size_t i = 0; i < WORDS; i++) {
@@ -77,7 +78,14 @@ static text_tokenizer *make_tokenizer(void)
                    : i < FIRST_LETTER ? TEXT_PIECE_BYTE
                                       : TEXT_PIECE_NORMAL;
     }
-    text_spm spm = {.name = "test", .pieces = pieces, .kinds = kinds, .n = WORDS, .bos = 2, .eos = 1, .unk = 3, .pad = 0};
+    text_spm spm = {.name = "test",
+                    .pieces = pieces,
+                    .kinds = kinds,
+                    .n = kind != 0 ? WORDS + 1 : WORDS,
+                    .bos = 2,
+                    .eos = 1,
+                    .unk = 3,
+                    .pad = 0};
     CHECK_OK(text_tokenizer_from_pieces(&spm, &t, &err), &err);
     return t;
 }
@@ -88,7 +96,7 @@ static bench bench_open(size_t n_most)
     finch_error err = {0};
     rng r = {.seed = 5};
     CHECK_OK(gemma_open(FIXTURES "/models/tiny-gemma", MODEL_F32, &b.g, &err), &err);
-    b.t = make_tokenizer();
+    b.t = make_tokenizer(0);
     CHECK_OK(generator_create(b.g, b.t, n_most, 1, &b.x, &err), &err);
     for (size_t i = 0; i < PROMPT; i++)
         b.prompt[i] = (int32_t)(i == 0 ? 2 : FIRST_LETTER + rng_below(&r, WORDS - FIRST_LETTER));
@@ -439,6 +447,21 @@ TEST(requests_that_are_none_are_refused)
     generation_cancel(busy);
     CHECK_EQUAL(0, generator_running(b.x));
     CHECK_OK(generator_step(b.x, &err), &err);
+    bench_close(&b);
+}
+
+TEST(control_tokens_may_be_more_than_the_models_words)
+{
+    finch_error err = {0};
+    bench b = bench_open(1);
+    text_tokenizer *more = make_tokenizer(TEXT_PIECE_CONTROL), *wrong = make_tokenizer(TEXT_PIECE_NORMAL);
+    generator *x;
+    CHECK_OK(generator_create(b.g, more, 1, 1, &x, &err), &err);
+    generator_destroy(x);
+    CHECK_STATUS(FINCH_E_DATA, generator_create(b.g, wrong, 1, 1, &x, &err), &err);
+    CHECK(x == NULL);
+    text_tokenizer_close(more);
+    text_tokenizer_close(wrong);
     bench_close(&b);
 }
 

@@ -298,8 +298,9 @@ class RealModel(unittest.TestCase):
     def test_finch_label_with_a_gemma_that_finch_serves(self):
         import gemma_models
         path = gemma_models.gguf_file()
-        server = Server("--compute", "int8", models=(str(path),))
+        server = Server("--compute", "int8", "--chat-ms", 1500000, models=(str(path),), ready=False)
         try:
+            server.wait_ready(600)
             with tempfile.TemporaryDirectory() as folder:
                 tweets = os.path.join(folder, "tweets.jsonl")
                 with open(os.path.join(SOURCE, "data", "fintweets5", "valid.csv"), encoding="utf-8", newline="") as file:
@@ -309,8 +310,8 @@ class RealModel(unittest.TestCase):
                     file.writelines(json.dumps({"text": text}) + "\n" for text in rows)
                 out = os.path.join(folder, "labels.jsonl")
                 done = subprocess.run([PROGRAM, "label", "--input", tweets, "--output", out, "--provider-url", f"http://127.0.0.1:{server.port}/v1", "--model", path.name,
-                                       "--batch", "5", "--in-flight", "4", "--state", os.path.join(folder, "state.sqlite"), "--json"],
-                                      capture_output=True, text=True, env={**os.environ, "OPENROUTER_API_KEY": "none"}, timeout=1800)
+                                       "--batch", "5", "--in-flight", "4", "--timeout", "1500", "--response-format", "guided", "--state", os.path.join(folder, "state.sqlite"), "--json"],
+                                      capture_output=True, text=True, env={**os.environ, "OPENROUTER_API_KEY": "none-is-asked-for"}, timeout=1800)
                 self.assertEqual(done.returncode, 0, done.stderr[-3000:])
                 labelled = [json.loads(line) for line in open(out, encoding="utf-8")]
                 self.assertEqual(len(labelled), 20)
