@@ -4,7 +4,8 @@
 #include "serve/reply.h"
 #include "serve/watch.h"
 
-#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -80,14 +81,15 @@ static void fail(chat_work *w, finch_status st, const finch_error *err)
     answered(w);
 }
 
-/* It closed its side of the connection: nobody would read the answer. */
+/* It closed its side of the connection: nobody would read the answer. What it may have sent before does not matter, nor does TLS. */
 static bool client_left(chat_work *w)
 {
-    char byte;
+    struct tcp_info info;
+    socklen_t size = sizeof info;
     if (w->r == NULL) return chat_stream_left(w);
     if (w->r->watch == NULL) return false;
-    ssize_t n = recv(w->r->watch->descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    return getsockopt(w->r->watch->descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           info.tcpi_state != TCP_ESTABLISHED;
 }
 
 static void drop(chat_work *w)
