@@ -310,7 +310,7 @@ class RealModel(unittest.TestCase):
                     file.writelines(json.dumps({"text": text}) + "\n" for text in rows)
                 out = os.path.join(folder, "labels.jsonl")
                 done = subprocess.run([PROGRAM, "label", "--input", tweets, "--output", out, "--provider-url", f"http://127.0.0.1:{server.port}/v1", "--model", path.name,
-                                       "--batch", "5", "--in-flight", "4", "--timeout", "1500", "--response-format", "guided", "--state", os.path.join(folder, "state.sqlite"), "--json"],
+                                       "--batch", "5", "--in-flight", "4", "--timeout", "1500", "--first-byte-timeout", "1500", "--give-up", "1500", "--response-format", "guided", "--state", os.path.join(folder, "state.sqlite"), "--json"],
                                       capture_output=True, text=True, env={**os.environ, "OPENROUTER_API_KEY": "none-is-asked-for"}, timeout=1800)
                 self.assertEqual(done.returncode, 0, done.stderr[-3000:])
                 labelled = [json.loads(line) for line in open(out, encoding="utf-8")]
