@@ -4,6 +4,7 @@ random ones (chat_model.py). FINCH_PROOF=full: the real Gemma 3 270M labels twen
     FINCH=build/finch python tests/serve/test_chat.py
 """
 import concurrent.futures
+import csv
 import json
 import os
 import socket
@@ -304,7 +305,6 @@ class RealModel(unittest.TestCase):
             with tempfile.TemporaryDirectory() as folder:
                 tweets = os.path.join(folder, "tweets.jsonl")
                 with open(os.path.join(SOURCE, "data", "fintweets5", "valid.csv"), encoding="utf-8", newline="") as file:
-                    import csv
                     rows = [row["text"] for row, _ in zip(csv.DictReader(file), range(20))]
                 with open(tweets, "w", encoding="utf-8") as file:
                     file.writelines(json.dumps({"text": text}) + "\n" for text in rows)
@@ -313,7 +313,8 @@ class RealModel(unittest.TestCase):
                                        "--batch", "5", "--in-flight", "4", "--timeout", "1500", "--first-byte-timeout", "1500", "--give-up", "1500", "--response-format", "guided", "--state", os.path.join(folder, "state.sqlite"), "--json"],
                                       capture_output=True, text=True, env={**os.environ, "OPENROUTER_API_KEY": "none-is-asked-for"}, timeout=1800)
                 self.assertEqual(done.returncode, 0, done.stderr[-3000:])
-                labelled = [json.loads(line) for line in open(out, encoding="utf-8")]
+                with open(out, encoding="utf-8") as lines:
+                    labelled = [json.loads(line) for line in lines]
                 self.assertEqual(len(labelled), 20)
                 for row in labelled:
                     self.assertTrue(row["label"] in chat_model.LABELS or row["label_reason"], row)
