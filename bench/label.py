@@ -1,6 +1,6 @@
 """Labelling through a provider with 300 ms latency, finch beside the script that people write.
 
-    python bench/label.py [--rounds 5] [--tweets 10000] [--cases speed faults memory autolabel] [--autolabel VENV/bin/python]
+    python bench/label.py [--rounds 5] [--tweets 10000] [--cases speed faults memory fleet autolabel] [--autolabel VENV/bin/python]
 
 The provider is the tests' stand-in (tests/provider), over TLS, on this machine, with no faults; both sides keep to the
 same number of requests in flight. Two peers, both requests in a ThreadPoolExecutor (bench/peers/label_threads.py): `rows`
@@ -14,8 +14,9 @@ faults  2,000 tweets while a tenth of the requests goes wrong (tests/label/fleet
         answers): of each side how many tweets have the stand-in's own class, none, another tweet's, or were paid for twice.
 memory  1.7 million tweets queued in the store (--queued), finch stopped after --max-requests 200, then exported in each format: the
         most each process used.
-fleet   1, then 4 workers on one PostgreSQL, each with 8 requests of 20 in flight: tweets/s against so many times one worker's; and of 4
-        workers two are killed: how long after the end of their lease (--lease 3) the last of their tweets was asked again.
+fleet   1, then 4 workers (--fleet) on one PostgreSQL of the bench's own, each with 8 requests in flight: tweets/s from the first request to the
+        last answer, against so many times one worker's. Then 4 workers of which two are killed: how long after the kill the last tweet that
+        they had was asked by another one; a lease is LEASE seconds, and may be looked at two seconds late.
 autolabel  refuel-ai's autolabel (bench/peers/requirements-autolabel.txt, in a virtual environment of its own) on few tweets: it asks
         one prompt after another. Without --autolabel it is left out and the result says so.
 """
@@ -34,11 +35,13 @@ import benchlib
 
 sys.path[:0] = [str(benchlib.ROOT / "tests" / folder) for folder in ("provider", "label", "cli")]
 import fleet  # noqa: E402
+from postgres import Postgres  # noqa: E402
 from provider import Provider  # noqa: E402
 
 BATCH, IN_FLIGHT, LATENCY = 20, 32, 0.3
-GOALS = {"ideal": 0.95, "cpu_ms_a_tweet": 1.0, "peak_mib": 64, "rows": 3.0}
+GOALS = {"ideal": 0.95, "cpu_ms_a_tweet": 1.0, "peak_mib": 64, "rows": 3.0, "linear": 0.9}
 QUEUED = 1_700_000
+FLEET_IN_FLIGHT, LEASE, LATE_SECONDS = 8, 6, 2
 
 
 def measure(words, env, folder):
@@ -212,7 +215,85 @@ def memory(args):
         shutil.rmtree(folder, True)
 
 
-CASES = {"speed": speed, "faults": faults, "memory": memory, "autolabel": autolabel}
+def wait_until(done, what, seconds=120):
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            raise SystemExit(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+
+
+def workers(provider, folder, source, state, n, *more):
+    words = [fleet.command(provider, source, f"{folder}/{at}.csv", state, "--batch", BATCH, "--in-flight", FLEET_IN_FLIGHT, "--quiet", *more)
+             for at in range(n)]
+    return [subprocess.Popen(one, env=fleet.environment(provider)) for one in words]
+
+
+def fleet_run(server, n_workers, n_tweets, turn):
+    """Tweets/s of n_workers, each tweet labelled once."""
+    folder, texts = tempfile.mkdtemp(prefix="finch-bench-fleet-"), fleet.tweets(n_tweets, seed=turn)
+    try:
+        with Provider(tls=True, config={"latency_ms": LATENCY * 1e3}) as provider:
+            source, state = fleet.write_input(folder, texts), server.url(f"speed{turn}")
+            must(measure(fleet.command(provider, source, f"{folder}/0.csv", state, "--dry-run", "--quiet"), fleet.environment(provider), folder))
+            if any(one.wait() != 0 for one in workers(provider, folder, source, state, n_workers)):
+                raise SystemExit("a worker of the fleet failed")
+            answers = provider.answers()
+            if set(answers.values()) != {1} or len(answers) != n_tweets:
+                raise SystemExit(f"the fleet answered {len(answers)} of {n_tweets} tweets, {sum(n > 1 for n in answers.values())} of them twice")
+            for at in range(n_workers):
+                check(f"{folder}/{at}.csv", texts)
+            times = provider.requests().values()
+            return n_tweets / (max(out["at_ms"] for _, out in times) - min(came["at_ms"] for came, _ in times)) * 1e3
+    finally:
+        shutil.rmtree(folder, True)
+
+
+def take_over(server, args):
+    """Seconds from each of two kills until nothing is held by the dead."""
+    folder, texts, seconds = tempfile.mkdtemp(prefix="finch-bench-fleet-"), fleet.tweets(args.fleet), []
+    running = []
+    try:
+        with Provider(tls=True, config={"latency_ms": LATENCY * 1e3}) as provider:
+            source, state = fleet.write_input(folder, texts), server.url("dead")
+            must(measure(fleet.command(provider, source, f"{folder}/0.csv", state, "--dry-run", "--quiet"), fleet.environment(provider), folder))
+            running = workers(provider, folder, source, state, 4, "--lease", LEASE)
+            for victim in running[:2]:
+                held = f"SELECT count(*) FROM label_item WHERE state = 1 AND owner LIKE '%/{victim.pid}/%'"
+                wait_until(lambda: int(server.query("dead", held)[0][0]) > 0, "the worker to be killed leased nothing")
+                victim.kill()
+                victim.wait()
+                begin = time.monotonic()
+                if int(server.query("dead", held)[0][0]) == 0:
+                    raise SystemExit("the killed worker held nothing: nothing is shown")
+                wait_until(lambda: int(server.query("dead", held)[0][0]) == 0, "a lease of the dead was not taken over")
+                seconds.append(time.monotonic() - begin)
+            if any(one.wait() != 0 for one in running[2:]):
+                raise SystemExit("a worker of the fleet failed")
+            check(f"{folder}/2.csv", texts)
+            return seconds
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+        shutil.rmtree(folder, True)
+
+
+def fleets(args):
+    with Postgres() as server:
+        rounds = []
+        for turn in range(args.rounds):
+            one, four = fleet_run(server, 1, args.fleet // 4, 2 * turn), fleet_run(server, 4, args.fleet, 2 * turn + 1)
+            rounds.append({"one": one, "four": four, "share": four / (4 * one)})
+            benchlib.note(f"  round {turn + 1}: 1 worker {one:.0f} tweets/s, 4 workers {four:.0f}: {100 * rounds[-1]['share']:.1f} % of 4 times one")
+        seconds = take_over(server, args)
+    share = each(rounds, "share")
+    return {"in_flight_each": FLEET_IN_FLIGHT, "one": each(rounds, "one"), "four": each(rounds, "four"), "share": share, "at_least": GOALS["linear"],
+            "lease_seconds": LEASE, "take_over_seconds": seconds,
+            "reached": share["median"] >= GOALS["linear"] and max(seconds) <= LEASE + LATE_SECONDS}
+
+
+CASES = {"speed": speed, "faults": faults, "memory": memory, "fleet": fleets, "autolabel": autolabel}
 
 
 def main():
@@ -220,6 +301,7 @@ def main():
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--tweets", type=int, default=10000)
     options.add_argument("--queued", type=int, default=QUEUED)
+    options.add_argument("--fleet", type=int, default=16000, help="tweets for the 4 workers of a fleet")
     options.add_argument("--cases", nargs="+", choices=tuple(CASES), default=list(CASES))
     options.add_argument("--autolabel", metavar="PYTHON")
     args = options.parse_args()

@@ -387,7 +387,7 @@ finch_status engine_end_writing(engine *e, finch_error *err)
         return w->status;
     }
     e->given = false;
-    if (w->expired) e->last_expired = now;
+    if (w->expired) e->last_expired = w->leasing.n_over > 0 ? -1e18 : now; /* where there are some: no pause */
     if (w->renew) e->last_renew = now;
     if (w->orphans) e->orphans = false;
     if (w->retried) {

@@ -140,6 +140,7 @@ typedef struct labels_verdict {
  * and counted in *n_reused. *n_blocked counts what another job is asking: it comes back a little later. */
 typedef struct labels_lease_result {
     size_t n_leased, n_reused, n_blocked;
+    size_t n_over; /* whose lease had run out, of all that were looked at */
     size_t reused_classes[LABELS_CLASSES];
 } labels_lease_result;
 

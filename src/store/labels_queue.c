@@ -235,9 +235,10 @@ finch_status labels_lease(store *s, const labels_job *job, size_t n_wanted, int6
 {
     size_t first = out->n;
     int64_t until = store_now_ms(s) + lease_ms;
-    FINCH_TRY(take_items(s, job, n_wanted, until, false, out, err));
-    if (with_expired && out->n - first < n_wanted)
-        FINCH_TRY(take_items(s, job, n_wanted - (out->n - first), until, true, out, err));
+    /* What a process that is gone held comes first: it has waited longest, and a long row would keep it waiting to its end. */
+    if (with_expired) FINCH_TRY(take_items(s, job, n_wanted, until, true, out, err));
+    result->n_over = out->n - first;
+    if (out->n - first < n_wanted) FINCH_TRY(take_items(s, job, n_wanted - (out->n - first), until, false, out, err));
     if (out->n == first) return FINCH_OK;
     qsort(out->at + first, out->n - first, sizeof *out->at, by_seq);
     return claim_items(s, job, out, first, until, result, err);

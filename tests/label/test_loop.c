@@ -181,6 +181,7 @@ TEST(a_bound_of_requests_leaves_a_job_with_all_its_texts)
     label_options o = options_of();
     o.engine.max_requests = 3;
     CHECK_STATUS(FINCH_E_FAILED, label_run(&o, NULL, NULL, &report, &err), &err);
+    CHECK_TEXT("stopped at --max-requests 3", err.message);
     CHECK_EQUAL(ROWS, report.job.n_rows);
     CHECK_EQUAL(ROWS - REPEATED, report.job.n_items);
     CHECK_EQUAL(60, report.counts.labelled);
