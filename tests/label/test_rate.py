@@ -114,6 +114,16 @@ class Rate(unittest.TestCase):
             self.assertEqual(set(), fleet.check_output(self, output, texts))
             fleet.check_paid_once(self, provider, texts)
 
+    def test_a_provider_that_wants_a_long_rest_is_left_and_when_to_come_back_is_said(self):
+        keys = {f"OPENROUTER_API_KEY_{at}": f"{fleet.KEY}-{at}" for at in (1, 2)}
+        with Provider(config={"keys": list(keys.values()), "rules": [{"fault": "status", "status": 429, "retry_after": 900}]}) as provider:
+            begin = time.monotonic()
+            _, done = self.label(provider, fleet.tweets(40), "--in-flight", 2, "--give-up", 60, env=fleet.environment(provider, key=None, **keys), status=4)
+            self.assertLess(time.monotonic() - begin, 30)
+            self.assertRegex(done.stderr, r"come back in (8[89]\d|900) s")
+            self.assertEqual({429}, {out["status"] for _, out in provider.requests().values()})
+            self.assertEqual(2, len({came["key"] for came, _ in provider.requests().values()}), "a key was not tried")
+
     def test_a_dead_provider_stops_the_run_with_4(self):
         texts = fleet.tweets(40)
         with Provider(config={"rules": [{"fault": "status", "status": 503}]}) as provider:
