@@ -104,8 +104,9 @@ static finch_status add_format(const data_output *o, str *sql, finch_error *err)
     const char *compression = compressions[o->kind.compression];
     switch (o->kind.format) {
     case DATA_PARQUET:
-        return str_add_text(
-            sql, "(USE_TMP_FILE false, FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 30720)", err);
+        return str_add_format(
+            sql, err, "(USE_TMP_FILE false, FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE %zu)",
+            o->row_group_rows > 0 ? o->row_group_rows : (size_t)DATA_ROW_GROUP_ROWS);
     case DATA_CSV:
         return str_add_format(sql, err, "(USE_TMP_FILE false, FORMAT csv, HEADER true, DELIMITER '%s', COMPRESSION '%s')",
                               data_output_is_tsv(o) ? "\t" : ",", compression);

@@ -6,11 +6,15 @@
 #include "data/files.h"
 #include "data/spool.h"
 
+enum { DATA_ROW_GROUP_ROWS = 30720 };
+
 typedef struct data_output {
     const char *path;   /* borrowed; "-": JSONL on stdout */
     data_kind kind;
     str beside;         /* the file that is written until it is whole; empty for stdout */
     data_spool spool;   /* stdout that is a file: what goes behind its end when it is committed */
+    size_t
+        row_group_rows; /* of Parquet, where they are to be smaller than DATA_ROW_GROUP_ROWS: a group is in memory until it is whole */
 } data_output;
 
 /* Looks at the ending and makes the file beside, so that a folder that can not be written fails before any work.

@@ -22,7 +22,7 @@
 #define NEWS_NANOSECONDS INT64_C(100000000)
 #define NEWS_MOST_NANOSECONDS INT64_C(1600000000)
 
-enum { TIME_BYTES = 24, TRIM_CHUNKS = 16 };
+enum { TIME_BYTES = 24, TRIM_CHUNKS = 16, ROW_GROUP_ROWS = 8192 };
 
 /* The added columns. Those from CONFIDENCE to TIME tell of the job's own label, BY_MODEL, also where people's counts. */
 enum {
@@ -444,6 +444,7 @@ finch_status export_table(store *s, const labels_job *job, const export_options 
         arena_init(&x->memory);
         st = data_output_open(options->output, &output, err);
     }
+    output.row_group_rows = ROW_GROUP_ROWS;
     if (st == FINCH_OK) st = data_database_open(&db, err);
     bool typed = output.kind.format != DATA_CSV; /* CSV to CSV keeps every byte of a value */
     if (st == FINCH_OK)

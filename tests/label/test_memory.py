@@ -29,7 +29,7 @@ class Memory(unittest.TestCase):
         return json.loads(out)
 
     def peaks(self, provider, n, state):
-        """The most that the run and the export used, in bytes."""
+        """The most that the run and the exports used, in bytes."""
         source = os.path.join(self.folder, f"{n}.csv")
         if not os.path.exists(source):
             with open(source, "w", encoding="utf-8") as out:
@@ -38,9 +38,12 @@ class Memory(unittest.TestCase):
         words = fleet.command(provider, source, f"{self.folder}/out.csv", state, "--max-requests", 20, "--json")
         done = self.peak(words, provider)
         self.assertEqual((n, 400), (done["texts"], done["labelled"]))
-        export = self.peak([fleet.PROGRAM, "label", "export", "--state", state, "--output", f"{self.folder}/out.csv", "--json"], provider)
-        self.assertEqual((n, 400), (export["texts"], export["labelled"]))
-        return {"run": done["peak_rss_bytes"], "export": export["peak_rss_bytes"]}
+        peaks = {"run": done["peak_rss_bytes"]}
+        for ending in ("csv", "parquet"):
+            export = self.peak([fleet.PROGRAM, "label", "export", "--state", state, "--output", f"{self.folder}/out.{ending}", "--json"], provider)
+            self.assertEqual((n, 400), (export["texts"], export["labelled"]))
+            peaks[ending] = export["peak_rss_bytes"]
+        return peaks
 
     def check(self, place):
         with Provider(tls=True) as provider:
