@@ -47,6 +47,22 @@ void reply_data(request *r, unsigned status, json_t *data)
                        json_pack("{s:b, s:o, s:n, s:o*}", "success", 1, "data", data, "error", "metadata", metadata(r)));
 }
 
+void reply_data_text(request *r, unsigned status, const str *data)
+{
+    static const char begin[] = "{\"success\":true,\"data\":", middle[] = ",\"error\":null,\"metadata\":";
+    json_t *about = metadata(r);
+    str_clear(&r->reply);
+    r->status = status;
+    r->content_type = "application/json";
+    if (about == NULL || str_add(&r->reply, begin, sizeof begin - 1, NULL) != FINCH_OK ||
+        str_add(&r->reply, data->at, data->size, NULL) != FINCH_OK ||
+        str_add(&r->reply, middle, sizeof middle - 1, NULL) != FINCH_OK ||
+        json_dump_callback(about, add_bytes, &r->reply, REPLY_JSON_FLAGS) != 0 ||
+        str_add_text(&r->reply, "}", NULL) != FINCH_OK)
+        fail_memory(r);
+    json_decref(about);
+}
+
 void reply_text(request *r, unsigned status, const char *content_type, const char *text, size_t size)
 {
     str_clear(&r->reply);

@@ -7,6 +7,8 @@
 
 /* All take over the reference of data or details, also NULL ones (jansson out of memory: an answer 503). */
 void reply_data(request *r, unsigned status, json_t *data);
+/* The same of data that is JSON text already. */
+void reply_data_text(request *r, unsigned status, const str *data);
 /* The document alone, for formats without the envelope. */
 void reply_document(request *r, unsigned status, json_t *document);
 void reply_text(request *r, unsigned status, const char *content_type, const char *text, size_t size);

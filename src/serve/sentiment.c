@@ -72,31 +72,50 @@ static finch_status append(json_t *list, json_t *value, finch_error *err)
                                                    : finch_fail(err, FINCH_E_MEMORY, "out of memory for the answer");
 }
 
-static finch_status add_point(void *context, const history_point *point, finch_error *err)
+/* {"ticker",..,"points":[ - and what follows. */
+static finch_status write_head(const request *r, const history_query *q, str *out, finch_error *err)
 {
-    return append(context, history_point_json(point), err);
+    const char *bucket = parameter(r, "bucket");
+    json_t *head = json_pack("{s:s, s:s, s:o, s:o, s:s, s:s?}", "ticker", q->ticker != NULL ? q->ticker : "*", "bucket",
+                             bucket != NULL ? bucket : "1d", "from", values_time(q->from_ms), "to", values_time(q->to_ms),
+                             "weight", q->by_reach ? "reach" : "none", "model", q->model);
+    char *text = head != NULL ? json_dumps(head, JSON_COMPACT) : NULL;
+    json_decref(head);
+    if (text == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the answer");
+    finch_status st = str_add(out, text, strlen(text) - 1, err); /* without its last brace */
+    free(text); /* jansson's own */
+    return st == FINCH_OK ? str_add_text(out, ",\"points\":[", err) : st;
+}
+
+static finch_status write_point(void *context, const history_point *point, finch_error *err)
+{
+    str *out = context;
+    if (out->at[out->size - 1] != '[') FINCH_TRY(str_add_text(out, ",", err));
+    return history_point_write(point, out, err);
+}
+
+static finch_status write_sentiment(request *r, store *s, str *out, finch_error *err)
+{
+    history_query q;
+    history_point total;
+    FINCH_TRY(read_query(r, s, &q, err));
+    FINCH_TRY(write_head(r, &q, out, err));
+    finch_status st = history_sentiment(s, &q, write_point, out, err);
+    if (st == FINCH_E_USAGE) st = finch_fail(err, FINCH_E_DATA, "%s", err->message);
+    FINCH_TRY(st);
+    FINCH_TRY(history_total(s, &q, &total, err));
+    FINCH_TRY(str_add_text(out, "],\"total\":", err));
+    FINCH_TRY(history_point_write(&total, out, err));
+    return str_add_text(out, "}", err);
 }
 
 static finch_status sentiment(request *r, store *s, finch_error *err)
 {
-    history_query q;
-    history_point total;
-    const char *bucket = parameter(r, "bucket");
-    FINCH_TRY(read_query(r, s, &q, err));
-    json_t *points = json_array();
-    finch_status st = history_sentiment(s, &q, add_point, points, err);
-    if (st == FINCH_E_USAGE) st = finch_fail(err, FINCH_E_DATA, "%s", err->message);
-    if (st == FINCH_OK) st = history_total(s, &q, &total, err);
-    if (st != FINCH_OK) {
-        json_decref(points);
-        return st;
-    }
-    reply_data(r, 200,
-               json_pack("{s:s, s:s, s:o, s:o, s:s, s:s?, s:o, s:o}", "ticker", q.ticker != NULL ? q.ticker : "*", "bucket",
-                         bucket != NULL ? bucket : "1d", "from", values_time(q.from_ms), "to", values_time(q.to_ms),
-                         "weight", q.by_reach ? "reach" : "none", "model", q.model, "points", points, "total",
-                         history_point_json(&total)));
-    return FINCH_OK;
+    str data = {0};
+    finch_status st = write_sentiment(r, s, &data, err);
+    if (st == FINCH_OK) reply_data_text(r, 200, &data);
+    str_free(&data);
+    return st;
 }
 
 handler_answer handle_sentiment(request *r) { return desk_run(r, sentiment); }

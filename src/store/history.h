@@ -107,6 +107,8 @@ finch_status history_total(store *s, const history_query *query, history_point *
 /* {"start","end","count","spam","near_duplicates","left_out_share","weight","mean","low","high","deviation",
  *  "shares":{"STRONGLY_NEGATIVE":..}}; a NAN is null. NULL where memory is out. */
 json_t *history_point_json(const history_point *point);
+/* The same as text, appended to out; numbers have 12 decimals. For answers of many points. */
+finch_status history_point_write(const history_point *point, str *out, finch_error *err);
 
 /* Tickers of a span by their mean score: the n_wanted highest (bullish) or lowest, among those with at least least_n texts.
  * The span is widened to whole hours. query->ticker is not looked at. */

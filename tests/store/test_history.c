@@ -137,6 +137,52 @@ static void check_query(history_query q)
     }
 }
 
+/* Equal but for the numbers' last digits. */
+static void check_near(const json_t *a, const json_t *b)
+{
+    const char *key;
+    json_t *value;
+    CHECK_EQUAL(json_object_size(a), json_object_size(b));
+    json_object_foreach((json_t *)(uintptr_t)a, key, value)
+    {
+        const json_t *other = json_object_get(b, key);
+        if (json_is_object(value)) check_near(value, other);
+        else if (json_is_real(value)) {
+            double x = json_real_value(value), y = json_number_value(other);
+            CHECK(json_is_number(other) && fabs(x - y) <= 1e-12 + 1e-15 * fabs(x));
+        } else CHECK(json_equal(value, other));
+    }
+}
+
+TEST(a_point_written_as_text_is_what_the_tree_says)
+{
+    const double values[] = {0,         -0.0, 1,      -1,  0.5,     -0.123456789012, 1e-13, 0.999999999999,
+                             123456.75, 1e7,  -3e300, NAN, INFINITY};
+    const int64_t times[] = {0, 1, 999, 1574899634123, -1, -1500};
+    str text = {0};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        history_point point = {.start_ms = times[i % 6],
+                               .end_ms = times[(i + 1) % 6],
+                               .n = (int64_t)i,
+                               .n_seen = (int64_t)(3 * i),
+                               .n_spam = INT64_MAX,
+                               .weight = isfinite(values[i]) ? values[i] : 0,
+                               .mean = values[i],
+                               .low = values[i] / 3,
+                               .high = -values[i],
+                               .deviation = values[i] * 2};
+        for (size_t k = 0; k < HISTORY_CLASSES; k++) point.share[k] = values[(i + k) % 11];
+        str_clear(&text);
+        CHECK_OK(history_point_write(&point, &text, &err), &err);
+        json_t *tree = history_point_json(&point), *read = json_loadb(text.at, text.size, 0, NULL);
+        CHECK(read != NULL);
+        check_near(tree, read);
+        json_decref(tree);
+        json_decref(read);
+    }
+    str_free(&text);
+}
+
 TEST(any_span_and_bucket_equals_a_plain_count)
 {
     rng r = {7, 0, 0};
