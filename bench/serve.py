@@ -1,16 +1,16 @@
 """finch serve beside FastAPI + uvicorn (two workers) + ONNX Runtime int8, over loopback, by wrk.
 
-    python bench/serve.py [--cases load one health repeats] [--rounds 5] [--seconds 5] [--soak-seconds 600]
+    python bench/serve.py [--cases load one health repeats] [--rounds 5] [--seconds 5]
 
 Both sides serve the same MiniLM in int8 and answer the same POST /predict (text-embeddings-inference's format) with the first tweets of
 the StockNet table, each another one, finch without its cache of results. The servers run all the time; rounds alternate, one side idle
-while the other is measured. The peer is taken at the better of one and two threads a worker.
+while the other is measured. The peer is taken at the better of one and two threads a worker (none spins)
+(one fills the cores; two that do not spin against each other).
 
 load     32 connections: requests a second and p99
 one      one connection: p50
 health   GET /health on one HTTP thread of finch: requests a second (no ratio: a goal in itself)
 repeats  32 connections, finch with its cache: every tweet comes again and again, as retweets do (beside, no goal)
-soak     --soak-seconds at 80 % of the load's rate: errors, p99, memory at the begin and the end
 """
 import contextlib
 import json
@@ -28,7 +28,7 @@ import benchlib
 import drive
 import make_models
 
-GOALS = {"load": 5.0, "load_p99": 1.0, "one": 2.0, "health": 20000, "soak_p99_ms": 200, "soak_memory": 1.02}
+GOALS = {"load": 5.0, "load_p99": 1.0, "one": 2.0, "health": 20000}
 LUA = """
 local texts, at = {}, 0
 for line in io.lines("TEXTS") do texts[#texts + 1] = line end
@@ -100,6 +100,25 @@ def wrk(port, connections, seconds, script=None, path="/predict"):
             "p99_ms": found["p99_us"] / 1e3, "requests": found["requests"]}
 
 
+def quantized():
+    """finch's int8 folder of MiniLM, and (the folder it is made of, the peer's)."""
+    made = make_models.ensure("minilm")
+    model = made[0].with_name(made[0].name + "-finch-int8")
+    shutil.rmtree(model, ignore_errors=True)
+    drive.finch(None, "quantize", "--model", made[0], "--output", model)
+    return model, made
+
+
+def requests_of(rows, folder):
+    """Bodies of requests, each with another tweet, and wrk's script that sends them one after the other."""
+    texts, script = folder / "texts.jsonl", folder / "requests.lua"
+    lines = [json.dumps({"inputs": json.loads(line)["body"], "truncate": True}) for line in
+             pathlib.Path(make_models.tweets(rows)).read_text(encoding="utf-8").splitlines()[:rows]]
+    texts.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    script.write_text(LUA.replace("TEXTS", str(texts)), encoding="utf-8")
+    return lines, script
+
+
 def start_finch(args, model, folder, *more):
     port = free_port()
     command = [drive.finch_binary(), "serve", "--port", port, "--model", f"minilm={model}", "--threads", args.threads, "--state", "none",
@@ -107,26 +126,25 @@ def start_finch(args, model, folder, *more):
     return Side("finch", command, port, folder).wait("/ready")
 
 
-def start_peer(model, onnx, folder, threads):
+def start_peer(model, onnx, folder, threads, spin):
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--app-dir", drive.PEERS, "serve_peer:app", "--port", port, "--workers", 2, "--log-level", "warning",
                "--no-access-log"]
-    environment = {"SERVE_PEER_MODEL": str(onnx / "model-int8.onnx"), "SERVE_PEER_TOKENIZER": str(model / "tokenizer.json"), "SERVE_PEER_THREADS": str(threads)}
+    environment = {"SERVE_PEER_MODEL": str(onnx / "model-int8.onnx"), "SERVE_PEER_TOKENIZER": str(model / "tokenizer.json"), "SERVE_PEER_THREADS": str(threads), "SERVE_PEER_SPIN": str(spin)}
     return Side("peer", command, port, folder, environment).wait("/health")
 
 
 def best_peer(model, onnx, folder, script):
-    """The faster of one and two threads a worker; the other is stopped."""
+    """The fastest of one thread a worker (two workers fill two cores), and two that wait for each other without spinning; each alone."""
     tried = {}
-    for threads in (1, 2):
-        side = start_peer(model, onnx, folder, threads)
+    for threads, spin in ((1, 0), (2, 0)):
+        side = start_peer(model, onnx, folder, threads, spin)
         wrk(side.port, 32, 2, script)
-        tried[threads] = (wrk(side.port, 32, 3, script)["requests_per_second"], side)
-    best = max(tried, key=lambda threads: tried[threads][0])
-    for threads, (_, side) in tried.items():
-        if threads != best:
-            side.stop()
-    return tried[best][1], {"threads_a_worker": best, "tried": {str(t): rate for t, (rate, _) in tried.items()}}
+        tried[threads, spin] = wrk(side.port, 32, 3, script)["requests_per_second"]
+        side.stop()
+    best = max(tried, key=tried.get)
+    return start_peer(model, onnx, folder, *best), {"threads_a_worker": best[0], "spins": bool(best[1]),
+                                                    "tried": {f"{t} threads": rate for (t, _), rate in tried.items()}}
 
 
 def check_equal(finch, peer, lines):
@@ -181,19 +199,6 @@ def repeats(args, sides):
     return {"rate": drive.compare(args.rounds, ours, theirs, "requests_per_second", 0)}
 
 
-def soak(args, sides):
-    """The load is held back by the number of connections: wrk has no rate. 80 % of two full compute threads."""
-    finch, before = sides["finch"], None
-    found, until = [], time.monotonic() + args.soak_seconds
-    while time.monotonic() < until:
-        found.append(wrk(finch.port, 2, min(20, args.soak_seconds), sides["script"]))
-        before = before or finch.rss()
-    memory = finch.rss() / before
-    p99 = max(one["p99_ms"] for one in found)
-    return {"seconds": args.soak_seconds, "requests": sum(one["requests"] for one in found), "p99_ms": p99, "memory": memory,
-            "reached": p99 < GOALS["soak_p99_ms"] and memory < GOALS["soak_memory"]}
-
-
 CASES = {"load": load, "one": one, "health": health, "repeats": repeats}
 
 
@@ -203,21 +208,13 @@ def main():
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=int, default=5, help="of each measurement")
     options.add_argument("--rows", type=int, default=4000)
-    options.add_argument("--soak-seconds", type=int, default=0)
     args = options.parse_args()
     if shutil.which("wrk") is None:
         raise drive.Failed("wrk is missing; run: tools/setup.sh test")
-    folder, onnx = make_models.ensure("minilm")
-    model = folder.with_name(folder.name + "-finch-int8")
-    shutil.rmtree(model, ignore_errors=True)
-    drive.finch(None, "quantize", "--model", folder, "--output", model)
+    model, (folder, onnx) = quantized()
     result = {"what": "serving", "environment": benchlib.environment(args.threads), "cases": {}}
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
-        texts, script = pathlib.Path(temporary, "texts.jsonl"), pathlib.Path(temporary, "requests.lua")
-        lines = [json.dumps({"inputs": json.loads(line)["body"], "truncate": True}) for line in
-                 pathlib.Path(make_models.tweets(args.rows)).read_text(encoding="utf-8").splitlines()[:args.rows]]
-        texts.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        script.write_text(LUA.replace("TEXTS", str(texts)), encoding="utf-8")
+        lines, script = requests_of(args.rows, pathlib.Path(temporary))
         finch = start_finch(args, model, temporary, "--cache", 0)
         stack.callback(finch.stop)
         peer, result["peer"] = best_peer(folder, onnx, temporary, script)
@@ -229,9 +226,7 @@ def main():
         for name in args.cases:
             benchlib.note(name)
             result["cases"][name] = CASES[name](args, sides)
-        if args.soak_seconds > 0:
-            result["cases"]["soak"] = soak(args, sides)
-    benchlib.emit(result, args.save)
+        benchlib.emit(result, args.save)
 
 
 if __name__ == "__main__":

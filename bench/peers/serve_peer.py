@@ -23,6 +23,7 @@ LABELS = ("STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSI
 settings = ort.SessionOptions()
 settings.intra_op_num_threads = int(os.environ.get("SERVE_PEER_THREADS", "1"))
 settings.inter_op_num_threads = 1
+settings.add_session_config_entry("session.intra_op.allow_spinning", os.environ.get("SERVE_PEER_SPIN", "0"))
 settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 session = ort.InferenceSession(os.environ["SERVE_PEER_MODEL"], settings, providers=["CPUExecutionProvider"])
 names = {given.name for given in session.get_inputs()}
