@@ -4,8 +4,7 @@
 
 Both sides serve the same MiniLM in int8 and answer the same POST /predict (text-embeddings-inference's format) with the first tweets of
 the StockNet table, each another one, finch without its cache of results. The servers run all the time; rounds alternate, one side idle
-while the other is measured. The peer is taken at the better of one and two threads a worker (none spins)
-(one fills the cores; two that do not spin against each other).
+while the other is measured. The peer is taken at the better of one and two threads a worker (none spins).
 
 load     32 connections: requests a second and p99
 one      one connection: p50

@@ -165,7 +165,7 @@ static finch_status turn_off(alerts_call *c, finch_error *err)
 static finch_status retry(alerts_call *c, finch_error *err)
 {
     FINCH_TRY(alerts_retry(c->store, c->id, err));
-    return say_done(c, "it is sent again by the next finch alerts run", err);
+    return say_done(c, "it is sent again when finch serve or finch alerts run looks next", err);
 }
 
 /* ---- run ---- */
@@ -240,13 +240,14 @@ const cli_command cli_command_alerts = {
     .name = "alerts",
     .group = CLI_GROUP_USE,
     .summary = "rules on a ticker's turn in sentiment or volume, sent to a signed webhook",
-    .about = "A rule holds the last window of the history against the baseline before it and fires once at the turn. run "
-             "looks at the rules and "
-             "sends what is due, until it is stopped; several may run on one store.\n"
-             "A delivery is a POST with X-Finch-Delivery and X-Finch-Signature: t=SECONDS,v1=HEX, the HMAC-SHA256 of "
-             "SECONDS.BODY with the rule's "
-             "secret. It is tried again where it did not arrive. What may have arrived is in doubt and not sent again but "
-             "by retry.",
+    .about =
+        "A rule holds the last window of the history against the baseline before it and fires once at the turn. run "
+        "looks at the rules and "
+        "sends what is due, until it is stopped, as a running finch serve does by itself; several may run on one store.\n"
+        "A delivery is a POST with X-Finch-Delivery and X-Finch-Signature: t=SECONDS,v1=HEX, the HMAC-SHA256 of "
+        "SECONDS.BODY with the rule's "
+        "secret. It is tried again where it did not arrive. What may have arrived is in doubt and not sent again but "
+        "by retry.",
     .example =
         "finch alerts add --name 'GME turns' --ticker GME --direction fall --threshold 0.4 --url https://example.org/hook\n"
         "finch alerts run --every 30\n"

@@ -106,7 +106,10 @@ static finch_status write_some(recorder *r, const kept *first, size_t n, const c
     history_prediction *all;
     store *s = NULL;
     FINCH_TRY(MEM_NEW(&all, n, err));
-    for (size_t i = 0; i < n; i++, first = first->next) all[i] = first->prediction;
+    for (size_t i = 0; i < n; i++) {
+        all[i] = first->prediction;
+        if (i + 1 < n) first = first->next; /* the last one's is written by who adds */
+    }
     finch_status st = store_pool_borrow(r->pool, &s, err);
     if (st == FINCH_OK) st = history_append(s, batch, all, n, NULL, err);
     store_pool_give(r->pool, s);

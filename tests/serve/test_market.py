@@ -148,6 +148,32 @@ class History(ServerTest):
         self.assertIsNone(self.rows("?ticker=NUL")[0]["text"])
 
 
+class Returning(unittest.TestCase):
+    def test_what_was_missed_comes_out_of_the_store_too(self):
+        """A listener comes back to a server that has none of it in memory."""
+        folder = tempfile.mkdtemp(prefix="finch-returning-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        env = {"FINCH_STATE": os.path.join(folder, "state.sqlite")}
+        server = Server("--keep-predictions", env=env)
+        self.addCleanup(server.remove)
+        server.predict(text="$RTA heard")
+        self.assertTrue(wait_for(lambda: server.get("/api/v1/predictions?ticker=RTA").data["predictions"]))
+        heard = server.get("/api/v1/predictions?ticker=RTA").data["predictions"][0]["id"]
+        server.predict(texts=[f"$RTB missed {i}" for i in range(30)])
+        self.assertTrue(wait_for(lambda: len(server.get("/api/v1/predictions?ticker=RTB&limit=100").data["predictions"]) == 30))
+        self.assertEqual(server.stop(), 0)
+        server = Server("--keep-predictions", env=env)
+        self.addCleanup(server.remove)
+        back = Listener(server, Last_Event_ID=str(heard))
+        self.assertTrue(wait_for(lambda: len(back.of("prediction")) >= 30))
+        ids = [e[1] for e in back.of("prediction")]
+        self.assertEqual((len(ids), ids), (30, sorted(set(ids))))
+        self.assertGreater(min(ids), heard)
+        self.assertTrue(all(e[2]["text"].startswith("$RTB") for e in back.of("prediction")))
+        back.close()
+        self.assertEqual(server.stop(), 0)
+
+
 class Private(ServerTest):
     def test_nothing_is_kept_unless_asked(self):
         self.server.predict(text="$PPA secret")
