@@ -162,28 +162,13 @@ static finch_status stats(const cli_args *args, data_look *look, finch_error *er
     return pen_print(&p, st, err);
 }
 
-/* A column that a file lacks is null there, and types may have been widened: neither happens without a word. */
-static finch_status warn_of_differences(const cli_args *args, const data_look *look, finch_error *err)
-{
-    str differences = {0};
-    finch_status st = data_look_differences(look, &differences, err);
-    for (char *line = differences.at; st == FINCH_OK && line != NULL && *line != '\0';) {
-        size_t n = strcspn(line, "\n");
-        cli_warn(args, "%.*s", (int)n, line);
-        line += n + 1;
-    }
-    str_free(&differences);
-    return st;
-}
-
 static finch_status convert(const cli_args *args, data_look *look, finch_error *err)
 {
     const char *output = cli_text(args, "output");
     char rows[PEN_NUMBER_BYTES];
     uint64_t n_written;
     str rejects = {0};
-    finch_status st = warn_of_differences(args, look, err);
-    if (st == FINCH_OK) st = cli_rejects_path(args, output, &rejects, err);
+    finch_status st = cli_rejects_path(args, output, &rejects, err);
     if (st == FINCH_OK) st = data_look_convert(look, output, rejects.at, &n_written, err);
     if (st == FINCH_OK && data_look_rejected(look) > 0)
         cli_warn(args, "%llu broken rows were set aside, see %s", (unsigned long long)data_look_rejected(look), rejects.at);
@@ -248,6 +233,8 @@ static finch_status run(const cli_args *args, finch_error *err)
     cli_bar bar;
     FINCH_TRY(find_action(args, words[0], &action, err));
     data_source source = cli_source(args, words + 1, n - 1);
+    cli_differences differences;
+    if (action == convert || action == concat) cli_warn_of_differences(args, &differences, &source);
     cli_bar_begin(&bar, args, "reading", "rows");
     progress watch = cli_bar_progress(&bar);
     finch_status st = data_look_open(&source, wants_types(args, action), &watch, &look, err);

@@ -242,8 +242,10 @@ static finch_status run_words(const cli_args *args, label_options *o, finch_erro
 static finch_status run(const cli_args *args, finch_error *err)
 {
     label_options o;
+    cli_differences differences;
     str rejects = {0};
     read_options(args, &o);
+    cli_warn_of_differences(args, &differences, &o.source);
     finch_status st = cli_rejects_path(args, o.output, &rejects, err);
     o.rejects = rejects.at;
     if (st == FINCH_OK) st = check_together(args, &o, err);

@@ -53,6 +53,7 @@ typedef struct job {
     str dropped, rejects, report_json, report_html;
     prepare_renaming *renamings;
     str names; /* the renamings' new names, NUL between */
+    cli_differences differences;
     cli_bar bar;
     progress watch;
     double seconds;
@@ -158,9 +159,10 @@ static finch_status read_options(job *j, finch_error *err)
 {
     const cli_args *args = j->args;
     prepare_options *o = &j->options;
-    o->source.inputs = cli_list(args, "input", &o->source.n_inputs);
-    o->source.strict = cli_flag(args, "strict");
-    o->source.max_line_bytes = cli_size(args, "max-line-bytes");
+    size_t n_inputs;
+    const char *const *inputs = cli_list(args, "input", &n_inputs);
+    o->source = cli_source(args, inputs, n_inputs);
+    cli_warn_of_differences(args, &j->differences, &o->source);
     o->output = cli_text(args, "output");
     o->text_column = cli_text(args, "text-column");
     o->author_column = cli_text(args, "author-column");

@@ -42,6 +42,7 @@ typedef struct job {
     data_scoring scoring;
     model *engine;
     str folder, rejects;
+    cli_differences differences;
     cli_bar bar;
     progress watch;
     uint64_t n_rejected;
@@ -77,6 +78,7 @@ static finch_status read_options(job *j, finch_error *err)
     size_t n_inputs;
     const char *const *inputs = cli_list(args, "input", &n_inputs);
     o->source = cli_source(args, inputs, n_inputs);
+    cli_warn_of_differences(args, &j->differences, &o->source);
     o->output = cli_text(args, "output");
     o->text_column = cli_text(args, "text-column");
     o->ticker_column = cli_text(args, "ticker-column");

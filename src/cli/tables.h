@@ -19,6 +19,14 @@ enum { CLI_LINE_BYTES_MAX = 256 << 20 }; /* DuckDB's buffers are twice as large 
 /* The files and how they are read, by the options above as far as the command has them. */
 data_source cli_source(const cli_args *args, const char *const *inputs, size_t n_inputs);
 
+/* Warns where the files of source differ in their columns or types, however often they are opened. d lasts as long as source. */
+typedef struct cli_differences {
+    const cli_args *args;
+    bool told;
+} cli_differences;
+
+void cli_warn_of_differences(const cli_args *args, cli_differences *d, data_source *source);
+
 /* Lists the broken rows of tables [n] (some may be NULL) in the file of --rejects, by default rejects.csv beside output (may
  * be NULL: in the working folder), and warns of them with the first few places. Does nothing where there are none. */
 finch_status cli_rejects_list(const cli_args *args, const char *output, const data_columns *const *tables, size_t n,

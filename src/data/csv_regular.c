@@ -3,12 +3,13 @@
 #include "base/file.h"
 #include "data/utf8.h"
 
+#include <omp.h>
 #include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
-enum { BLOCK = 64, REPORT_BYTES = 8 << 20 };
+enum { BLOCK = 64, PIECE_BYTES = 2 << 20, PIECES_MAX = 64 };
 
 /* Bit i is of byte i. */
 typedef struct masks {
@@ -145,27 +146,121 @@ static bool take_block(scanner *s, const unsigned char *at, size_t begin, size_t
     return true;
 }
 
-static finch_status scan_blocks(scanner *s, const file_map *map, char separator, const progress *watch, bool *regular,
-                                finch_error *err)
+/* ---- pieces ----
+ * Where a piece of the file begins, the quotes before it say whether it begins inside of some: where their number is odd. The
+ * first line end outside of quotes from there on begins its first record, and there the piece before ends. So each is scanned
+ * as it would be behind the others, if all of those are regular; and if not, one of those says so. */
+
+typedef struct piece {
+    size_t begin, end; /* of its records */
+    bool odd;          /* the number of its quotes */
+    bool regular;
+    scanner s;
+} piece;
+
+static bool odd_quotes(bytes text, size_t begin, size_t end)
+{
+    uint64_t n = 0;
+    for (size_t at = begin; at < end; at++) n += text.at[at] == '"';
+    return n % 2 == 1;
+}
+
+/* Behind the first line end from `at` on that is not in quotes, the text's end where none follows; false where a record would have
+ * to be longer than most_bytes for it: no more is looked at, since what is looked at comes into memory. */
+static bool next_record(bytes text, size_t at, bool inside, size_t most_bytes, size_t *out)
+{
+    for (size_t left = most_bytes; at < text.size && left > 0; at++, left--) {
+        if (text.at[at] == '"') inside = !inside;
+        *out = at + 1;
+        if (text.at[at] == '\n' && !inside) return true;
+    }
+    *out = at;
+    return at == text.size;
+}
+
+static void scan_piece(piece *p, char separator)
 {
     unsigned char tail[BLOCK] = {0};
-    const unsigned char *text = s->text.at;
-    size_t size = s->text.size, at = 0, dropped = 0;
-    *regular = true;
-    for (; *regular && at < size; at += BLOCK) {
-        size_t n = size - at < BLOCK ? size - at : BLOCK;
-        if (n < BLOCK) memcpy(tail, text + at, n);
-        *regular = take_block(s, n < BLOCK ? tail : text + at, at, n, separator) &&
-                   (s->record > at || at - s->record <= s->max_record_bytes);
-        if (s->record - dropped < REPORT_BYTES) continue;
-        dropped = s->record; /* what lies before is not looked at again: it need not stay in memory */
-        file_map_forget(map, dropped);
-        if (!progress_report(watch, s->n_rows, 0, NULL)) return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
+    scanner *s = &p->s;
+    bool regular = true;
+    for (size_t at = p->begin; regular && at < p->end; at += BLOCK) {
+        size_t n = p->end - at < BLOCK ? p->end - at : BLOCK;
+        if (n < BLOCK) memcpy(tail, s->text.at + at, n);
+        regular = take_block(s, n < BLOCK ? tail : s->text.at + at, at, n, separator) &&
+                  (s->record > at || at - s->record <= s->max_record_bytes);
     }
-    *regular = *regular && s->inside == 0 && s->returned == 0;
-    if (*regular && s->record < size) *regular = end_record(s, size);
+    regular = regular && s->inside == 0 && s->returned == 0;
+    if (regular && s->record < p->end) regular = end_record(s, p->end); /* the file's last line has no end */
+    p->regular = regular;
+}
+
+/* Adds what the piece found to the whole. */
+static void add_piece(scanner *whole, const piece *p)
+{
+    const scanner *s = &p->s;
+    for (size_t i = 0; i < whole->n_columns; i++)
+        whole->types[i] = (whole->types[i] & s->types[i] & NARROW_ALL) | ((whole->types[i] | s->types[i]) & ~(narrow_set)NARROW_ALL);
+    whole->n_rows += s->n_rows;
+    whole->n_newlines += s->n_newlines;
+    whole->n_returns += s->n_returns;
+    whole->header_seen = whole->header_seen || s->header_seen;
+}
+
+/* The next n_pieces of the file, all at once. */
+static void scan_window(scanner *whole, piece *pieces, narrow_set *types, int n_pieces, char separator, bool *regular)
+{
+    bytes text = whole->text;
+    size_t begin = whole->record, n_columns = whole->n_columns;
+    bool inside = false;
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < n_pieces; i++) {
+        size_t from = size_least(begin + (size_t)i * PIECE_BYTES, text.size);
+        pieces[i].odd = odd_quotes(text, from, size_least(from + PIECE_BYTES, text.size));
+    }
+    *regular = true;
+    for (int i = 0; *regular && i < n_pieces; i++) {
+        size_t to = size_least(begin + (size_t)(i + 1) * PIECE_BYTES, text.size);
+        inside ^= pieces[i].odd;
+        pieces[i].begin = i == 0 ? begin : pieces[i - 1].end;
+        *regular = next_record(text, to, inside, whole->max_record_bytes + 2, &pieces[i].end); /* with its \r\n */
+    }
+    if (!*regular) return;
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < n_pieces; i++) {
+        piece *p = &pieces[i];
+        p->s = (scanner){.text = text, .n_columns = n_columns, .types = types + (size_t)i * n_columns, .utf8 = whole->utf8,
+                         .may_open = 1, .field = p->begin, .record = p->begin, .max_record_bytes = whole->max_record_bytes,
+                         .header_seen = whole->header_seen || i > 0};
+        for (size_t c = 0; c < n_columns; c++) p->s.types[c] = whole->types[c];
+        scan_piece(p, separator);
+    }
+    for (int i = 0; i < n_pieces; i++) {
+        *regular = *regular && pieces[i].regular;
+        add_piece(whole, &pieces[i]);
+    }
+    whole->record = pieces[n_pieces - 1].end;
+}
+
+static finch_status scan_all(scanner *s, const file_map *map, char separator, const progress *watch, bool *regular,
+                             finch_error *err)
+{
+    piece *pieces = NULL;
+    narrow_set *types = NULL;
+    int n_pieces = omp_get_max_threads() < PIECES_MAX ? omp_get_max_threads() : PIECES_MAX;
+    finch_status st;
+    FINCH_GO(done, st, MEM_NEW(&pieces, (size_t)n_pieces, err));
+    FINCH_GO(done, st, MEM_NEW(&types, (size_t)n_pieces * s->n_columns, err));
+    *regular = true;
+    while (*regular && s->record < s->text.size) {
+        scan_window(s, pieces, types, n_pieces, separator, regular);
+        file_map_forget(map, s->record); /* what lies before is not looked at again: it need not stay in memory */
+        if (!progress_report(watch, s->n_rows, 0, NULL)) FINCH_GO(done, st, finch_fail(err, FINCH_E_CANCELLED, "interrupted"));
+    }
     *regular = *regular && s->header_seen && (s->n_returns == 0 || s->n_returns == s->n_newlines);
-    return FINCH_OK;
+done:
+    mem_free(pieces);
+    mem_free(types);
+    return st;
 }
 
 finch_status data_csv_scan_regular(const data_file *file, const data_dialect *dialect, const progress *watch, data_scan *out,
@@ -181,10 +276,9 @@ finch_status data_csv_scan_regular(const data_file *file, const data_dialect *di
                  .n_columns = dialect->columns.n,
                  .types = types,
                  .utf8 = strcmp(file->encoding, "utf-8") == 0,
-                 .may_open = 1,
                  .max_record_bytes = file->max_line_bytes};
     for (size_t i = 0; i < s.n_columns; i++) types[i] = NARROW_ALL;
-    finch_status st = scan_blocks(&s, &map, dialect->separator, watch, regular, err);
+    finch_status st = scan_all(&s, &map, dialect->separator, watch, regular, err);
     file_map_close(&map);
     out->n_rows = s.n_rows;
     out->n_lines = s.n_newlines;

@@ -172,41 +172,6 @@ finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err)
 
 /* ---- several files as one ---- */
 
-static finch_status add_missing(const data_look *look, data_relation_part file, str *out, finch_error *err)
-{
-    const data_names *all = data_look_columns(look);
-    for (size_t i = 0; i < all->n; i++)
-        if (file.columns->n > 0 && data_names_find_any_case(file.columns, all->at[i]) == file.columns->n)
-            FINCH_TRY(str_add_format(out, err, "%s has no column \"%s\": null for its rows\n", file.path, all->at[i]));
-    return FINCH_OK;
-}
-
-/* The first file whose type of the column is not that of the first file which has it. */
-static finch_status add_type_difference(const data_look *look, size_t column, str *out, finch_error *err)
-{
-    const char *name = data_look_columns(look)->at[column], *path = NULL, *type = NULL;
-    for (size_t i = 0; i < data_relation_files(look->relation); i++) {
-        data_relation_part file = data_relation_part_at(look->relation, i);
-        size_t at = data_names_find_any_case(file.columns, name);
-        if (at >= file.types->n) continue;
-        if (type != NULL && strcmp(type, file.types->at[at]) != 0)
-            return str_add_format(out, err, "column \"%s\" is %s in %s and %s in %s: written as %s\n", name, type, path,
-                                  file.types->at[at], file.path, data_look_types(look)->at[column]);
-        if (type != NULL) continue;
-        type = file.types->at[at];
-        path = file.path;
-    }
-    return FINCH_OK;
-}
-
-finch_status data_look_differences(const data_look *look, str *out, finch_error *err)
-{
-    for (size_t i = 0; i < data_relation_files(look->relation); i++)
-        FINCH_TRY(add_missing(look, data_relation_part_at(look->relation, i), out, err));
-    for (size_t i = 0; i < data_look_columns(look)->n; i++) FINCH_TRY(add_type_difference(look, i, out, err));
-    return FINCH_OK;
-}
-
 static finch_status count_where(data_look *look, const char *what, const char *where, uint64_t *out, finch_error *err)
 {
     str sql = {0};

@@ -40,10 +40,6 @@ enum { DATA_STATS_EXACT_ROWS = 100000 };
 finch_status data_look_stats(data_look *look, data_grid *out, finch_error *err);
 bool data_look_stats_exact(const data_look *look);
 
-/* How the files differ, a line each, appended to out: columns that a file lacks (null for its rows), and types that
- * differ with the type that is written. Nothing where they agree. */
-finch_status data_look_differences(const data_look *look, str *out, finch_error *err);
-
 /* Rows are put in order by a column from here on: by its numbers where all its values are whole numbers, else as its type
  * orders them. Equal values keep the order of the files; *n_equal: rows whose value came before. Errors: FINCH_E_DATA where
  * a file lacks the column or a value is null. */

@@ -46,6 +46,16 @@ void prepare_result_free(prepare_result *result)
     *result = (prepare_result){0};
 }
 
+finch_status prepare_set(data_database *db, const char *setting, uint64_t value, finch_error *err)
+{
+    str sql = {0};
+    finch_status st = str_add_text(&sql, "SET ", err);
+    if (st == FINCH_OK) st = str_add_format(&sql, err, setting, value);
+    if (st == FINCH_OK) st = data_query(db, sql.at, NULL, err);
+    str_free(&sql);
+    return st;
+}
+
 static void close_job(prepare_job *j)
 {
     data_output_close(&j->kept);
@@ -60,7 +70,7 @@ static void close_job(prepare_job *j)
     str_free(&j->source);
 }
 
-static void phase(const prepare_job *j, const char *name, const char *unit)
+void prepare_phase(const prepare_job *j, const char *name, const char *unit)
 {
     if (j->options->phase != NULL) j->options->phase(j->options->phase_context, name, unit);
 }
@@ -69,11 +79,8 @@ static void phase(const prepare_job *j, const char *name, const char *unit)
 
 static finch_status set_database(prepare_job *j, uint64_t bytes, finch_error *err)
 {
-    str sql = {0};
-    finch_status st = str_add_format(&sql, err, "SET memory_limit = '%" PRIu64 "B'", bytes);
-    if (st == FINCH_OK) st = data_query(&j->db, sql.at, NULL, err);
-    str_free(&sql);
-    return st;
+    j->database_bytes = bytes;
+    return prepare_set(&j->db, "memory_limit = '%" PRIu64 "B'", bytes, err);
 }
 
 /* Runs a step with what the limit leaves the database beside taken_bytes of ours. Without a limit of the user's it begins
@@ -185,15 +192,6 @@ static finch_status find_columns(prepare_job *j, finch_error *err)
     return name_columns(j, err);
 }
 
-static finch_status set_threads(prepare_job *j, finch_error *err)
-{
-    str sql = {0};
-    finch_status st = str_add_format(&sql, err, "SET threads = %zu", j->options->n_threads);
-    if (st == FINCH_OK) st = data_query(&j->db, sql.at, NULL, err);
-    str_free(&sql);
-    return st;
-}
-
 static finch_status open_job(prepare_job *j, finch_error *err)
 {
     const prepare_options *o = j->options;
@@ -201,8 +199,8 @@ static finch_status open_job(prepare_job *j, finch_error *err)
     FINCH_TRY(data_output_open(o->output, &j->kept, err));
     FINCH_TRY(data_output_open(o->dropped, &j->dropped, err));
     FINCH_TRY(data_database_open(&j->db, err));
-    FINCH_TRY(set_threads(j, err));
-    phase(j, "looking", "rows");
+    FINCH_TRY(prepare_set(&j->db, "threads = %" PRIu64, o->n_threads, err));
+    prepare_phase(j, "looking", "rows");
     FINCH_TRY(name_inputs(j, &source, err));
     data_relation_options options = {j->kept.kind.format != DATA_CSV, name_in_input(o, o->text_column), o->watch};
     FINCH_TRY(data_relation_open(&j->db, &source, &options, &j->input, err));
@@ -222,15 +220,15 @@ static finch_status add_author(const prepare_job *j, str *sql, finch_error *err)
     return str_add_format(sql, err, "CAST(c%zu AS VARCHAR)", j->author);
 }
 
-static finch_status reading_query(const prepare_job *j, str *sql, finch_error *err)
+finch_status prepare_rows_query(const prepare_job *j, str *sql, finch_error *err)
 {
     const data_names *there = data_relation_columns(j->input), *types = data_relation_types(j->input);
-    FINCH_TRY(str_add_text(sql, "COPY (SELECT ", err));
+    FINCH_TRY(str_add_text(sql, "SELECT ", err));
     for (size_t i = 0; i < there->n; i++) FINCH_TRY(str_add_format(sql, err, "c%zu, ", i));
     FINCH_TRY(
         str_add_format(sql, err,
-                       "r.text AS clean, r.tickers AS tickers, r.language AS language, r.reason AS reason, r.low AS low, "
-                       "r.high AS high, r.flood AS flood FROM (SELECT *, " PREPARE_ROW_FUNCTION "(CAST(c%zu AS VARCHAR), ",
+                       "r.text AS clean, r.tickers AS tickers, r.reason AS reason, r.low AS low, r.high AS high, r.flood AS flood, "
+                       "r.language AS language FROM (SELECT *, " PREPARE_ROW_FUNCTION "(CAST(c%zu AS VARCHAR), ",
                        j->text));
     FINCH_TRY(add_author(j, sql, err));
     FINCH_TRY(str_add_text(sql, ") AS r FROM (SELECT ", err));
@@ -241,10 +239,25 @@ static finch_status reading_query(const prepare_job *j, str *sql, finch_error *e
         FINCH_TRY(data_sql_name(sql, there->at[i], err));
         FINCH_TRY(str_add_format(sql, err, "%s AS c%zu", text ? " AS VARCHAR)" : "", i));
     }
+    return str_add_format(sql, err, " FROM (%s)))", data_relation_sql(j->input));
+}
+
+static finch_status reading_query(const prepare_job *j, str *sql, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "COPY (", err));
+    FINCH_TRY(prepare_rows_query(j, sql, err));
     return str_add_format(sql, err,
-                          " FROM (%s)))) TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, "
-                          "DICTIONARY_SIZE_LIMIT 1, ROW_GROUP_SIZE 10240)",
-                          data_relation_sql(j->input), j->rows.path);
+                          ") TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, "
+                          "ROW_GROUP_SIZE 10240)",
+                          j->rows.path);
+}
+
+finch_status prepare_check_rows(const prepare_job *j, uint64_t n, finch_error *err)
+{
+    if (j->row.done != n)
+        return finch_fail(err, FINCH_E_FAILED,
+                          "%" PRIu64 " rows were cleaned and %" PRIu64 " came; please report this input", j->row.done, n);
+    return data_relation_check_rows(j->input, n, err);
 }
 
 static finch_status read_rows(prepare_job *j, finch_error *err)
@@ -252,7 +265,7 @@ static finch_status read_rows(prepare_job *j, finch_error *err)
     str sql = {0};
     uint64_t n = 0, n_rows = data_relation_rows(j->input);
     data_query_watch watch = {j->options->watch, &j->row.done, n_rows};
-    phase(j, "cleaning", "rows");
+    prepare_phase(j, "cleaning", "rows");
     data_spool_close(&j->rows);
     str_clear(&j->source);
     prepare_row_restart(&j->row);
@@ -265,27 +278,25 @@ static finch_status read_rows(prepare_job *j, finch_error *err)
         return j->row.error.status;
     }
     FINCH_TRY(st);
-    if (j->row.done != n)
-        return finch_fail(err, FINCH_E_FAILED,
-                          "%" PRIu64 " rows were cleaned and %" PRIu64 " came; please report this input", j->row.done, n);
-    FINCH_TRY(data_relation_check_rows(j->input, n, err));
+    FINCH_TRY(prepare_check_rows(j, n, err));
     return str_add_format(&j->source, err,
+                          "(SELECT *, finch_reason(n) AS verdict, finch_cluster(n) AS cluster, finch_kept(n) AS first FROM "
                           "(SELECT *, file_row_number AS n FROM read_parquet('%s', file_row_number=true, "
-                          "hive_partitioning=false))",
+                          "hive_partitioning=false)))",
                           j->rows.path);
 }
 
 /* ---- 2: a verdict for every row ---- */
 
-enum { JUDGED_COLUMNS = 5, JUDGED_CHUNKS = 8 }; /* chunks that are judged at once: the team has more to do at a time */
+enum { JUDGED_CHUNKS = 8 }; /* that are judged at once: the team has more to do at a time */
 
-static void read_keys(duckdb_data_chunk chunk, prepare_keys *keys)
+void prepare_read_keys(duckdb_data_chunk chunk, const idx_t *columns, prepare_keys *keys)
 {
-    void *data[JUDGED_COLUMNS];
+    void *data[PREPARE_KEY_COLUMNS];
     uint64_t *valid = NULL;
     idx_t n = duckdb_data_chunk_get_size(chunk);
-    for (idx_t i = 0; i < JUDGED_COLUMNS; i++) {
-        duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, i);
+    for (idx_t i = 0; i < PREPARE_KEY_COLUMNS; i++) {
+        duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, columns[i]);
         data[i] = duckdb_vector_get_data(vector);
         if (i == 0) valid = duckdb_vector_get_validity(vector);
     }
@@ -301,11 +312,12 @@ static void read_keys(duckdb_data_chunk chunk, prepare_keys *keys)
 /* The next chunks' rows, up to JUDGED_CHUNKS; 0 behind the last. */
 static finch_status judge_some(prepare_job *j, duckdb_result *result, prepare_keys *keys, size_t *n, finch_error *err)
 {
+    static const idx_t columns[PREPARE_KEY_COLUMNS] = {0, 1, 2, 3, 4};
     duckdb_data_chunk chunks[JUDGED_CHUNKS];
     size_t n_chunks = 0;
     *n = 0;
     while (n_chunks < JUDGED_CHUNKS && (chunks[n_chunks] = duckdb_fetch_chunk(*result)) != NULL) {
-        read_keys(chunks[n_chunks], keys + *n);
+        prepare_read_keys(chunks[n_chunks], columns, keys + *n);
         *n += (size_t)duckdb_data_chunk_get_size(chunks[n_chunks++]);
     }
     finch_status st = prepare_verdicts_add(&j->verdicts, keys, *n, err);
@@ -338,7 +350,7 @@ static finch_status judge_rows(prepare_job *j, finch_error *err)
     duckdb_result result;
     uint64_t n = j->row.done, arrays = prepare_verdicts_bytes(o, n);
     bool texts = !o->off[PREPARE_NEAR_DUPLICATES];
-    phase(j, "comparing", "rows");
+    prepare_phase(j, "comparing", "rows");
     prepare_verdicts_close(&j->verdicts);
     uint64_t left = o->memory_limit_bytes - OWN_BYTES - DATABASE_LEAST_BYTES - arrays;
     FINCH_TRY(prepare_verdicts_open(o, n, (size_t)left, &j->verdicts, err));
@@ -350,7 +362,7 @@ static finch_status judge_rows(prepare_job *j, finch_error *err)
     st = judge_all(j, &result, err);
     duckdb_destroy_result(&result);
     FINCH_TRY(st);
-    phase(j, "clustering", "bands");
+    prepare_phase(j, "clustering", "bands");
     return prepare_verdicts_finish(&j->verdicts, o->watch, err);
 }
 
@@ -375,31 +387,31 @@ static const char *tickers_of(const data_output *o)
     return "CASE WHEN tickers IS NULL THEN CAST([] AS VARCHAR[]) ELSE string_split(tickers, '|') END AS tickers";
 }
 
-static finch_status write_table(prepare_job *j, const data_output *to, bool kept, uint64_t *n, finch_error *err)
+finch_status prepare_write_table(const prepare_job *j, data_database *db, const char *source, const data_output *to, bool kept,
+                                 const data_query_watch *watch, uint64_t *n, finch_error *err)
 {
     str sql = {0};
-    data_query_watch watch = {j->options->watch, NULL, 0};
     finch_status st = str_add_text(&sql, "SELECT ", err);
     if (st == FINCH_OK && !kept) st = str_add_text(&sql, "n + 1 AS \"row\", ", err);
     if (st == FINCH_OK) st = prepare_add_columns(j, &sql, err);
     if (st == FINCH_OK) st = str_add_format(&sql, err, "clean AS text, %s, ", tickers_of(to));
-    if (st == FINCH_OK && kept) st = str_add_text(&sql, "finch_cluster(n) + 1 AS cluster_id", err);
+    if (st == FINCH_OK && kept) st = str_add_text(&sql, "cluster + 1 AS cluster_id", err);
     if (st == FINCH_OK && !kept)
         st = str_add_format(&sql, err,
-                            "CASE WHEN finch_reason(n) >= %d THEN finch_cluster(n) + 1 END AS cluster_id, "
-                            "CASE WHEN finch_reason(n) >= %d THEN finch_kept(n) + 1 END AS kept_row, CASE finch_reason(n)",
+                            "CASE WHEN verdict >= %d THEN cluster + 1 END AS cluster_id, "
+                            "CASE WHEN verdict >= %d THEN first + 1 END AS kept_row, CASE verdict",
                             PREPARE_DUPLICATE, PREPARE_DUPLICATE);
     for (int reason = PREPARE_KEPT + 1; st == FINCH_OK && !kept && reason < PREPARE_REASONS; reason++)
         st = str_add_format(&sql, err, " WHEN %d THEN '%s'", reason, prepare_reason_name((prepare_reason)reason));
     if (st == FINCH_OK && !kept) st = str_add_text(&sql, " END AS dropped_reason", err);
     if (st == FINCH_OK)
-        st = str_add_format(&sql, err, " FROM %s WHERE finch_reason(n) %s 0", j->source.at, kept ? "=" : ">");
-    if (st == FINCH_OK) st = data_output_copy_watched(&j->db, to, sql.at, &watch, n, err);
+        st = str_add_format(&sql, err, " FROM %s WHERE verdict %s 0", source, kept ? "=" : ">");
+    if (st == FINCH_OK) st = data_output_copy_watched(db, to, sql.at, watch, n, err);
     str_free(&sql);
     return st;
 }
 
-static void count(prepare_job *j)
+void prepare_count(prepare_job *j)
 {
     prepare_counts *c = &j->result->counts;
     const uint64_t *changed = j->row.changed;
@@ -423,18 +435,25 @@ static void count(prepare_job *j)
     c->near_judged = j->verdicts.near_judged;
 }
 
-static finch_status write_tables(prepare_job *j, finch_error *err)
+finch_status prepare_check_tables(const prepare_job *j, finch_error *err)
 {
-    prepare_counts *c = &j->result->counts;
-    phase(j, "writing", "rows");
-    FINCH_TRY(write_table(j, &j->dropped, false, &c->dropped, err));
-    FINCH_TRY(write_table(j, &j->kept, true, &c->kept, err));
+    const prepare_counts *c = &j->result->counts;
     if (c->kept + c->dropped != c->rows || c->kept != c->by_reason[PREPARE_KEPT])
         return finch_fail(err, FINCH_E_FAILED,
                           "%" PRIu64 " rows came and %" PRIu64 " + %" PRIu64
                           " were written; nothing was kept. Please report this input",
                           c->rows, c->kept, c->dropped);
     return FINCH_OK;
+}
+
+static finch_status write_tables(prepare_job *j, finch_error *err)
+{
+    prepare_counts *c = &j->result->counts;
+    data_query_watch watch = {j->options->watch, NULL, 0};
+    prepare_phase(j, "writing", "rows");
+    FINCH_TRY(prepare_write_table(j, &j->db, j->source.at, &j->dropped, false, &watch, &c->dropped, err));
+    FINCH_TRY(prepare_write_table(j, &j->db, j->source.at, &j->kept, true, &watch, &c->kept, err));
+    return prepare_check_tables(j, err);
 }
 
 /* The table of kept rows comes last: where it is, everything is. */
@@ -447,7 +466,7 @@ static finch_status commit(prepare_job *j, finch_error *err)
     return data_output_commit(&j->kept, err);
 }
 
-static finch_status run_steps(prepare_job *j, finch_error *err)
+static finch_status run_in_two_passes(prepare_job *j, finch_error *err)
 {
     double begin = clock_seconds();
     prepare_result *out = j->result;
@@ -456,8 +475,17 @@ static finch_status run_steps(prepare_job *j, finch_error *err)
     FINCH_TRY(run_step(j, prepare_verdicts_bytes(j->options, j->row.done), judge_rows, err));
     FINCH_TRY(prepare_verdicts_register(&j->db, &j->verdicts, err));
     out->seconds_judging = clock_seconds() - begin - out->seconds_reading;
-    count(j);
-    FINCH_TRY(run_step(j, PREPARE_VERDICT_BYTES * j->row.done, write_tables, err));
+    prepare_count(j);
+    return run_step(j, PREPARE_VERDICT_BYTES * j->row.done, write_tables, err);
+}
+
+static finch_status run_steps(prepare_job *j, finch_error *err)
+{
+    double begin = clock_seconds();
+    prepare_result *out = j->result;
+    if (prepare_streams(j))
+        FINCH_TRY(run_step(j, prepare_verdicts_bytes(j->options, data_relation_rows(j->input)), prepare_stream, err));
+    else FINCH_TRY(run_in_two_passes(j, err));
     FINCH_TRY(commit(j, err));
     out->seconds_writing = clock_seconds() - begin - out->seconds_reading - out->seconds_judging;
     return FINCH_OK;

@@ -126,7 +126,7 @@ finch_status data_reader_sql(const data_reader *readers, size_t n, str *sql, fin
  * it was UTF-16, UTF-8. */
 static finch_status scan_csv(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
 {
-    size_t n_before = rejects->n;
+    uint64_t n_before = rejects->n;
     bool utf16 = strcmp(r->file.encoding, "utf-16") == 0, regular = false;
     if (!utf16 && r->file.kind.compression == DATA_PLAIN && r->dialect.escape == '"') {
         FINCH_TRY(MEM_NEW(&r->narrow, r->columns.n, err));
@@ -184,54 +184,19 @@ static finch_status open_parquet(data_database *db, data_reader *r, finch_error 
     return finch_fail_prefix(err, "%s can not be read as Parquet", r->file.path);
 }
 
-/* An array's items can not be set aside: the first whose text is none is an error. */
-static finch_status check_texts(data_database *db, const data_reader *r, const char *objects, finch_error *err)
-{
-    str sql = {0}, key = {0};
-    uint64_t first = 0;
-    if (r->file.text_key == NULL) return FINCH_OK;
-    finch_status st = data_sql_text(&key, r->file.text_key, strlen(r->file.text_key), err);
-    if (st == FINCH_OK)
-        st = str_add_format(
-            &sql, err,
-            "SELECT min(n) FROM (SELECT row_number() OVER () AS n, json_type(json_extract(json, [%s])[1]) AS "
-            "kind FROM %s) WHERE kind NOT IN ('VARCHAR', 'NULL')",
-            key.at, objects);
-    if (st == FINCH_OK) st = data_query_count(db, sql.at, &first, err);
-    str_free(&sql);
-    str_free(&key);
-    if (st != FINCH_OK || first == 0) return st;
-    return finch_fail_row(err, FINCH_E_DATA, first, "%s item %" PRIu64 ": the value of \"%s\" is no text", r->file.path,
-                          first, r->file.text_key);
-}
+typedef finch_status (*json_scan)(const data_file *, const progress *, data_rejects *, data_spool *, data_scan *,
+                                  finch_error *);
 
-static finch_status count_objects(data_database *db, data_reader *r, const char *objects, finch_error *err)
+static finch_status scan_json(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
 {
-    str sql = {0};
-    uint64_t n_other = 0;
-    finch_status st = str_add_format(&sql, err, "SELECT count(*) FROM %s", objects);
-    if (st == FINCH_OK) st = data_query_count(db, sql.at, &r->scan.n_rows, err);
-    if (st != FINCH_OK && err != NULL && strstr(err->message, "maximum_object_size") != NULL)
-        st = finch_fail(err, FINCH_E_DATA,
-                        "%s: an item of the array has more than %zu bytes; a longer one is read with --max-line-bytes",
-                        r->file.path, longest_object(r));
-    str_clear(&sql);
-    if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT count(*) FROM %s WHERE json_type(json) <> 'OBJECT'", objects);
-    if (st == FINCH_OK) st = data_query_count(db, sql.at, &n_other, err);
-    str_free(&sql);
-    if (st == FINCH_OK && n_other > 0)
-        st = finch_fail(err, FINCH_E_DATA, "%s: %" PRIu64 " items of the array are no objects {...}", r->file.path, n_other);
-    return st;
-}
-
-static finch_status scan_jsonl(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
-{
-    size_t n_before = rejects->n;
-    FINCH_TRY(data_jsonl_scan(&r->file, watch, rejects, NULL, &r->scan, err));
+    json_scan scan = r->array ? data_json_array_scan : data_jsonl_scan;
+    uint64_t n_before = rejects->n;
+    FINCH_TRY(scan(&r->file, watch, rejects, NULL, &r->scan, err));
     if (rejects->n == n_before) return FINCH_OK;
     FINCH_TRY(data_spool_open(&r->good, err));
-    FINCH_TRY(data_jsonl_scan(&r->file, watch, NULL, &r->good, &r->scan, err));
+    FINCH_TRY(scan(&r->file, watch, NULL, &r->good, &r->scan, err));
     r->file.kind.compression = DATA_PLAIN;
+    r->array = false; /* the copy has lines */
     return FINCH_OK;
 }
 
@@ -248,10 +213,8 @@ static finch_status open_json(data_database *db, data_reader *r, const progress 
     data_stream_close(stream);
     r->array = st == FINCH_OK && head.size > 0 && head.at[strspn(head.at, " \t\r\n")] == '[';
     str_free(&head);
-    if (st == FINCH_OK && !r->array) st = scan_jsonl(r, watch, rejects, err);
+    if (st == FINCH_OK) st = scan_json(r, watch, rejects, err);
     if (st == FINCH_OK) st = objects_sql(r, 1, &objects, err);
-    if (st == FINCH_OK && r->array) st = count_objects(db, r, objects.at, err);
-    if (st == FINCH_OK && r->array) st = check_texts(db, r, objects.at, err);
     if (st == FINCH_OK && r->scan.n_rows > 0) st = data_reader_json_structure(db, r, objects.at, err);
     str_free(&objects);
     return st;

@@ -9,8 +9,9 @@
 
 void data_rejects_free(data_rejects *rejects)
 {
-    for (size_t i = 0; i < rejects->n; i++) mem_free(rejects->at[i].text);
+    for (size_t i = 0; i < rejects->n_held; i++) mem_free(rejects->at[i].text);
     mem_free(rejects->at);
+    data_spool_close(&rejects->more);
     *rejects = (data_rejects){0};
 }
 
@@ -27,35 +28,6 @@ static finch_status keep_text(const char *text, size_t size, char **out, finch_e
     return FINCH_OK;
 }
 
-static finch_status make_room(data_rejects *rejects, const char *path, finch_error *err)
-{
-    if (rejects->n == REJECTS_MAX)
-        return finch_fail(err, FINCH_E_DATA,
-                          "%s: more than %d broken rows, the first at line %" PRIu64
-                          " (%s); this is another kind of file than it seems",
-                          path, REJECTS_MAX, rejects->at[0].line, rejects->at[0].reason);
-    if (rejects->n < rejects->capacity) return FINCH_OK;
-    size_t wanted = rejects->capacity == 0 ? 16 : rejects->capacity * 2;
-    FINCH_TRY(mem_grow((void **)&rejects->at, rejects->n * sizeof *rejects->at, wanted, sizeof *rejects->at, err));
-    rejects->capacity = wanted;
-    return FINCH_OK;
-}
-
-finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size,
-                              finch_error *err, const char *reason, ...)
-{
-    va_list args;
-    FINCH_TRY(make_room(rejects, path, err));
-    data_reject *r = &rejects->at[rejects->n];
-    *r = (data_reject){.path = path, .line = line};
-    va_start(args, reason);
-    vsnprintf(r->reason, sizeof r->reason, reason, args);
-    va_end(args);
-    FINCH_TRY(keep_text(text, size, &r->text, err));
-    rejects->n++;
-    return FINCH_OK;
-}
-
 static finch_status add_quoted(str *line, const char *text, finch_error *err)
 {
     FINCH_TRY(str_add_text(line, "\"", err));
@@ -66,7 +38,7 @@ static finch_status add_quoted(str *line, const char *text, finch_error *err)
     return str_add_text(line, "\"", err);
 }
 
-static finch_status write_one(const data_reject *r, file_writer *writer, str *line, finch_error *err)
+static finch_status add_line(const data_reject *r, str *line, finch_error *err)
 {
     str_clear(line);
     FINCH_TRY(add_quoted(line, r->path, err));
@@ -74,8 +46,68 @@ static finch_status write_one(const data_reject *r, file_writer *writer, str *li
     FINCH_TRY(add_quoted(line, r->reason, err));
     FINCH_TRY(str_add_text(line, ",", err));
     FINCH_TRY(add_quoted(line, r->text, err));
-    FINCH_TRY(str_add_text(line, "\n", err));
-    return file_writer_write(writer, line->at, line->size, err);
+    return str_add_text(line, "\n", err);
+}
+
+/* ---- adding ---- */
+
+static finch_status hold(data_rejects *rejects, const data_reject *r, finch_error *err)
+{
+    if (rejects->n_held == rejects->capacity) {
+        size_t wanted = rejects->capacity == 0 ? 16 : rejects->capacity * 2;
+        FINCH_TRY(mem_grow((void **)&rejects->at, rejects->n_held * sizeof *rejects->at, wanted, sizeof *rejects->at, err));
+        rejects->capacity = wanted;
+    }
+    rejects->at[rejects->n_held++] = *r;
+    return FINCH_OK;
+}
+
+static finch_status put_aside(data_rejects *rejects, const data_reject *r, finch_error *err)
+{
+    str line = {0};
+    finch_status st = rejects->more.buffer == NULL ? data_spool_open(&rejects->more, err) : FINCH_OK;
+    if (st == FINCH_OK) st = add_line(r, &line, err);
+    if (st == FINCH_OK) st = data_spool_add(&rejects->more, line.at, line.size, err);
+    str_free(&line);
+    return st;
+}
+
+finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size,
+                              finch_error *err, const char *reason, ...)
+{
+    va_list args;
+    data_reject r = {.path = path, .line = line};
+    va_start(args, reason);
+    vsnprintf(r.reason, sizeof r.reason, reason, args);
+    va_end(args);
+    FINCH_TRY(keep_text(text, size, &r.text, err));
+    bool held = rejects->n < REJECTS_HELD;
+    finch_status st = held ? hold(rejects, &r, err) : put_aside(rejects, &r, err);
+    if (!held || st != FINCH_OK) mem_free(r.text);
+    rejects->n += st == FINCH_OK;
+    return st;
+}
+
+/* ---- writing ---- */
+
+static finch_status write_list(const data_rejects *rejects, file_writer *writer, finch_error *err)
+{
+    str line = {0};
+    char piece[1 << 14];
+    finch_status st = FINCH_OK;
+    for (size_t i = 0; st == FINCH_OK && i < rejects->n_held; i++) {
+        st = add_line(&rejects->at[i], &line, err);
+        if (st == FINCH_OK) st = file_writer_write(writer, line.at, line.size, err);
+    }
+    str_free(&line);
+    for (uint64_t at = 0; st == FINCH_OK && rejects->more.buffer != NULL;) {
+        size_t n;
+        st = data_spool_read(&rejects->more, at, piece, sizeof piece, &n, err);
+        if (st == FINCH_OK) st = file_writer_write(writer, piece, n, err);
+        if (n == 0) break;
+        at += n;
+    }
+    return st;
 }
 
 finch_status data_rejects_write(const data_rejects *rejects, const char *path, finch_error *err)
@@ -87,12 +119,9 @@ finch_status data_rejects_write_all(const data_rejects *const *lists, size_t n_l
 {
     static const char header[] = "file,line,reason,text\n";
     file_writer writer;
-    str line = {0};
     FINCH_TRY(file_writer_open(path, &writer, err));
     finch_status st = file_writer_write(&writer, header, sizeof header - 1, err);
-    for (size_t l = 0; l < n_lists; l++)
-        for (size_t i = 0; st == FINCH_OK && i < lists[l]->n; i++) st = write_one(&lists[l]->at[i], &writer, &line, err);
-    str_free(&line);
+    for (size_t i = 0; st == FINCH_OK && i < n_lists; i++) st = write_list(lists[i], &writer, err);
     if (st == FINCH_OK) return file_writer_commit(&writer, err);
     file_writer_abort(&writer);
     return st;

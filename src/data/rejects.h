@@ -3,11 +3,12 @@
 #define FINCH_DATA_REJECTS_H
 
 #include "base/str.h"
+#include "data/spool.h"
 
 #include <inttypes.h>
 
 enum {
-    REJECTS_MAX = 100000,     /* past this the file is something else than it seems */
+    REJECTS_HELD = 1000,      /* in memory; those behind go into a temporary file */
     REJECT_TEXT_BYTES = 400,  /* of the row's text that is kept */
     REJECT_REASON_BYTES = 120
 };
@@ -23,13 +24,15 @@ typedef struct data_reject {
 } data_reject;
 
 typedef struct data_rejects {
-    data_reject *at;
-    size_t n, capacity;
+    data_reject *at; /* [n_held] the first */
+    size_t n_held, capacity;
+    uint64_t n;
+    data_spool more; /* the others, as lines of the CSV */
 } data_rejects;
 
 void data_rejects_free(data_rejects *rejects);
 
-/* reason is a format; text is cut to REJECT_TEXT_BYTES and made UTF-8. Errors: FINCH_E_DATA past REJECTS_MAX. */
+/* reason is a format; text is cut to REJECT_TEXT_BYTES and made UTF-8. Errors: FINCH_E_MEMORY, FINCH_E_IO. */
 finch_status data_rejects_add(data_rejects *rejects, const char *path, uint64_t line, const char *text, size_t size,
                               finch_error *err, const char *reason, ...) FINCH_PRINTF(7, 8);
 

@@ -244,6 +244,52 @@ static finch_status build_query(data_database *db, data_relation *r, const data_
     return FINCH_OK;
 }
 
+/* ---- how the files differ ---- */
+
+static finch_status add_missing(const data_relation *r, const data_reader *reader, str *out, finch_error *err)
+{
+    for (size_t i = 0; i < r->columns.n; i++)
+        if (reader->columns.n > 0 && data_names_find_any_case(&reader->columns, r->columns.at[i]) == reader->columns.n)
+            FINCH_TRY(str_add_format(out, err, "%s has no column \"%s\": null for its rows\n", reader->file.path,
+                                     r->columns.at[i]));
+    return FINCH_OK;
+}
+
+/* The first file whose type of the column is not that of the first file which has it. CSV columns have none yet. */
+static finch_status add_type_difference(const data_relation *r, size_t column, str *out, finch_error *err)
+{
+    const char *name = r->columns.at[column], *path = NULL, *type = NULL;
+    for (size_t i = 0; i < r->n_open; i++) {
+        const data_reader *reader = &r->readers[i];
+        size_t at = data_names_find_any_case(&reader->columns, name);
+        if (at >= reader->types.n) continue;
+        if (type != NULL && strcmp(type, reader->types.at[at]) != 0)
+            return str_add_format(out, err, "column \"%s\" is %s in %s and %s in %s: it becomes %s\n", name, type, path,
+                                  reader->types.at[at], reader->file.path, r->types.at[column]);
+        if (type != NULL) continue;
+        type = reader->types.at[at];
+        path = reader->file.path;
+    }
+    return FINCH_OK;
+}
+
+finch_status data_relation_differences(const data_relation *r, str *out, finch_error *err)
+{
+    for (size_t i = 0; i < r->n_open; i++) FINCH_TRY(add_missing(r, &r->readers[i], out, err));
+    for (size_t i = 0; r->n_open > 1 && i < r->columns.n; i++) FINCH_TRY(add_type_difference(r, i, out, err));
+    return FINCH_OK;
+}
+
+static finch_status tell_differences(const data_relation *r, const data_source *source, finch_error *err)
+{
+    str lines = {0};
+    if (source->differ == NULL) return FINCH_OK;
+    finch_status st = data_relation_differences(r, &lines, err);
+    if (st == FINCH_OK && lines.size > 0) source->differ(source->differ_context, lines.at);
+    str_free(&lines);
+    return st;
+}
+
 finch_status data_relation_open(data_database *db, const data_source *source, const data_relation_options *options,
                                 data_relation **out, finch_error *err)
 {
@@ -255,6 +301,7 @@ finch_status data_relation_open(data_database *db, const data_source *source, co
     FINCH_GO(done, st, check_types_together(r, err));
     FINCH_GO(done, st, build_query(db, r, options, err));
     FINCH_GO(done, st, data_describe(db, r->sql.at, &r->columns, &r->types, err));
+    FINCH_GO(done, st, tell_differences(r, source, err));
 done:
     if (st == FINCH_OK) *out = r;
     else data_relation_close(r);
@@ -304,11 +351,6 @@ finch_status data_relation_check_output(const data_relation *r, const char *outp
             return finch_fail(err, FINCH_E_USAGE, "%s is read and would be written over; name another output", output);
     }
     return FINCH_OK;
-}
-
-data_relation_part data_relation_part_at(const data_relation *r, size_t index)
-{
-    return (data_relation_part){r->paths.at[index], &r->readers[index].columns, &r->readers[index].types};
 }
 
 static finch_status fail_missing(const data_reader *reader, const char *column, const char *option, finch_error *err)

@@ -49,13 +49,9 @@ const char *data_relation_file(const data_relation *r, size_t i, uint64_t *n_row
  * set aside would be gone with it. */
 finch_status data_relation_check_output(const data_relation *r, const char *output, finch_error *err);
 
-/* A file of the relation: its path, its columns and, but for CSV, their types; borrowed. */
-typedef struct data_relation_part {
-    const char *path;
-    const data_names *columns, *types;
-} data_relation_part;
-
-data_relation_part data_relation_part_at(const data_relation *r, size_t index);
+/* How the files differ, a line each, appended to out: columns that a file lacks (null for its rows), and types that
+ * differ with the type that they get. Nothing where they agree. */
+finch_status data_relation_differences(const data_relation *r, str *out, finch_error *err);
 
 /* Whether every file has the column; the error names the file, its columns and the likeliest. option ("--text-column")
  * is the remedy's option, may be NULL. */

@@ -32,4 +32,9 @@ finch_status data_csv_scan(const data_file *file, const data_dialect *dialect, c
 finch_status data_jsonl_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_spool *good,
                              data_scan *out, finch_error *err);
 
+/* The items of one JSON array, broken where a line of JSONL would be; good takes the good ones, a line each. Errors: also
+ * FINCH_E_DATA where the array does not end, from the item that may be why, and where text follows it. */
+finch_status data_json_array_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_spool *good,
+                                  data_scan *out, finch_error *err);
+
 #endif

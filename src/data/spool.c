@@ -53,6 +53,7 @@ finch_status data_spool_flush(data_spool *s, finch_error *err)
         if (put < 0) return fail("writing", err);
         done += (size_t)put;
     }
+    s->n_written += s->n_buffered;
     s->n_buffered = 0;
     return FINCH_OK;
 }
@@ -68,6 +69,25 @@ finch_status data_spool_add(data_spool *s, const char *text, size_t size, finch_
         if (s->n_buffered == BUFFER_BYTES) FINCH_TRY(data_spool_flush(s, err));
     }
     return FINCH_OK;
+}
+
+finch_status data_spool_read(const data_spool *s, uint64_t at, char *out, size_t size, size_t *n, finch_error *err)
+{
+    *n = 0;
+    if (at >= s->n_written) { /* still in the buffer */
+        size_t begin = size_least((size_t)(at - s->n_written), s->n_buffered);
+        *n = size_least(size, s->n_buffered - begin);
+        memcpy(out, s->buffer + begin, *n);
+        return FINCH_OK;
+    }
+    for (;;) {
+        size_t want = size_least(size, (size_t)(s->n_written - at));
+        ssize_t got = fault_hit(FAULT_READ) ? (errno = EIO, -1) : pread(s->descriptor, out, want, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return fail("reading", err);
+        *n = (size_t)got;
+        return FINCH_OK;
+    }
 }
 
 void data_spool_close(data_spool *s)

@@ -2,7 +2,7 @@
 
 #include "data/relation.h"
 
-#include <stdint.h>
+#include <inttypes.h>
 #include <string.h>
 
 enum { BLOCK_BYTES = 1 << 20 };
@@ -124,7 +124,7 @@ static finch_status note_files(const data_relation *r, data_columns *c, finch_er
 static void keep_rejects(data_relation *r, data_columns *c)
 {
     c->rejects = data_relation_take_rejects(r);
-    for (size_t i = 0, file = 0; i < c->rejects.n; i++) {
+    for (size_t i = 0, file = 0; i < c->rejects.n_held; i++) {
         while (file + 1 < c->files.n && strcmp(c->files.at[file], c->rejects.at[i].path) != 0) file++;
         c->rejects.at[i].path = c->files.at[file];
     }
@@ -139,7 +139,7 @@ static finch_status note_rejects(data_columns *c, finch_error *err)
         FINCH_TRY(str_add_format(&c->note, err, "%s%s line %llu (%s)", i > 0 ? ", " : "", r->path,
                                  (unsigned long long)r->line, r->reason));
     }
-    if (rejects->n > NOTED_MAX) FINCH_TRY(str_add_format(&c->note, err, " and %zu more", rejects->n - NOTED_MAX));
+    if (rejects->n > NOTED_MAX) FINCH_TRY(str_add_format(&c->note, err, " and %" PRIu64 " more", rejects->n - NOTED_MAX));
     return FINCH_OK;
 }
 
@@ -214,6 +214,6 @@ uint64_t data_columns_row_number(const data_columns *c, size_t row)
     size_t i = file_of(c, row);
     return (uint64_t)row + 1 - (i > 0 ? c->ends[i - 1] : 0);
 }
-size_t data_columns_rejected(const data_columns *c) { return c->rejects.n; }
+uint64_t data_columns_rejected(const data_columns *c) { return c->rejects.n; }
 const data_rejects *data_columns_rejects(const data_columns *c) { return &c->rejects; }
 const char *data_columns_reject_note(const data_columns *c) { return c->note.at != NULL ? c->note.at : ""; }

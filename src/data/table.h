@@ -15,12 +15,16 @@
 /* Where rows come from.
  * inputs  paths or globs, read in this order (a glob's files in name order).
  * strict  a broken row ends the reading with an error; else it is set aside and counted.
- * max_line_bytes  a CSV record or JSONL line that is longer is broken; 0: DATA_LINE_MAX_BYTES. */
+ * max_line_bytes  a CSV record, JSONL line or JSON array's item that is longer is broken; 0: DATA_LINE_MAX_BYTES.
+ * differ  is told how the files differ, a line each, once they are opened (data_relation_differences); not called where they
+ *         agree; may be NULL. */
 typedef struct data_source {
     const char *const *inputs;
     size_t n_inputs;
     bool strict;
     size_t max_line_bytes;
+    void (*differ)(void *context, const char *lines);
+    void *differ_context;
 } data_source;
 
 /* Immutable once read: threads share one. */
@@ -47,7 +51,7 @@ const char *data_columns_file(const data_columns *c, size_t row);
 uint64_t data_columns_row_number(const data_columns *c, size_t row);
 
 /* Rows set aside because they were broken; data/rejects.h lists them. */
-size_t data_columns_rejected(const data_columns *c);
+uint64_t data_columns_rejected(const data_columns *c);
 const struct data_rejects *data_columns_rejects(const data_columns *c);
 /* Where the first few of them stand and why, for people: "a.csv line 4 (text follows a closing quote), ..."; "" for none. */
 const char *data_columns_reject_note(const data_columns *c);

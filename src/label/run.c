@@ -100,7 +100,7 @@ static finch_status set_output(run *r, finch_error *err)
     FINCH_TRY(MEM_NEW(&r->inputs, r->paths.n, err));
     for (size_t i = 0; i < r->paths.n; i++) r->inputs[i] = r->paths.at[i];
     r->output = (export_options){
-        .source = {r->inputs, r->paths.n, o->source.strict, o->source.max_line_bytes},
+        .source = o->source,
         .text_column = o->text_column,
         .output = o->output,
         .prefix = o->prefix,
@@ -108,6 +108,8 @@ static finch_status set_output(run *r, finch_error *err)
         .people = o->people,
         .watch = o->watch,
     };
+    r->output.source.inputs = r->inputs; /* the files that the globs gave */
+    r->output.source.n_inputs = r->paths.n;
     return FINCH_OK;
 }
 

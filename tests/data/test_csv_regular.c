@@ -6,6 +6,8 @@
 
 #include "harness.h"
 
+#include <omp.h>
+
 enum { COLUMNS = 3 };
 
 static const char *write_text(const char *text, size_t size)
@@ -121,6 +123,59 @@ TEST(random_files_are_read_as_the_careful_scan_reads_them)
         n_regular += o.regular;
     }
     CHECK(n_regular > 500 && n_regular < 3500);
+}
+
+/* Rows of 1 to 120 bytes with line ends and quotes in them, over as many pieces as the scan takes at once and more. */
+static char *write_rows(size_t size, rng *r, size_t *n_rows)
+{
+    static const char *const texts[] = {"\"a \"\"quoted\"\" text,\nof two lines\"", "plain", "\"\"", "", "\"\n\n\n\"",
+                                        "\"and, again, a long one that is in quotes for no reason but its commas\"", "caf\xC3\xA9"};
+    finch_error err = {0};
+    char *text;
+    CHECK_OK(mem_alloc(size + 200, 1, (void **)&text, &err), &err);
+    size_t at = (size_t)snprintf(text, 200, "a,b,c\n");
+    for (*n_rows = 0; at < size; ++*n_rows)
+        at += (size_t)snprintf(text + at, 200, "%zu,%s,%s\n", *n_rows, texts[rng_below(r, 7)], texts[rng_below(r, 7)]);
+    text[at] = '\0';
+    return text;
+}
+
+TEST(a_file_of_many_pieces_is_read_as_one)
+{
+    enum { SIZE = 5 << 20, TURNS = 4 };
+    rng r = {31, 1, 0};
+    for (int turn = 0; turn < TURNS; turn++) {
+        size_t n_rows;
+        char *text = write_rows(SIZE, &r, &n_rows);
+        omp_set_num_threads(1 + turn % 3);
+        outcome o = scan_text(text);
+        CHECK(o.regular);
+        CHECK_EQUAL(n_rows, o.fast.n_rows);
+        CHECK_EQUAL(o.careful.n_rows, o.fast.n_rows);
+        CHECK_EQUAL(1u << NARROW_INTEGER | 1u << NARROW_REAL | NARROW_SEEN, o.types[0]);
+        CHECK_EQUAL(NARROW_SEEN, o.types[1]);
+        size_t at = rng_below(&r, strlen(text)); /* one byte that does not belong there, in any piece */
+        text[at] = text[at] == '\x80' ? '"' : '\x80';
+        o = scan_text(text);
+        CHECK(!o.regular);
+        hold_against(&o, "a file of 5 MB");
+        mem_free(text);
+    }
+}
+
+/* Where a quote opens and never closes, nothing behind it may be taken for rows. */
+TEST(a_quote_that_stays_open_is_seen_in_any_piece)
+{
+    rng r = {33, 1, 0};
+    size_t n_rows;
+    char *text = write_rows(3 << 20, &r, &n_rows);
+    static const char end[] = ",plain,plain\n"; /* behind it a row begins */
+    char *late = strstr(text + (5 << 19), end);
+    CHECK(late != NULL);
+    late[sizeof end - 1] = '"';
+    outcome o = scan_text(text);
+    CHECK(!o.regular);
+    mem_free(text);
 }
 
 static narrow_set type_of(const char *value)

@@ -208,6 +208,8 @@ DATA = [
     ("src/data/jsonl_scan.c", "a line may be of any length", "s->line_bytes > s->file->max_line_bytes", "false", "cli_test_bad_input"),
     ("src/data/csv_regular.c", "a long record stays in memory", "at - s->record <= s->max_record_bytes", "true", "cli_test_bad_input"),
     ("src/store/tables.c", "only the first page is read", "r.n_rows == PAGE_ROWS", "false", "cli_test_sql_store"),
+    ("src/data/csv_regular.c", "a piece forgets the quotes before it", "        inside ^= pieces[i].odd;\n", "", "data_test_csv_regular"),
+    ("src/data/csv_regular.c", "a later piece's types are not asked", "whole->types[i] & s->types[i] & NARROW_ALL", "whole->types[i] & NARROW_ALL", "data_test_csv_regular"),
     ("src/data/csv_scan.c", "good rows are not counted", "        s->scan->n_rows++;\n", "", "data_test_csv_regular"),
     ("src/data/csv_regular.c", "a quote may open anywhere", "bad = opening & ~((ends | m.quote) << 1 | s->may_open)", "bad = 0", "data_test_csv_regular"),
     ("src/data/csv_regular.c", "text may follow a closing quote", "    bad |= (closing << 1 | s->closed) & ~(ends | returns | m.quote);\n", "", "data_test_csv_regular"),
