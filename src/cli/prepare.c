@@ -18,7 +18,8 @@
 
 static const cli_option options[] = {
     {"input", "F...", CLI_LIST, NULL,
-     "tables: .csv .tsv .jsonl .json .parquet, text also as .gz or .zst; globs; - for standard input", true, 0, 0},
+     "tables: .csv .tsv .jsonl .json .parquet, text also as .gz or .zst, any in a .zip; globs; - for standard input", true,
+     0, 0},
     {"output", "FILE", CLI_PATH, NULL, "the tidy table, its format by its ending: .parquet .csv .tsv .jsonl .json", true, 0,
      0},
     {"dropped", "FILE", CLI_PATH, NULL, "the table of dropped rows (default: P.dropped.parquet for an output P.parquet)",

@@ -15,7 +15,8 @@
 static const cli_option options[] = {
     CLI_OPTION_MODEL,
     {"input", "F...", CLI_LIST, NULL,
-     "tables: .csv .tsv .jsonl .json .parquet, text also as .gz or .zst; globs; - for JSONL on stdin", true, 0, 0},
+     "tables: .csv .tsv .jsonl .json .parquet, text also as .gz or .zst, any in a .zip; globs; - for JSONL on stdin", true,
+     0, 0},
     {"output", "FILE", CLI_PATH, NULL, "the scored table, its format by its ending as for the input; - for JSONL on stdout",
      true, 0, 0},
     {"text-column", "NAME", CLI_TEXT, "body", "the column of the texts", false, 0, 0},

@@ -199,7 +199,8 @@ static void add_piece(scanner *whole, const piece *p)
 {
     const scanner *s = &p->s;
     for (size_t i = 0; i < whole->n_columns; i++)
-        whole->types[i] = (whole->types[i] & s->types[i] & NARROW_ALL) | ((whole->types[i] | s->types[i]) & ~(narrow_set)NARROW_ALL);
+        whole->types[i] = (whole->types[i] & s->types[i] & NARROW_ALL) |
+                          ((whole->types[i] | s->types[i]) & ~(narrow_set)NARROW_ALL);
     whole->n_rows += s->n_rows;
     whole->n_newlines += s->n_newlines;
     whole->n_returns += s->n_returns;
@@ -228,8 +229,14 @@ static void scan_window(scanner *whole, piece *pieces, narrow_set *types, int n_
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < n_pieces; i++) {
         piece *p = &pieces[i];
-        p->s = (scanner){.text = text, .n_columns = n_columns, .types = types + (size_t)i * n_columns, .utf8 = whole->utf8,
-                         .may_open = 1, .field = p->begin, .record = p->begin, .max_record_bytes = whole->max_record_bytes,
+        p->s = (scanner){.text = text,
+                         .n_columns = n_columns,
+                         .types = types + (size_t)i * n_columns,
+                         .utf8 = whole->utf8,
+                         .may_open = 1,
+                         .field = p->begin,
+                         .record = p->begin,
+                         .max_record_bytes = whole->max_record_bytes,
                          .header_seen = whole->header_seen || i > 0};
         for (size_t c = 0; c < n_columns; c++) p->s.types[c] = whole->types[c];
         scan_piece(p, separator);
@@ -254,7 +261,8 @@ static finch_status scan_all(scanner *s, const file_map *map, char separator, co
     while (*regular && s->record < s->text.size) {
         scan_window(s, pieces, types, n_pieces, separator, regular);
         file_map_forget(map, s->record); /* what lies before is not looked at again: it need not stay in memory */
-        if (!progress_report(watch, s->n_rows, 0, NULL)) FINCH_GO(done, st, finch_fail(err, FINCH_E_CANCELLED, "interrupted"));
+        if (!progress_report(watch, s->n_rows, 0, NULL))
+            FINCH_GO(done, st, finch_fail(err, FINCH_E_CANCELLED, "interrupted"));
     }
     *regular = *regular && s->header_seen && (s->n_returns == 0 || s->n_returns == s->n_newlines);
 done:
@@ -269,7 +277,7 @@ finch_status data_csv_scan_regular(const data_file *file, const data_dialect *di
     file_map map;
     *out = (data_scan){0};
     *regular = false;
-    FINCH_TRY(file_map_open(file->path, &map, err));
+    FINCH_TRY(file_map_open(data_file_content(file), &map, err));
     bytes text = map.content;
     if (text.size >= 3 && memcmp(text.at, "\xEF\xBB\xBF", 3) == 0) text = (bytes){text.at + 3, text.size - 3};
     scanner s = {.text = text,

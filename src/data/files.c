@@ -126,10 +126,13 @@ static data_kind kind_of_content(bytes content)
     return (data_kind){DATA_CSV, DATA_PLAIN};
 }
 
-static finch_status check_content(bytes content, data_file *out, finch_error *err)
+static finch_status check_content(bytes content, const char *name, data_file *out, finch_error *err)
 {
     const char *path = out->path;
-    if (!data_kind_of_path(path, &out->kind)) out->kind = kind_of_content(content);
+    if (starts_with(content, "PK\x03\x04", 4))
+        return finch_fail(err, FINCH_E_UNSUPPORTED,
+                          "%s is a ZIP archive, which this command does not unpack; unpack it first", path);
+    if (!data_kind_of_path(name, &out->kind)) out->kind = kind_of_content(content);
     if (content.size == 0) return finch_fail(err, FINCH_E_DATA, "%s is empty", path);
     if (out->kind.format == DATA_PARQUET) return check_parquet(content, path, err);
     if (out->kind.compression == DATA_GZIP && !starts_with(content, "\x1F\x8B", 2))
@@ -155,7 +158,20 @@ finch_status data_file_inspect(const char *path, data_file *out, finch_error *er
     if (file_is_directory(path))
         return finch_fail(err, FINCH_E_DATA, "%s is a folder; name its files, for example %s/*.csv", path, path);
     FINCH_TRY(file_map_open(path, &map, err));
-    finch_status st = check_content(map.content, out, err);
+    finch_status st = check_content(map.content, path, out, err);
     file_map_close(&map);
     return st;
 }
+
+finch_status data_file_inspect_unpacked(const char *path, const char *name, const char *content, data_file *out,
+                                        finch_error *err)
+{
+    file_map map;
+    *out = (data_file){.path = path, .content = content, .encoding = "utf-8", .max_line_bytes = DATA_LINE_MAX_BYTES};
+    FINCH_TRY(file_map_open(content, &map, err));
+    finch_status st = check_content(map.content, name, out, err);
+    file_map_close(&map);
+    return st;
+}
+
+const char *data_file_content(const data_file *file) { return file->content != NULL ? file->content : file->path; }

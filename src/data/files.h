@@ -25,6 +25,7 @@ enum { DATA_LINE_MAX_BYTES = 2000000 }; /* preset of data_file.max_line_bytes */
 
 typedef struct data_file {
     const char *path;     /* borrowed */
+    const char *content;  /* where its bytes are, of what was in an archive; NULL: at path; borrowed */
     data_kind kind;       /* from the ending, or from the content where the ending says nothing */
     const char *encoding; /* of plain text files: "utf-8", "utf-16" by its byte order mark, or "latin-1" where the start
                              of the file is no UTF-8 and nothing in it looks like UTF-8; static */
@@ -35,5 +36,11 @@ typedef struct data_file {
 /* Errors: FINCH_E_NOT_FOUND, FINCH_E_IO (no permission), FINCH_E_DATA: a folder, an empty file, a Parquet
  * file that was cut, a file that is something else than its ending says. */
 finch_status data_file_inspect(const char *path, data_file *out, finch_error *err);
+/* The same of what was in the archive at path under a name, and is now at content. */
+finch_status data_file_inspect_unpacked(const char *path, const char *name, const char *content, data_file *out,
+                                        finch_error *err);
+
+/* The path to open. */
+const char *data_file_content(const data_file *file);
 
 #endif

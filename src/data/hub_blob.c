@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1 /* sync_file_range */
 #include "data/hub_blob.h"
 
 #include "base/fault.h"
@@ -19,7 +20,8 @@ enum {
     PARTS_MOST = 1 << 16,
     PIECE_BYTES = 1 << 18,
     STATELESS_BYTES = 64 << 10,
-    STATE_EVERY_BYTES = 1 << 20
+    STATE_EVERY_BYTES = 1 << 20,
+    FLUSH_EVERY_BYTES = 8 << 20
 };
 
 static finch_status fail_errno(const hub_blob *blob, const char *doing, finch_error *err)
@@ -199,6 +201,19 @@ bool hub_blob_complete(const hub_blob *blob)
     return true;
 }
 
+/* Lets the disk begin with what came, so that the flush at the end has little left to wait for. */
+static void begin_flush(const hub_blob *blob, const hub_part *part, uint64_t before)
+{
+#if defined(SYNC_FILE_RANGE_WRITE)
+    uint64_t from = before / FLUSH_EVERY_BYTES, to = part->done / FLUSH_EVERY_BYTES;
+    if (from == to && part->begin + part->done < part->end) return;
+    uint64_t begin = part->begin + from * FLUSH_EVERY_BYTES;
+    sync_file_range(blob->descriptor, (off_t)begin, (off_t)(part->begin + part->done - begin), SYNC_FILE_RANGE_WRITE);
+#else
+    (void)blob, (void)part, (void)before;
+#endif
+}
+
 finch_status hub_blob_write(hub_blob *blob, size_t index, const void *data, size_t size, finch_error *err)
 {
     hub_part *part = &blob->parts[index];
@@ -208,6 +223,7 @@ finch_status hub_blob_write(hub_blob *blob, size_t index, const void *data, size
     part->done += size;
     bool due = part->begin + part->done == part->end || before / STATE_EVERY_BYTES != part->done / STATE_EVERY_BYTES;
     blob->unsaved = keeps_state(blob);
+    begin_flush(blob, part, before);
     return due && keeps_state(blob) ? put(blob, &part->done, 8, state_at(blob, index), err) : FINCH_OK;
 }
 

@@ -196,7 +196,8 @@ static finch_status scan_items(array_scan *a, data_stream *stream, const progres
     }
     if (a->at == BEHIND) return FINCH_OK;
     a->line = a->items.has_text ? a->items.begin : a->line;
-    return fail_behind(a, "the array does not end: the file was cut, or the item that begins here has a bracket or quote too many", err);
+    return fail_behind(
+        a, "the array does not end: the file was cut, or the item that begins here has a bracket or quote too many", err);
 }
 
 finch_status data_json_array_scan(const data_file *file, const progress *watch, data_rejects *rejects, data_spool *good,

@@ -225,11 +225,11 @@ finch_status prepare_rows_query(const prepare_job *j, str *sql, finch_error *err
     const data_names *there = data_relation_columns(j->input), *types = data_relation_types(j->input);
     FINCH_TRY(str_add_text(sql, "SELECT ", err));
     for (size_t i = 0; i < there->n; i++) FINCH_TRY(str_add_format(sql, err, "c%zu, ", i));
-    FINCH_TRY(
-        str_add_format(sql, err,
-                       "r.text AS clean, r.tickers AS tickers, r.reason AS reason, r.low AS low, r.high AS high, r.flood AS flood, "
-                       "r.language AS language FROM (SELECT *, " PREPARE_ROW_FUNCTION "(CAST(c%zu AS VARCHAR), ",
-                       j->text));
+    FINCH_TRY(str_add_format(
+        sql, err,
+        "r.text AS clean, r.tickers AS tickers, r.reason AS reason, r.low AS low, r.high AS high, r.flood AS flood, "
+        "r.language AS language FROM (SELECT *, " PREPARE_ROW_FUNCTION "(CAST(c%zu AS VARCHAR), ",
+        j->text));
     FINCH_TRY(add_author(j, sql, err));
     FINCH_TRY(str_add_text(sql, ") AS r FROM (SELECT ", err));
     for (size_t i = 0; i < there->n; i++) {
@@ -246,10 +246,11 @@ static finch_status reading_query(const prepare_job *j, str *sql, finch_error *e
 {
     FINCH_TRY(str_add_text(sql, "COPY (", err));
     FINCH_TRY(prepare_rows_query(j, sql, err));
-    return str_add_format(sql, err,
-                          ") TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, "
-                          "ROW_GROUP_SIZE 10240)",
-                          j->rows.path);
+    return str_add_format(
+        sql, err,
+        ") TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, "
+        "ROW_GROUP_SIZE 10240)",
+        j->rows.path);
 }
 
 finch_status prepare_check_rows(const prepare_job *j, uint64_t n, finch_error *err)
@@ -387,8 +388,8 @@ static const char *tickers_of(const data_output *o)
     return "CASE WHEN tickers IS NULL THEN CAST([] AS VARCHAR[]) ELSE string_split(tickers, '|') END AS tickers";
 }
 
-finch_status prepare_write_table(const prepare_job *j, data_database *db, const char *source, const data_output *to, bool kept,
-                                 const data_query_watch *watch, uint64_t *n, finch_error *err)
+finch_status prepare_write_table(const prepare_job *j, data_database *db, const char *source, const data_output *to,
+                                 bool kept, const data_query_watch *watch, uint64_t *n, finch_error *err)
 {
     str sql = {0};
     finch_status st = str_add_text(&sql, "SELECT ", err);
@@ -404,8 +405,7 @@ finch_status prepare_write_table(const prepare_job *j, data_database *db, const 
     for (int reason = PREPARE_KEPT + 1; st == FINCH_OK && !kept && reason < PREPARE_REASONS; reason++)
         st = str_add_format(&sql, err, " WHEN %d THEN '%s'", reason, prepare_reason_name((prepare_reason)reason));
     if (st == FINCH_OK && !kept) st = str_add_text(&sql, " END AS dropped_reason", err);
-    if (st == FINCH_OK)
-        st = str_add_format(&sql, err, " FROM %s WHERE verdict %s 0", source, kept ? "=" : ">");
+    if (st == FINCH_OK) st = str_add_format(&sql, err, " FROM %s WHERE verdict %s 0", source, kept ? "=" : ">");
     if (st == FINCH_OK) st = data_output_copy_watched(db, to, sql.at, watch, n, err);
     str_free(&sql);
     return st;

@@ -20,8 +20,8 @@ typedef struct prepare_job {
     prepare_row row;
     prepare_verdicts verdicts;
     data_spool rows;           /* the temporary file: columns c0 ... of the input, then those of prepare_row.h */
-    str source;                /* SQL that reads it, with the row's number from 0 as n and its verdict, cluster and first */
-    uint64_t database_bytes;   /* of the memory limit */
+    str source; /* SQL that reads it, with the row's number from 0 as n and its verdict, cluster and first */
+    uint64_t database_bytes; /* of the memory limit */
     size_t text, author, time; /* columns of the input; its number of columns where there is none */
 } prepare_job;
 
@@ -40,8 +40,8 @@ enum { PREPARE_KEY_COLUMNS = 5 };
 void prepare_read_keys(duckdb_data_chunk chunk, const idx_t *columns, prepare_keys *keys);
 
 /* The table of the kept or of the dropped rows, from source, which is as prepare_job.source. watch may be NULL. */
-finch_status prepare_write_table(const prepare_job *j, data_database *db, const char *source, const data_output *to, bool kept,
-                                 const data_query_watch *watch, uint64_t *n, finch_error *err);
+finch_status prepare_write_table(const prepare_job *j, data_database *db, const char *source, const data_output *to,
+                                 bool kept, const data_query_watch *watch, uint64_t *n, finch_error *err);
 /* The result's counts, from the verdicts; and whether the tables hold as many rows as those say. */
 void prepare_count(prepare_job *j);
 finch_status prepare_check_tables(const prepare_job *j, finch_error *err);

@@ -22,8 +22,9 @@ enum {
 /* Behind the input's columns. */
 enum { COLUMN_CLEAN, COLUMN_TICKERS, COLUMN_REASON, COLUMN_LOW, COLUMN_HIGH, COLUMN_FLOOD };
 
-#define STREAM_SOURCE                                                                                                    \
-    "(SELECT *, reason & 255 AS verdict, CAST(low AS BIGINT) AS cluster, CAST(high AS BIGINT) AS first, CAST(flood AS BIGINT) AS n " \
+#define STREAM_SOURCE                                                                                                   \
+    "(SELECT *, reason & 255 AS verdict, CAST(low AS BIGINT) AS cluster, CAST(high AS BIGINT) AS first, CAST(flood AS " \
+    "BIGINT) AS n "                                                                                                     \
     "FROM rows)"
 
 typedef struct writer {
@@ -41,8 +42,8 @@ typedef struct writer {
 /* What comes back from a feed as it went in. */
 static bool type_streams(const char *type)
 {
-    static const char *const types[] = {"BOOLEAN",  "TINYINT",   "SMALLINT", "INTEGER", "BIGINT",  "UTINYINT", "USMALLINT",
-                                        "UINTEGER", "UBIGINT",   "FLOAT",    "DOUBLE",  "VARCHAR", "DATE",     "TIMESTAMP"};
+    static const char *const types[] = {"BOOLEAN",  "TINYINT", "SMALLINT", "INTEGER", "BIGINT",  "UTINYINT", "USMALLINT",
+                                        "UINTEGER", "UBIGINT", "FLOAT",    "DOUBLE",  "VARCHAR", "DATE",     "TIMESTAMP"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strcmp(type, types[i]) == 0) return true;
     return false;

@@ -1,9 +1,12 @@
 #include "data/reader.h"
 
+#include "base/file.h"
 #include "data/csv_regular.h"
+#include "data/zip.h"
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { HEAD_BYTES = 1 << 20, OBJECT_LEAST_BYTES = 16 << 20 };
 
@@ -26,7 +29,8 @@ static finch_status add_paths(str *sql, const data_reader *readers, size_t n, fi
     FINCH_TRY(str_add_text(sql, "[", err));
     for (size_t i = 0; i < n; i++) {
         if (i > 0) FINCH_TRY(str_add_text(sql, ", ", err));
-        FINCH_TRY(add_path(sql, readers[i].good.buffer != NULL ? readers[i].good.path : readers[i].file.path, err));
+        FINCH_TRY(
+            add_path(sql, readers[i].good.buffer != NULL ? readers[i].good.path : data_file_content(&readers[i].file), err));
     }
     return str_add_text(sql, "]", err);
 }
@@ -220,11 +224,29 @@ static finch_status open_json(data_database *db, data_reader *r, const progress 
     return st;
 }
 
+/* What a file is; what is in an archive is unpacked for it. */
+static finch_status inspect(data_reader *r, const char *path, const progress *watch, finch_error *err)
+{
+    file_map map;
+    str name = {0};
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) return data_file_inspect(path, &r->file, err); /* says why not */
+    FINCH_TRY(file_map_open(path, &map, err));
+    bool zip = data_zip_is(map.content);
+    finch_status st = zip ? data_zip_unpack(map.content, path, watch, &name, &r->unpacked, err) : FINCH_OK;
+    file_map_close(&map);
+    if (st == FINCH_OK)
+        st = zip ? data_file_inspect_unpacked(path, name.at, r->unpacked.path, &r->file, err)
+                 : data_file_inspect(path, &r->file, err);
+    str_free(&name);
+    return st;
+}
+
 finch_status data_reader_open(data_database *db, const char *path, size_t max_line_bytes, const char *text_key,
                               const progress *watch, data_rejects *rejects, data_reader *out, finch_error *err)
 {
     *out = (data_reader){0};
-    finch_status st = data_file_inspect(path, &out->file, err);
+    finch_status st = inspect(out, path, watch, err);
     if (max_line_bytes > 0) out->file.max_line_bytes = max_line_bytes;
     out->file.text_key = text_key;
     if (st == FINCH_OK) {
@@ -246,6 +268,7 @@ void data_reader_close(data_reader *r)
     mem_free(r->structure);
     mem_free(r->narrow);
     data_spool_close(&r->good);
+    data_spool_close(&r->unpacked);
     *r = (data_reader){0};
 }
 

@@ -10,6 +10,7 @@
 
 typedef struct data_reader {
     data_file file;
+    data_spool unpacked;   /* of an archive */
     data_spool good;       /* a copy of the good rows, where there are others or CSV's encoding asks for it */
     data_dialect dialect;  /* CSV */
     bool array;            /* JSON: one array, not lines */

@@ -264,7 +264,7 @@ static finch_status add_type_difference(const data_relation *r, size_t column, s
         size_t at = data_names_find_any_case(&reader->columns, name);
         if (at >= reader->types.n) continue;
         if (type != NULL && strcmp(type, reader->types.at[at]) != 0)
-            return str_add_format(out, err, "column \"%s\" is %s in %s and %s in %s: it becomes %s\n", name, type, path,
+            return str_add_format(out, err, "column \"%s\" is %s in %s and %s in %s: written as %s\n", name, type, path,
                                   reader->types.at[at], reader->file.path, r->types.at[column]);
         if (type != NULL) continue;
         type = reader->types.at[at];

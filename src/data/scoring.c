@@ -1,10 +1,14 @@
 #include "data/scoring.h"
 
+#include "base/clock.h"
+
 #include <ctype.h>
 #include <string.h>
 
-/* Texts of one engine call: enough to pack well, few enough that progress and Ctrl-C are prompt. */
-enum { CALL_TEXTS = 512 };
+/* Texts of one engine call. At a call's end threads wait for the last one, so few calls are faster; but between calls is where
+ * progress is told and Ctrl-C is heard. So a call gets what takes about CALL_SECONDS, found from the calls before. */
+enum { CALL_TEXTS = 512, TIMED_TEXTS = 64 };
+#define CALL_SECONDS 1.0
 
 finch_status data_scoring_open(const model *engine, size_t n_threads, size_t max_tokens, size_t capacity, data_scoring *out,
                                finch_error *err)
@@ -73,6 +77,22 @@ static finch_status score_call(data_scoring *s, size_t begin, size_t end, finch_
     return FINCH_OK;
 }
 
+static size_t calls_for(const data_scoring *s, size_t n_texts)
+{
+    double each = s->texts_per_second > 0 ? s->texts_per_second * CALL_SECONDS : CALL_TEXTS;
+    size_t n = (size_t)((double)n_texts / each + 0.5);
+    return n < 1 ? 1 : n > n_texts ? n_texts : n;
+}
+
+static finch_status score_timed(data_scoring *s, size_t begin, size_t end, finch_error *err)
+{
+    double from = clock_seconds();
+    FINCH_TRY(score_call(s, begin, end, err));
+    double took = clock_seconds() - from;
+    if (end - begin >= TIMED_TEXTS && took > 0) s->texts_per_second = (double)(end - begin) / took;
+    return FINCH_OK;
+}
+
 finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, size_t n, data_scoring_output *out,
                                finch_error *err)
 {
@@ -85,9 +105,10 @@ finch_status data_scoring_rows(data_scoring *s, const data_scoring_input *in, si
         s->rows[n_dense++] = i;
     }
     uint64_t before = s->counts.rows;
-    for (size_t begin = 0, end; begin < n_dense; begin = end) {
-        end = begin + CALL_TEXTS < n_dense ? begin + CALL_TEXTS : n_dense;
-        FINCH_TRY(score_call(s, begin, end, err));
+    size_t n_calls = n_dense > 0 ? calls_for(s, n_dense) : 0;
+    for (size_t call = 0; call < n_calls; call++) {
+        size_t begin = n_dense * call / n_calls, end = n_dense * (call + 1) / n_calls;
+        FINCH_TRY(score_timed(s, begin, end, err));
         for (size_t i = begin; i < end; i++) FINCH_TRY(note_row(s, i, &in[s->rows[i]], &out[s->rows[i]], err));
         if (!progress_report(s->watch, before + s->rows[end - 1] + 1, s->n_total, NULL))
             return finch_fail(err, FINCH_E_CANCELLED, "interrupted");

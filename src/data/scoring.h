@@ -30,6 +30,7 @@ typedef struct data_scoring {
     model_text_info *info; /* [capacity] */
     float *logits;         /* [capacity, n_labels] */
     float *probabilities;  /* [capacity, n_labels] */
+    double texts_per_second; /* of the last call that says it; 0: none yet */
 } data_scoring;
 
 /* n_threads 0: all. capacity: the most rows of one call. close takes a zeroed or half-open struct. */

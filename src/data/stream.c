@@ -80,7 +80,7 @@ finch_status data_stream_open(const data_file *file, data_stream **out, finch_er
     *out = NULL;
     FINCH_GO(done, st, MEM_NEW(&s, 1, err));
     s->file = file;
-    FINCH_GO(done, st, file_map_open(file->path, &s->map, err));
+    FINCH_GO(done, st, file_map_open(data_file_content(file), &s->map, err));
     FINCH_GO(done, st, mem_alloc(STEP_BYTES, 1, (void **)&s->plain, err));
     FINCH_GO(done, st, mem_alloc(DECODED_MAX_BYTES, 1, (void **)&s->decoded, err));
     FINCH_GO(done, st, open_decoders(s, err));

@@ -1,10 +1,12 @@
 """Tables that are broken, in every command that reads one: each is told with its file and row, broken rows are set aside in
 rejects.csv and counted, and --strict stops at the first."""
 import csv
+import gzip
 import json
 import os
 import subprocess
 import unittest
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -134,9 +136,13 @@ class BadInput(FolderTest):
         pq.write_table(pa.Table.from_pylist(ROWS), whole)
         for command in self.every:
             self.refused(command, [whole, self.path("list.parquet")], self.path("list.parquet"), '"text"')
-        items = self.write("items.json", json.dumps([{"text": "a", "label": "NEUTRAL"}, {"text": 5, "label": "NEUTRAL"}]))
-        for command in self.texts:
-            self.refused(command, [items], f"{items} item 2", '"text"')
+        items = self.write("items.json", json.dumps([{"text": row["text"], "label": row["label"]} for row in ROWS[:100]] + [{"text": 5, "label": "NEUTRAL"}], indent=0))
+        for command in set(self.texts) - {"tokenize"}:
+            done = self.run_finch(*self.words(command, items))
+            self.assertEqual(done.returncode, 0, f"{command}: {done.stderr}")
+            self.assertEqual(self.rejects(), [("items.json", 402)], command)
+            self.refused(command, [items], f"{items} line 402", '"text"', more=["--strict"])
+        self.refused("tokenize", [items], items, "402", '"text"')
         label = self.write("label.csv", "text,label\na,NEUTRAL\nb,maybe\n")
         for command in ("eval", "train"):
             self.refused(command, [label], label, "maybe", "2")
@@ -185,6 +191,112 @@ class BadInput(FolderTest):
             self.assertGreater(int(row["reason"].split(" bytes")[0].split()[-1]), size)
             if "FINCH_SANITIZED" not in os.environ:
                 self.assertLess(peak - small, 24 << 10, name)
+
+    def test_every_broken_row_is_kept_however_many(self):
+        """More than fit the memory that is kept for them: each is in rejects.csv, in order, and memory does not grow with them."""
+        broken = range(0, 240_000, 2)
+        for name, line, bad in (("many.csv", "{0},a\n", "{0},a,too much\n"), ("many.jsonl", '{{"id":{0}}}\n', '{{"id":{0}\n')):
+            few = self.write("few-" + name, ("id,text\n" if "csv" in name else "") + line.format(1) + bad.format(2))
+            small = self.peak_kib("data", "convert", few, "--output", self.path("out.parquet"))
+            path = self.write(name, ("id,text\n" if "csv" in name else "") + "".join((bad if i % 2 == 0 else line).format(i) for i in range(240_000)))
+            peak = self.peak_kib("data", "convert", path, "--output", self.path("out.parquet"))
+            with open(self.path("rejects.csv"), newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            first = 2 if "csv" in name else 1
+            self.assertEqual([int(row["line"]) for row in rows], [i + first for i in broken], name)
+            self.assertEqual(rows[-1]["text"], bad.format(239_998).strip())
+            self.assertEqual(pq.read_table(self.path("out.parquet"))["id"].to_pylist(), list(range(1, 240_000, 2)))
+            if "FINCH_SANITIZED" not in os.environ:
+                self.assertLess(peak - small, 40 << 10, name)
+
+    def test_items_of_an_array_are_broken_as_lines_are(self):
+        """The same rows as JSONL and as one array, also with an item over several lines and as .gz: the same good ones, the same broken ones."""
+        good = [json.dumps({"text": f"tweet {i} \\ \"]\" of ${i}", "l": [i, {"a": "]}"}]}) for i in range(30)]
+        bad = ["5", '{"text": 7}', '{"text": "x"', "null", "[1, 2]", '{"text": "\x80"}', '{"text": "' + "y" * 300 + '"}']
+        bad[2] = '{"text" "x"}'  # in an array a bracket too few has no end
+        items = [good[i // 2] if i % 2 or i // 2 >= len(bad) else bad[i // 2] for i in range(60)]
+        lines = [i + 1 for i, item in enumerate(items) if item in bad]
+        as_bytes = lambda text: text.encode("utf-8").replace(b"\xc2\x80", b"\x80")
+        files = [self.write("a.jsonl", as_bytes("\n".join(items) + "\n")), self.write("b.json", as_bytes("[" + ",\n".join(items) + "]")),
+                 self.write("c.json", as_bytes(" [\t" + "\r\n , ".join(item.replace(', "l"', ',\n  "l"') for item in items) + "\n]\n"))]
+        with open(files[1], "rb") as file:
+            files.append(self.write("d.json.gz", gzip.compress(file.read())))
+        kept = None
+        for path in files:
+            done = self.run_finch(*self.words("prepare", path), "--max-line-bytes", 200, "--no-near-duplicates", "--no-floods", "--no-duplicates", "--no-short")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f"{len(bad)} broken rows", done.stderr)
+            rows = pq.read_table(self.path("prepared.parquet"))["body"].to_pylist()
+            kept = kept or rows
+            self.assertEqual(rows, kept, path)
+            found = self.rejects()
+            self.assertEqual(len(found), len(bad))
+            if "c.json" not in path:
+                self.assertEqual([line for _, line in found], lines, path)
+        self.assertEqual(len(kept), len([item for item in items if item in good]))
+        self.refused("convert", [files[1]], f"{files[1]} line {lines[0]}", "--strict", more=["--strict"])
+        for name, content, said in (("cut.json", '[{"a":1},\n{"a":2}', "line 2: the array does not end"), ("behind.json", '[{"a":1}]\n[{"a":1}]', "line 2: text follows"),
+                                    ("open.json", '[{"a":1},\n{"a":"x}\n]', "line 2: the array does not end")):
+            self.refused("convert", [self.write(name, content)], name, said)
+        path = self.write("comma.json", '[{"a":1},\n]')
+        self.assertEqual(self.run_finch(*self.words("convert", path)).returncode, 0)
+        self.assertEqual(self.rejects(), [("comma.json", 2)])
+
+    def test_a_table_in_an_archive(self):
+        """.zip as zipfile writes it, packed and stored, with what macOS adds; what can not be read says why."""
+        plain = "id,text,label\n" + "".join(csv_line(row) for row in ROWS)
+        lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+        pq.write_table(pa.Table.from_pylist(ROWS), self.path("rows.parquet"))
+        with open(self.path("rows.parquet"), "rb") as file:
+            packed_table = file.read()
+
+        def archive(name, *members, method=zipfile.ZIP_DEFLATED, wide=False):
+            with zipfile.ZipFile(self.path(name), "w", method) as out:
+                for member, content in members:
+                    with out.open(member, "w", force_zip64=wide) as into:
+                        into.write(content.encode() if isinstance(content, str) else content)
+            return self.path(name)
+
+        beside = [("folder/", ""), ("__MACOSX/folder/._rows.csv", b"\0"), ("folder/.hidden.csv", "x"), ("read.me", "text")]
+        whole = archive("rows.csv.zip", *beside, ("folder/rows.csv", plain))
+        for path in (whole, archive("stored.zip", ("rows.csv", plain), method=zipfile.ZIP_STORED), archive("wide.zip", ("rows.csv", plain), wide=True),
+                     archive("lines.zip", ("rows.jsonl", lines)), archive("table.zip", ("rows.parquet", packed_table)), archive("twice.zip", ("rows.csv.gz", gzip.compress(plain.encode())))):
+            done = self.run_finch(*self.words("convert", path))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(pq.read_table(self.path("converted.parquet"))["text"].to_pylist(), [row["text"] for row in ROWS], path)
+        broken = archive("broken.zip", ("rows.csv", plain.replace(csv_line(ROWS[7]), "7,one,too,many\n")))
+        self.assertEqual(self.run_finch(*self.words("score", broken)).returncode, 0)
+        self.assertEqual(self.rejects(), [("broken.zip", 9)])
+        with open(whole, "rb") as file:
+            content = file.read()
+        spoilt = bytearray(content)
+        at = content.index(b"folder/rows.csv") + 200
+        spoilt[at:at + 4] = bytes(255 - byte for byte in spoilt[at:at + 4])
+        for name, changed in (("cut.zip", content[:len(content) // 2]), ("spoilt.zip", bytes(spoilt)), ("head.zip", content[:40])):
+            self.refused("convert", [self.write(name, changed)], name, "ZIP archive")
+        self.refused("convert", [archive("several.zip", ("a.csv", plain), ("b.csv", plain))], "a.csv and b.csv", "unpack it")
+        self.refused("convert", [archive("none.zip", ("a.xls", plain))], "holds no table")
+        encrypted = bytearray(content)
+        for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            at = -1
+            while (at := encrypted.find(mark, at + 1)) >= 0:
+                encrypted[at + offset] |= 1
+        done = self.run_finch(*self.words("convert", self.write("secret.zip", bytes(encrypted))))
+        self.assertIn("encrypted", done.stderr)
+        self.assertEqual(done.returncode, 3)
+
+    def test_files_that_differ_are_told_before_the_work(self):
+        one = self.write("one.csv", "text,label,likes\nup we go,POSITIVE,1\n")
+        two = self.write("two.csv", "text,label\ndown it goes,NEGATIVE\n")
+        for command in ("score", "label", "prepare", "convert"):
+            done = self.run_finch(*self.words(command, one, two))
+            self.assertEqual(done.returncode, 0, f"{command}: {done.stderr}")
+            self.assertEqual(done.stderr.count(f'warning: {two} has no column "likes": null for its rows'), 1, command)
+            self.assertNotIn("warning", self.run_finch(*self.words(command, one, one)).stderr)
+        self.refused("score", [one, self.write("none.csv", "body\nno text here\n")], 'none.csv has no column "text"; it has: body')
+        names = ",".join(f"c{i}" for i in range(50))
+        wide = self.write("wide.csv", f"text,{names}\nup we go{',1' * 50}\n")
+        self.assertIn("and 30 differences more", self.run_finch(*self.words("score", wide, self.write("thin.csv", "text\nup\n"))).stderr)
 
     def test_the_limit_can_be_moved(self):
         long = "x" * 3_000_000

@@ -6,13 +6,14 @@ import gzip
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import unittest
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from finch_cli import SOURCE, finch, finch_json
+from finch_cli import PROGRAM, SOURCE, finch, finch_json
 
 STOCKNET = os.path.join(SOURCE, "data", "stocknet", "tweets.parquet")
 ADDED = ["text", "tickers", "cluster_id"]
@@ -225,6 +226,66 @@ class Tables(Folder):
             finch_json("prepare", "--input", self.path("a.parquet"), "--output", self.path("o.jsonl"), "--threads", threads)
             seen.add("".join(self.read(name) for name in ("o.jsonl", "o.dropped.jsonl", "o.report.json", "o.report.html")))
         self.assertEqual(len(seen), 1)
+
+
+class OnePass(Folder):
+    """Where no stage looks ahead there is no temporary file; with a report there is one. Both ways give the same tables."""
+
+    words = ["--no-near-duplicates", "--no-floods"]
+
+    def both_ways(self, *inputs, words=()):
+        more = self.prepare(*inputs, output="two.parquet", words=[*self.words, *words])
+        one = self.prepare(*inputs, output="one.parquet", words=[*self.words, *words, "--no-report"])
+        self.assertGreater(more[0]["seconds_comparing"], 0)
+        self.assertEqual(one[0]["seconds_comparing"], 0)  # else this test would compare one way with itself
+        for name in ("parquet", "dropped.parquet"):
+            a, b = pq.read_table(self.path("one." + name)), pq.read_table(self.path("two." + name))
+            self.assertTrue(a.schema.equals(b.schema), (a.schema, b.schema))
+            self.assertTrue(a.equals(b), name)
+        self.assertEqual(one[0]["dropped_for"], more[0]["dropped_for"])
+        return one
+
+    def test_the_tables_are_those_of_two_passes(self):
+        table = pq.read_table(STOCKNET)
+        path = self.path("tweets.csv")
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(table.column_names)
+            for part in (table.slice(0, 30000), table.slice(0, 9000), table.slice(20000, 30000)):
+                values = [[v.replace("\r", " ") if isinstance(v, str) else v for v in part[name].to_pylist()] for name in part.column_names]
+                out.writerows(zip(*values))
+        for words in ([], ["--no-duplicates"], ["--threads", "1"], ["--no-tickers", "--no-language", "--no-short", "--threads", "5"]):
+            document = self.both_ways(path, words=words)[0]
+            self.assertEqual(document["rows"], 69000)
+            self.assertGreater(document["dropped_for"]["duplicate"], -1 if "--no-duplicates" in words else 19000)
+        self.assertEqual(pq.read_schema(self.path("one.parquet")).field("tweet_id").type, pa.int64())
+
+    def test_types_nulls_and_renamings(self):
+        rows = 5000
+        table = pa.table({"when": pa.array([None if i % 7 == 0 else i * 10**6 for i in range(rows)], pa.timestamp("us")), "text": [None if i % 11 == 0 else tweet(i % 900) for i in range(rows)],
+                          "flag": pa.array([i % 3 == 0 if i % 5 else None for i in range(rows)]), "real": pa.array([i / 3 for i in range(rows)], pa.float32()),
+                          "day": pa.array(range(rows), pa.date32()), "small": pa.array([i % 100 for i in range(rows)], pa.uint8()), "none": pa.array([""] * rows)})
+        pq.write_table(table, self.path("a.parquet"), row_group_size=1700)
+        self.both_ways(self.path("a.parquet"), words=["--text-column", "text", "--map", "id=small"])
+
+    def test_other_types_take_two_passes(self):
+        pq.write_table(pa.table({"body": ["one of these", "one of these"], "l": pa.array([[1], [2, 3]])}), self.path("a.parquet"))
+        document = self.prepare(self.path("a.parquet"), words=[*self.words, "--no-report"])[0]
+        self.assertEqual((document["kept"], document["dropped_for"]["duplicate"]), (1, 1))
+
+    def test_what_fails_behind_is_told(self):
+        """A table that can not be written ends the run, and nothing is left."""
+        path = self.csv("in.csv", [(i, "w", tweet(i)) for i in range(40000)])
+        done = subprocess.run(["bash", "-c", f"ulimit -f 300; exec {PROGRAM} prepare --input {path} --output {self.path('o.parquet')} {' '.join(self.words)} --no-report"],
+                              capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("could not be written whole", done.stderr)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["in.csv"])
+
+    def test_little_memory(self):
+        path = self.csv("in.csv", [(i, "w", tweet(i)) for i in range(60000)])
+        document = self.prepare(path, words=[*self.words, "--no-report", "--memory-limit", "370MiB"])[0]
+        self.assertEqual(document["rows"], 60000)
 
 
 class Report(Folder):

@@ -128,8 +128,13 @@ TEST(random_files_are_read_as_the_careful_scan_reads_them)
 /* Rows of 1 to 120 bytes with line ends and quotes in them, over as many pieces as the scan takes at once and more. */
 static char *write_rows(size_t size, rng *r, size_t *n_rows)
 {
-    static const char *const texts[] = {"\"a \"\"quoted\"\" text,\nof two lines\"", "plain", "\"\"", "", "\"\n\n\n\"",
-                                        "\"and, again, a long one that is in quotes for no reason but its commas\"", "caf\xC3\xA9"};
+    static const char *const texts[] = {"\"a \"\"quoted\"\" text,\nof two lines\"",
+                                        "plain",
+                                        "\"\"",
+                                        "",
+                                        "\"\n\n\n\"",
+                                        "\"and, again, a long one that is in quotes for no reason but its commas\"",
+                                        "caf\xC3\xA9"};
     finch_error err = {0};
     char *text;
     CHECK_OK(mem_alloc(size + 200, 1, (void **)&text, &err), &err);

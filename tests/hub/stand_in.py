@@ -2,7 +2,7 @@
 
 It speaks what huggingface_hub and finch use of the real protocol: /api/{models,datasets}/ID/revision/REV, .../tree/COMMIT with
 pages and a Link header, /ID/resolve/COMMIT/PATH with ETag, X-Repo-Commit, X-Linked-Size, X-Linked-Etag, 302 to the CDN for files in
-LFS and 307 within the Hub for others, Range, 401 and 403 with X-Error-Code. It misbehaves only where a test adds a Rule.
+LFS (with X-Xet-Hash and Xet's Links where the Hub keeps them in Xet) and 307 within the Hub for others, Range, 401 and 403 with X-Error-Code. It misbehaves only where a test adds a Rule.
 
     hub = StandIn()
     hub.add(Repo("owner/name", {"config.json": b"{}"}, lfs={"model.safetensors": data}))
@@ -44,6 +44,9 @@ class Repo:
         data = self.lfs[path]
         return b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n" % (self.sha256[path].encode(), len(data))
 
+    def xet_hash(self, path):
+        return hashlib.sha256(b"xet" + self.lfs[path]).hexdigest()
+
     def listing(self):
         if self.entries is not None:
             return self.entries
@@ -56,7 +59,7 @@ class Repo:
             entry = {"type": "file", "oid": git_blob(pointer), "size": len(data), "path": path,
                      "lfs": {"oid": self.sha256[path], "size": len(data), "pointerSize": len(pointer)}}
             if path in self.xet:
-                entry["xetHash"] = hashlib.sha256(b"xet" + data).hexdigest()
+                entry["xetHash"] = self.xet_hash(path)
             found.append(entry)
         return sorted(found, key=lambda e: e["path"])
 
@@ -223,6 +226,11 @@ class Handler(BaseHTTPRequestHandler):
             sha = repo.sha256[path]
             headers |= {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{sha}"',
                         "Location": f"{self.hub.cdn}/lfs/{sha}?X-Amz-Signature=secret"}
+            if path in repo.xet:  # the plain way stays open beside it, as the Hub's bridge does
+                xet = repo.xet_hash(path)
+                headers |= {"X-Xet-Hash": xet, "Access-Control-Expose-Headers": "X-Repo-Commit,X-Linked-Size,X-Linked-ETag,X-Xet-Hash,Link,ETag,Location",
+                            "Link": f'<{self.hub.endpoint}/api/{repo.kind}/{repo.name}/xet-read-token/{repo.commit}>; rel="xet-auth", '
+                                    f'<{self.hub.cdn}/v1/reconstructions/{xet}>; rel="xet-reconstruction-info"'}
             self.hub.contents[sha] = data
             return self.send(302, b"Found. Redirecting", headers, rule)
         etag = git_blob(data)

@@ -72,6 +72,7 @@ class CacheTree(unittest.TestCase):
             self.assertEqual(result["bytes"], sum(map(len, [*repo.files.values(), *repo.lfs.values()])))
             for path in [*repo.files, *repo.lfs]:
                 self.assertEqual(content(os.path.join(result["snapshot"], path)), repo.data(path), path)
+            self.assertFalse([said for said in map(str, self.hub.log) if "xet-read-token" in said or "reconstructions" in said])
 
     def test_a_dataset_and_kinds_of_revisions(self):
         repo = odd_repo("datasets")
