@@ -211,8 +211,11 @@ typedef struct bench_work {
     finch_status (*run)(const cli_args *args, json_t **out, finch_error *err);
 } bench_work;
 
-static const bench_work works[] = {
-    {"score", bench_score}, {"train", bench_train}, {"tokenize", bench_tokenize}, {"gemm", bench_gemm}};
+static const bench_work works[] = {{"score", bench_score},
+                                   {"train", bench_train},
+                                   {"tokenize", bench_tokenize},
+                                   {"gemm", bench_gemm},
+                                   {"prompt", bench_prompt}};
 
 /* For people: the top level's figures, a line each. */
 static void say_document(const cli_args *args, const json_t *document)
@@ -258,37 +261,42 @@ static finch_status run(const cli_args *args, finch_error *err)
 
 static const cli_option options[] = {
     CLI_OPTION_MODEL,
-    {"input", "F...", CLI_LIST, NULL, "tables with texts: for score, tokenize and train (not for gemm)", false, 0, 0},
+    {"input", "F...", CLI_LIST, NULL, "tables with texts: for score, tokenize and train", false, 0, 0},
     {"text-column", "NAME", CLI_TEXT, "body", "the column with the text", false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label", "train: the column with the label", false, 0, 0},
     {"rows", "N", CLI_SIZE, "4000", "rows from the top of the input (tokenize: all unless written; train: all)", false, 1,
      1e9},
     {"compute", "auto|f32|bf16x3|bf16|int8", CLI_CHOICE, "auto", "type of the products (train: f32 or bf16)", false, 0, 0},
-    {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts (default: 128; train: 64)", false, 2, TOKENS_MAX},
+    {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts (default: 128; train: 64); prompt: its length (default: 512)",
+     false, 2, TOKENS_MAX},
     {"runs", "N", CLI_SIZE, "5", "passes after the warm-up one; the median counts", false, 1, RUNS_MAX},
     {"batch", "N", CLI_SIZE, "16", "train: examples a step", false, 1, 4096},
-    {"steps", "N", CLI_SIZE, "40", "train: steps to measure, behind 10 to warm up", false, 1, 1e6},
+    {"steps", "N", CLI_SIZE, "40", "train: steps to measure, behind 10 to warm up; prompt: tokens one by one", false, 1,
+     1e6},
     {0},
 };
 
 const cli_command cli_command_bench = {
     .name = "bench",
     .group = CLI_GROUP_LOOK,
-    .summary = "how fast this machine scores, trains, tokenises, multiplies",
-    .about = "Measures inside the process, after a warm-up pass over the same work, with the texts in memory and "
-             "tokenisation inside the "
-             "clock. score: bulk texts/s and the median of one text alone. train: examples/s of fine-tuning with AdamW. "
-             "tokenize: "
-             "WordPiece on one thread. gemm: products at the models' shapes beside the peak of this CPU, measured in the "
-             "same run.\n"
-             "Times alone say little on a shared machine: bench/ sets them beside other programs, in turns.",
+    .summary = "how fast this machine scores, trains, tokenises, multiplies, reads prompts",
+    .about =
+        "Measures inside the process, after a warm-up pass over the same work, with the texts in memory and "
+        "tokenisation inside the "
+        "clock. score: bulk texts/s and the median of one text alone. train: examples/s of fine-tuning with AdamW. "
+        "tokenize: "
+        "WordPiece on one thread. gemm: products at the models' shapes beside the peak of this CPU, measured in the "
+        "same run. prompt: a Gemma reads --max-tokens random tokens, then goes on for --steps one by one, with the whole "
+        "vocabulary's logits behind the prompt and each step.\n"
+        "Times alone say little on a shared machine: bench/ sets them beside other programs, in turns.",
     .example = "finch bench score --input tweets.parquet --rows 4000 --json\n"
                "finch bench train --model build/models/minilm --input data/fintweets5/train.csv --text-column text\n"
-               "finch bench gemm",
+               "finch bench gemm\n"
+               "finch bench prompt --model gemma-3-270m-q8_0.gguf --max-tokens 512",
     .operands = "WHAT",
     .operands_min = 1,
     .operands_max = 1,
-    .operand_words = "score|train|tokenize|gemm",
+    .operand_words = "score|train|tokenize|gemm|prompt",
     .options = options,
     .many_barriers = true,
     .run = run,

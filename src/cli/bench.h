@@ -12,6 +12,7 @@ finch_status bench_score(const cli_args *args, json_t **out, finch_error *err);
 finch_status bench_tokenize(const cli_args *args, json_t **out, finch_error *err);
 finch_status bench_train(const cli_args *args, json_t **out, finch_error *err);
 finch_status bench_gemm(const cli_args *args, json_t **out, finch_error *err);
+finch_status bench_prompt(const cli_args *args, json_t **out, finch_error *err);
 
 /* The median of n numbers, which are sorted in place; n > 0. */
 double bench_median(double *items, size_t n);

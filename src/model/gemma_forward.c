@@ -7,6 +7,7 @@
  * A call inside a parallel region stays on its thread; elsewhere each step's panels, rows or heads are divided. What a number
  * is computed from, and in which order, is the same either way. */
 #include "model/gemma_internal.h"
+#include "tensor/kernels/constants.h"
 
 #include <math.h>
 #include <string.h>
@@ -14,7 +15,15 @@
 #include <omp.h>
 #endif
 
-enum { TEAM_ROWS_MAX = 1024, ROWS_PART = 8 };
+enum { TEAM_ROWS_MAX = 1024, ROWS_PART = 8, INTEGER_ROWS_MAX = 256, KEYS_PART = 64, TEXTS_EACH = 2 };
+
+/* Rows as the products read them: floats where they lie, and what is made of them. */
+typedef struct rows_in {
+    const float *x;
+    size_t n_rows, width;
+    linear_input packed;
+    block_rows blocks;
+} rows_in;
 
 typedef struct pass {
     const gemma *g;
@@ -33,7 +42,8 @@ typedef struct pass {
     float *context;        /* [n_tokens, queries] */
     float *sum;            /* [block_rows, hidden] */
     float *gate, *up;      /* [block_rows, intermediate] */
-    linear_input in, context_in, wide_in;
+    rows_in in, context_in, wide_in; /* room */
+    uint32_t *place_of;    /* [n_tokens] in its text, the prefix counted */
     float *low, *adapted;  /* of adapters: [n_tokens, rank], and [n_tokens, the widest product] */
     size_t thread_floats;  /* of each thread's part of scratch */
     float *scratch;
@@ -116,7 +126,7 @@ static finch_status check_batch(const gemma *g, const gemma_batch *b, finch_erro
     return FINCH_OK;
 }
 
-static void place_wanted(pass *p)
+static void place_tokens(pass *p)
 {
     const gemma_batch *b = p->b;
     size_t at = 0;
@@ -125,6 +135,9 @@ static void place_wanted(pass *p)
         while (at < b->n_wanted && b->wanted[at] < b->offsets[text + 1]) at++;
     }
     p->wanted_of[b->n_texts] = (uint32_t)b->n_wanted;
+    for (size_t text = 0; text < b->n_texts; text++)
+        for (size_t i = b->offsets[text]; i < b->offsets[text + 1]; i++)
+            p->place_of[i] = (uint32_t)(prefix_of(b, text) + i - b->offsets[text]);
 }
 
 /* ---- angles --------------------------------------------------------------------------------------------------- */
@@ -164,15 +177,13 @@ static finch_status make_angles(pass *p, arena *a, finch_error *err)
 
 /* ---- memory --------------------------------------------------------------------------------------------------- */
 
-static linear_type input_type(const gemma *g)
+static finch_status rows_alloc(const gemma *g, arena *a, size_t n, size_t width, rows_in *out, finch_error *err)
 {
-    return g->layers[0].query.packed.panels == NULL ? LINEAR_F32 : g->layers[0].query.packed.type;
-}
-
-/* Of what goes into the wide half's second product. */
-static linear_type wide_type(const gemma *g)
-{
-    return g->layers[0].down.packed.panels == NULL ? LINEAR_F32 : g->layers[0].down.packed.type;
+    const gemma_layer *l = &g->layers[0];
+    *out = (rows_in){.width = width};
+    if (g->compute == MODEL_F32) return FINCH_OK;
+    if (g->compute != MODEL_INT8) return linear_input_alloc(a, l->query.packed.type, n, width, &out->packed, err);
+    return blocks_alloc(a, n, width, g->needs_parts, &out->blocks, err);
 }
 
 /* Each thread's: a panel of the widest product, or a head's keys and scores. */
@@ -181,7 +192,19 @@ static size_t thread_floats(const pass *p)
     const gemma_layer *l = &p->g->layers[0];
     size_t product = larger(stored_scratch_floats(&l->down.stored), stored_scratch_floats(&l->out.stored));
     size_t keys = round_up(causal_keys_floats(p->longest, p->g->config.head_width), 16) + causal_scratch_floats(p->longest);
-    return round_up(larger(larger(product, stored_scratch_floats(&l->query.stored)), keys), 16);
+    product = larger(product, stored_scratch_floats(&l->query.stored));
+    if (p->g->compute == MODEL_INT8) product = (blocks_scratch_bytes() + sizeof(float) - 1) / sizeof(float);
+    return round_up(larger(product, keys), 16);
+}
+
+/* A panel that is widened in every product serves all rows; packed ones few, so that the wide half stays in the cache; between
+ * the two what is put in shape each time. */
+static size_t rows_at_a_time(const pass *p)
+{
+    size_t n = p->b->n_tokens;
+    if (p->g->compute == MODEL_F32) return n;
+    if (p->g->compute == MODEL_INT8) return size_least(n, INTEGER_ROWS_MAX);
+    return size_least(n, p->team > 1 ? TEAM_ROWS_MAX : p->g->products.block_rows);
 }
 
 static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, arena *a, finch_error *err)
@@ -191,12 +214,12 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
     *p = (pass){.g = g, .b = b, .team = gemma_team(b->n_threads)};
     p->queries = c->n_heads * c->head_width;
     p->keys = c->n_key_heads * c->head_width;
-    /* A panel that is widened in every product serves all rows; packed ones few, so that the wide half stays in the cache. */
-    p->block_rows = wide_type(g) == LINEAR_F32 ? n : size_least(n, p->team > 1 ? TEAM_ROWS_MAX : g->products.block_rows);
+    p->block_rows = rows_at_a_time(p);
     FINCH_TRY(make_angles(p, a, err));
     p->thread_floats = thread_floats(p);
     FINCH_TRY(ARENA_NEW(a, &p->wanted_of, b->n_texts + 1, err));
-    place_wanted(p);
+    FINCH_TRY(ARENA_NEW(a, &p->place_of, n, err));
+    place_tokens(p);
     FINCH_TRY(ARENA_NEW(a, &p->x, n * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->normed, n * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->some, b->n_wanted * c->hidden_size, err));
@@ -207,9 +230,9 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
     FINCH_TRY(ARENA_NEW(a, &p->sum, p->block_rows * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->gate, p->block_rows * c->intermediate_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->up, p->block_rows * c->intermediate_size, err));
-    FINCH_TRY(linear_input_alloc(a, input_type(g), n, c->hidden_size, &p->in, err));
-    FINCH_TRY(linear_input_alloc(a, input_type(g), p->block_rows, p->queries, &p->context_in, err));
-    FINCH_TRY(linear_input_alloc(a, wide_type(g), p->block_rows, c->intermediate_size, &p->wide_in, err));
+    FINCH_TRY(rows_alloc(g, a, n, c->hidden_size, &p->in, err));
+    FINCH_TRY(rows_alloc(g, a, p->block_rows, p->queries, &p->context_in, err));
+    FINCH_TRY(rows_alloc(g, a, p->block_rows, c->intermediate_size, &p->wide_in, err));
     if (g->adapter.rank > 0) {
         FINCH_TRY(ARENA_NEW(a, &p->low, n * g->adapter.rank, err));
         FINCH_TRY(ARENA_NEW(a, &p->adapted, n * larger(larger(c->intermediate_size, p->queries), c->hidden_size), err));
@@ -219,11 +242,13 @@ static finch_status pass_init(pass *p, const gemma *g, const gemma_batch *b, are
 
 /* ---- steps ---------------------------------------------------------------------------------------------------- */
 
+static size_t panels_of(const gemma_matrix *w) { return (w->stored.rows + KERNEL_PANEL - 1) / KERNEL_PANEL; }
+
 /* y += the adapter's part, of x [n, columns]. */
 static void add_adapter(const pass *p, const gemma_matrix *w, const float *x, size_t n, float *y)
 {
     const ops *o = &p->g->products;
-    size_t rows = w->stored.rows, rank = p->g->adapter.rank, n_panels = (rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    size_t rows = w->stored.rows, rank = p->g->adapter.rank, n_panels = panels_of(w);
     const linear_input in = {.type = LINEAR_F32, .n_rows = n, .stride = w->stored.columns, .f32 = x};
     const linear_input low = {.type = LINEAR_F32, .n_rows = n, .stride = rank, .f32 = p->low};
     linear_run(o, &w->pair.low, &in, 0, rank, p->low, rank);
@@ -236,40 +261,66 @@ static void add_adapter(const pass *p, const gemma_matrix *w, const float *x, si
     }
 }
 
-/* y [n_rows, rows of w] = x w^T; in holds x in the products' type. */
-static void multiply(const pass *p, const gemma_matrix *w, const linear_input *in, const float *x, float *y)
+/* Panels [begin, end) of y = x w^T. */
+static void multiply_panels(const pass *p, const gemma_matrix *w, const rows_in *in, size_t begin, size_t end, float *y)
 {
-    size_t rows = w->stored.rows, n_panels = (rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    size_t rows = w->stored.rows;
+    if (p->g->compute == MODEL_INT8)
+        blocks_product(p->g->integers, &w->stored, &in->blocks, begin, end, thread_scratch(p), y, rows);
+    else if (w->packed.panels != NULL)
+        linear_run(&p->g->products, &w->packed, &in->packed, begin * KERNEL_PANEL, size_least(end * KERNEL_PANEL, rows), y,
+                   rows);
+    else stored_product(&p->g->products, &w->stored, in->x, in->width, in->n_rows, begin, end, thread_scratch(p), y, rows);
+}
+
+/* A product and where it goes: y [n_rows, rows of w]. */
+typedef struct product {
+    const gemma_matrix *w;
+    float *y;
+} product;
+
+/* Products of the same rows, their panels divided among the threads together. */
+static void multiply(const pass *p, const rows_in *in, size_t n_products, const product *all)
+{
+    size_t n_panels = 0;
+    for (size_t i = 0; i < n_products; i++) n_panels += panels_of(all[i].w);
     size_t n_parts = size_least(n_panels, p->team);
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
     for (size_t part = 0; part < n_parts; part++) {
-        size_t begin = n_panels * part / n_parts, end = n_panels * (part + 1) / n_parts;
-        if (w->packed.panels != NULL)
-            linear_run(&p->g->products, &w->packed, in, begin * KERNEL_PANEL, size_least(end * KERNEL_PANEL, rows), y, rows);
-        else
-            stored_product(&p->g->products, &w->stored, in->f32, in->stride, in->n_rows, begin, end, thread_scratch(p), y,
-                           rows);
-    }
-    if (w->pair.low.panels != NULL) add_adapter(p, w, x, in->n_rows, y);
-}
-
-/* Rows of x [n, width] into *in, row 0 on, in the products' type. */
-static linear_input convert(const pass *p, const linear_input *room, size_t n, const float *x, size_t width)
-{
-    linear_input in = *room;
-    if (in.type == LINEAR_F32) {
-        linear_input_fill(&p->g->products, &in, 0, n, x, width, width);
-    } else {
-        size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
-#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
-        for (size_t part = 0; part < n_parts; part++) {
-            linear_input some = in;
-            size_t first = part * ROWS_PART;
-            linear_input_fill(&p->g->products, &some, first, size_least(ROWS_PART, n - first), x + first * width, width,
-                              width);
+        size_t begin = n_panels * part / n_parts, end = n_panels * (part + 1) / n_parts, first = 0;
+        for (size_t i = 0; i < n_products; i++) {
+            size_t own = panels_of(all[i].w), from = larger(begin, first), to = size_least(end, first + own);
+            if (from < to) multiply_panels(p, all[i].w, in, from - first, to - first, all[i].y);
+            first += own;
         }
     }
-    in.n_rows = n;
+    for (size_t i = 0; i < n_products; i++)
+        if (all[i].w->pair.low.panels != NULL) add_adapter(p, all[i].w, in->x, in->n_rows, all[i].y);
+}
+
+static void convert_part(const pass *p, const rows_in *to, size_t first, size_t n)
+{
+    const float *x = to->x + first * to->width;
+    if (p->g->compute == MODEL_INT8) {
+        block_rows some = blocks_part(&to->blocks, first, n);
+        p->g->integers->quantize(&(block_quantize){.x = x, .ldx = to->width, .width = to->width, .to = &some});
+    } else {
+        linear_input some = to->packed;
+        linear_input_fill(&p->g->products, &some, first, n, x, to->width, to->width);
+    }
+}
+
+/* Rows x [n, width of room] as the products read them, in room. */
+static rows_in convert(const pass *p, const rows_in *room, size_t n, const float *x)
+{
+    rows_in in = *room;
+    in.x = x;
+    in.n_rows = in.packed.n_rows = in.blocks.n_rows = n;
+    if (p->g->compute == MODEL_F32) return in;
+    size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
+#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
+    for (size_t part = 0; part < n_parts; part++)
+        convert_part(p, &in, part * ROWS_PART, size_least(ROWS_PART, n - part * ROWS_PART));
     return in;
 }
 
@@ -326,20 +377,16 @@ static void turn(const pass *p, float *x, size_t n_heads, const float *gain, boo
 /* All keys, and the queries: of all tokens, or in the last layer of the wanted. */
 static void turn_all(const pass *p, size_t layer, bool last)
 {
-    const gemma_batch *b = p->b;
     const gemma_config *c = &p->g->config;
     const gemma_layer *w = &p->g->layers[layer];
     bool is_global = c->is_global[layer];
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
-    for (size_t text = 0; text < b->n_texts; text++) {
-        size_t before = prefix_of(b, text), begin = b->offsets[text];
-        for (size_t i = begin; i < b->offsets[text + 1]; i++) {
-            turn(p, p->k + i * p->keys, c->n_key_heads, w->key_norm, is_global, before + i - begin);
-            if (!last) turn(p, p->q + i * p->queries, c->n_heads, w->query_norm, is_global, before + i - begin);
-        }
-        for (size_t i = p->wanted_of[text]; last && i < p->wanted_of[text + 1]; i++)
-            turn(p, p->q + i * p->queries, c->n_heads, w->query_norm, is_global, before + b->wanted[i] - begin);
+    for (size_t i = 0; i < p->b->n_tokens; i++) {
+        turn(p, p->k + i * p->keys, c->n_key_heads, w->key_norm, is_global, p->place_of[i]);
+        if (!last) turn(p, p->q + i * p->queries, c->n_heads, w->query_norm, is_global, p->place_of[i]);
     }
+    for (size_t i = 0; last && i < p->b->n_wanted; i++)
+        turn(p, p->q + i * p->queries, c->n_heads, w->query_norm, is_global, p->place_of[p->b->wanted[i]]);
 }
 
 static void keep(const pass *p, size_t layer)
@@ -353,34 +400,41 @@ static void keep(const pass *p, size_t layer)
     }
 }
 
-/* The query heads of one key head over queries [first, first + n) of q and out, whose tokens stand at place and on. */
+/* One query head over queries [first, first + n) of q and out, whose tokens stand at place and on. */
+static void attend_head(const pass *p, size_t layer, size_t head, const causal_keys *keys, size_t first, size_t n,
+                        size_t place, float *scratch)
+{
+    const gemma_config *c = &p->g->config;
+    size_t width = c->head_width;
+    causal_attend(&(causal_attention){.products = &p->g->products,
+                                      .rows = p->g->rows,
+                                      .keys = keys,
+                                      .q = p->q + first * p->queries + head * width,
+                                      .ldq = p->queries,
+                                      .first = place,
+                                      .n_queries = n,
+                                      .window = c->is_global[layer] ? 0 : c->window,
+                                      .scratch = scratch,
+                                      .out = p->context + first * p->queries + head * width,
+                                      .ldo = p->queries});
+}
+
+/* All of one key head. */
 static void attend_heads(const pass *p, size_t layer, size_t key_head, const causal_keys *keys, size_t first, size_t n,
                          size_t place, float *scratch)
 {
-    const gemma_config *c = &p->g->config;
-    size_t width = c->head_width, group = c->n_heads / c->n_key_heads;
+    size_t group = p->g->config.n_heads / p->g->config.n_key_heads;
     for (size_t head = key_head * group; head < (key_head + 1) * group; head++)
-        causal_attend(&(causal_attention){.products = &p->g->products,
-                                          .rows = p->g->rows,
-                                          .keys = keys,
-                                          .q = p->q + first * p->queries + head * width,
-                                          .ldq = p->queries,
-                                          .first = place,
-                                          .n_queries = n,
-                                          .window = c->is_global[layer] ? 0 : c->window,
-                                          .scratch = scratch,
-                                          .out = p->context + first * p->queries + head * width,
-                                          .ldo = p->queries});
+        attend_head(p, layer, head, keys, first, n, place, scratch);
 }
 
 /* The wanted tokens of a text, run by run of neighbours. */
 static void attend_wanted(const pass *p, size_t layer, size_t key_head, size_t text, const causal_keys *keys, float *scratch)
 {
     const gemma_batch *b = p->b;
-    size_t before = prefix_of(b, text);
     for (size_t i = p->wanted_of[text], end; i < p->wanted_of[text + 1]; i = end) {
         for (end = i + 1; end < p->wanted_of[text + 1] && b->wanted[end] == b->wanted[end - 1] + 1;) end++;
-        attend_heads(p, layer, key_head, keys, i, end - i, before + b->wanted[i] - b->offsets[text], scratch);
+        attend_heads(p, layer, key_head, keys, i, end - i, p->place_of[b->wanted[i]], scratch);
     }
 }
 
@@ -408,11 +462,47 @@ static void attend_texts(const pass *p, size_t layer, size_t key_head, size_t fr
     }
 }
 
+/* One text under one key head by all threads: its keys are put in shape in the first one's room, then its heads and queries are
+ * divided. */
+static void attend_together(const pass *p, size_t layer, size_t key_head, size_t text)
+{
+    const gemma_batch *b = p->b;
+    const gemma_cache *c = cache_of(b, text);
+    size_t width = p->g->config.head_width, group = p->g->config.n_heads / p->g->config.n_key_heads;
+    size_t before = prefix_of(b, text), begin = b->offsets[text], n = b->offsets[text + 1] - begin;
+    size_t n_parts = (n + ATTENTION_QUERIES - 1) / ATTENTION_QUERIES;
+    size_t scores = round_up(causal_keys_floats(p->longest, width), 16);
+    causal_keys keys = causal_keys_place(p->scratch, p->longest, width);
+#pragma omp parallel num_threads((int)p->team)
+    {
+#pragma omp for schedule(static)
+        for (size_t at = 0; at < before + n; at += KEYS_PART) {
+            size_t end = size_least(at + KEYS_PART, before + n), own = larger(at, before);
+            size_t kept = (layer * (c == NULL ? 0 : c->room) + at) * p->keys + key_head * width;
+            size_t made = (begin + own - before) * p->keys + key_head * width;
+            if (at < before)
+                causal_keys_fill(&keys, at, size_least(end, before) - at, c->keys + kept, c->values + kept, p->keys);
+            if (own < end) causal_keys_fill(&keys, own, end - own, p->k + made, p->v + made, p->keys);
+        }
+#pragma omp for schedule(dynamic) collapse(2)
+        for (size_t part = 0; part < n_parts; part++)
+            for (size_t i = 0; i < group; i++) {
+                size_t first = (n_parts - 1 - part) * ATTENTION_QUERIES; /* the longest first */
+                attend_head(p, layer, key_head * group + i, &keys, begin + first, size_least(ATTENTION_QUERIES, n - first),
+                            before + first, thread_scratch(p) + scores);
+            }
+    }
+}
+
 static void attend_all(const pass *p, size_t layer, bool last)
 {
     size_t n_heads = p->g->config.n_key_heads, n_texts = p->b->n_texts;
     size_t n_parts = size_least(n_texts, (4 * p->team + n_heads - 1) / n_heads);
     if (p->team == 1) n_parts = 1;
+    if (!last && n_heads * n_texts < p->team * TEXTS_EACH && p->team > 1) {
+        for (size_t i = 0; i < n_heads * n_texts; i++) attend_together(p, layer, i % n_heads, i / n_heads);
+        return;
+    }
 #pragma omp parallel for schedule(dynamic) num_threads((int)p->team) if (p->team > 1)
     for (size_t i = 0; i < n_heads * n_parts; i++) {
         size_t part = i % n_parts;
@@ -428,20 +518,19 @@ static void dense_block(const pass *p, const gemma_layer *w, float *x, size_t fi
     const gemma_config *c = &p->g->config;
     size_t hidden = c->hidden_size, wide = c->intermediate_size, n_parts = (n + ROWS_PART - 1) / ROWS_PART;
     float *rows = x + first * hidden, *normed = p->normed + first * hidden;
-    linear_input in = convert(p, &p->context_in, n, p->context + first * p->queries, p->queries);
-    multiply(p, &w->out, &in, p->context + first * p->queries, p->sum);
+    rows_in in = convert(p, &p->context_in, n, p->context + first * p->queries);
+    multiply(p, &in, 1, &(product){&w->out, p->sum});
     normalise(p, p->sum, w->after_attention, rows, rows, n);
     normalise(p, rows, w->before_wide, NULL, normed, n);
-    in = convert(p, &p->in, n, normed, hidden);
-    multiply(p, &w->gate, &in, normed, p->gate);
-    multiply(p, &w->up, &in, normed, p->up);
+    in = convert(p, &p->in, n, normed);
+    multiply(p, &in, 2, (product[]){{&w->gate, p->gate}, {&w->up, p->up}});
 #pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
     for (size_t part = 0; part < n_parts; part++) {
         size_t at = part * ROWS_PART * wide;
         p->g->rows->gate(p->gate + at, p->up + at, size_least(ROWS_PART, n - part * ROWS_PART) * wide);
     }
-    in = convert(p, &p->wide_in, n, p->gate, wide);
-    multiply(p, &w->down, &in, p->gate, p->sum);
+    in = convert(p, &p->wide_in, n, p->gate);
+    multiply(p, &in, 1, &(product){&w->down, p->sum});
     normalise(p, p->sum, w->after_wide, rows, rows, n);
 }
 
@@ -456,21 +545,20 @@ static void run_layer(const pass *p, size_t layer)
 {
     const gemma *g = p->g;
     const gemma_layer *w = &g->layers[layer];
-    size_t hidden = g->config.hidden_size, n = p->b->n_tokens;
+    size_t n = p->b->n_tokens;
     bool last = layer + 1 == g->config.n_layers;
     float *x = p->x;
     normalise(p, x, w->before_attention, NULL, p->normed, n);
-    linear_input in = convert(p, &p->in, n, p->normed, hidden);
-    multiply(p, &w->key, &in, p->normed, p->k);
-    multiply(p, &w->value, &in, p->normed, p->v);
+    rows_in in = convert(p, &p->in, n, p->normed);
+    multiply(p, &in, last ? 2 : 3, (product[]){{&w->key, p->k}, {&w->value, p->v}, {&w->query, p->q}});
     if (last) {
         x = p->some;
         n = p->b->n_wanted;
         gather(p, p->x, x);
         gather(p, p->normed, p->normed); /* rising: no row is read after it was written over */
-        in = convert(p, &p->in, n, p->normed, hidden);
+        in = convert(p, &p->in, n, p->normed);
+        multiply(p, &in, 1, &(product){&w->query, p->q});
     }
-    multiply(p, &w->query, &in, p->normed, p->q);
     turn_all(p, layer, last);
     keep(p, layer);
     attend_all(p, layer, last);

@@ -5,10 +5,11 @@
 
 #include "model/adapter.h"
 #include "model/gemma.h"
+#include "tensor/blocks.h"
 #include "tensor/causal.h"
 #include "tensor/stored.h"
 
-/* A product's weights: where they lie, and packed where the compute type is not f32. */
+/* A product's weights: where they lie (in int8, floats as rows in memory), and packed in bf16 and bf16x3. */
 typedef struct gemma_matrix {
     stored_matrix stored;
     linear packed; /* panels NULL: not packed */
@@ -56,7 +57,9 @@ struct gemma {
     gguf *blocks;
     ops products;
     const decoder_ops *rows;
-    arena memory; /* packed weights, norms, layers */
+    const block_ops *integers;
+    bool needs_parts; /* of block_rows: a matrix of an int8 model */
+    arena memory; /* packed and quantised weights, norms, layers */
     gemma_layer *layers;
     float *last_norm;
     float word_scale; /* sqrt(hidden_size), rounded to bf16 in bf16 as transformers does */

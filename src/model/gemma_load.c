@@ -96,25 +96,26 @@ static finch_status load_norm(loader *l, size_t n, float factor, float **out)
 
 static bool packed_type(model_compute compute, linear_type *out)
 {
-    *out = compute == MODEL_INT8 ? LINEAR_INT8 : compute == MODEL_BF16 ? LINEAR_BF16 : LINEAR_BF16X3;
-    return compute != MODEL_F32;
+    *out = compute == MODEL_BF16 ? LINEAR_BF16 : LINEAR_BF16X3;
+    return compute == MODEL_BF16 || compute == MODEL_BF16X3;
 }
 
-/* The wide half's second product: what goes into it has outliers that per-token int8 has no room for (docs/gemma.md). */
-static bool stays_wide(const loader *l, const char *hub)
+static finch_status pack_matrix(loader *l, linear_type type, gemma_matrix *to)
 {
-    return l->g->compute == MODEL_INT8 && strcmp(hub, "mlp.down_proj") == 0;
+    FINCH_TRY(linear_init_in(&l->g->memory, &to->packed, type, to->stored.rows, to->stored.columns, l->err));
+    return stored_pack(&to->stored, &to->packed, 0, l->err);
 }
 
-static finch_status load_matrix(loader *l, const char *hub, size_t rows, size_t columns, gemma_matrix *out)
+static finch_status load_matrix(loader *l, size_t rows, size_t columns, gemma_matrix *out)
 {
+    finch_status st = FINCH_OK;
     linear_type type;
     FINCH_TRY(find_matrix(l, rows, columns, &out->stored));
-    if (!packed_type(l->g->compute, &type) || stays_wide(l, hub)) return FINCH_OK;
-    FINCH_TRY(linear_init_in(&l->g->memory, &out->packed, type, rows, columns, l->err));
-    if (stored_pack(&out->stored, &out->packed, 0, l->err) != FINCH_OK)
-        return finch_fail_prefix(l->err, "%s: %s", l->g->path, l->name.at);
-    return FINCH_OK;
+    if (packed_type(l->g->compute, &type)) st = pack_matrix(l, type, out);
+    else if (l->g->compute == MODEL_INT8 && !blocks_fit(&out->stored))
+        st = blocks_from_floats(&l->g->memory, &out->stored, &out->stored, l->err);
+    l->g->needs_parts |= l->g->compute == MODEL_INT8 && blocks_need_parts(&out->stored);
+    return st == FINCH_OK ? st : finch_fail_prefix(l->err, "%s: %s", l->g->path, l->name.at);
 }
 
 /* ---- layers --------------------------------------------------------------------------------------------------- */
@@ -124,7 +125,7 @@ static finch_status load_layer(loader *l, size_t index, gemma_layer *to)
     const gemma_config *c = &l->g->config;
 #define LOAD_MATRIX(name, hub, gguf_name, outputs, inputs) \
     FINCH_TRY(name_of_layer(l, index, hub, gguf_name));    \
-    FINCH_TRY(load_matrix(l, hub, gemma_width_of(c, outputs), gemma_width_of(c, inputs), &to->name));
+    FINCH_TRY(load_matrix(l, gemma_width_of(c, outputs), gemma_width_of(c, inputs), &to->name));
     GEMMA_MATRIX_LIST(LOAD_MATRIX)
 #undef LOAD_MATRIX
 #define LOAD_NORM(name, hub, gguf_name, width)          \
@@ -146,8 +147,7 @@ static finch_status reserve(loader *l)
     void *block;
     if (!packed_type(l->g->compute, &type)) return FINCH_OK;
 #define ADD_ROOM(name, hub, gguf_name, outputs, inputs) \
-    if (!stays_wide(l, hub))                            \
-        fits = fits && size_add(layer, linear_room(type, gemma_width_of(c, outputs), gemma_width_of(c, inputs)), &layer);
+    fits = fits && size_add(layer, linear_room(type, gemma_width_of(c, outputs), gemma_width_of(c, inputs)), &layer);
     GEMMA_MATRIX_LIST(ADD_ROOM)
 #undef ADD_ROOM
     if (!fits || !size_mul(layer, c->n_layers, &all))
@@ -250,13 +250,21 @@ static finch_status open_blocks(gemma *g, const char *path, finch_error *err)
     return gemma_config_from_gguf(g->blocks, path, &g->config, err);
 }
 
+/* Whether a GGUF file's products are with whole numbers: those of the first layer tell. */
+static bool has_blocks(const gemma *g)
+{
+    const gguf_tensor *t = g->blocks == NULL ? NULL : gguf_find(g->blocks, "blk.0.attn_q.weight");
+    return t != NULL && blocks_fit(&(stored_matrix){.blocks = t});
+}
+
 static finch_status open_base(gemma *g, const char *path, model_compute compute, finch_error *err)
 {
     bool is_int8 = false;
     FINCH_TRY(file_is_directory(path) ? open_folder(g, path, &is_int8, err) : open_blocks(g, path, err));
-    g->compute = compute != MODEL_AUTO ? compute : is_int8 ? MODEL_INT8 : MODEL_F32;
+    g->compute = compute != MODEL_AUTO ? compute : is_int8 || has_blocks(g) ? MODEL_INT8 : MODEL_F32;
     g->products = ops_choose();
     g->rows = decoder_ops_get();
+    g->integers = block_ops_get();
     return gemma_load(g, err);
 }
 

@@ -1,4 +1,4 @@
-/* Every function here is ggml's dequantize_row_* of the type, in the order of its operations, so that the bits agree. */
+/* Blocks of whole numbers with their scales; as floats, item * scale (+ low) has the bits of ggml's dequantize_row_*. */
 #include "tensor/gguf_blocks.h"
 
 #include "tensor/tensor.h"
@@ -41,61 +41,55 @@ static void read_bf16(const unsigned char *in, size_t n_blocks, float *out)
 
 /* ---- blocks of 32: a scale, perhaps a minimum, then the items; of four-bit ones the low halves come first ------------ */
 
-static void read_q4_0(const unsigned char *in, size_t n_blocks, float *out)
+/* Four-bit items less `zero`. */
+static void items_of_halves(const unsigned char *in, int zero, int8_t *items)
 {
-    for (; n_blocks-- > 0; in += 18, out += 32) {
-        const float d = half_at(in);
-        for (size_t j = 0; j < 16; j++) {
-            out[j] = (float)((in[2 + j] & 15) - 8) * d;
-            out[j + 16] = (float)((in[2 + j] >> 4) - 8) * d;
-        }
+    for (size_t j = 0; j < 16; j++) {
+        items[j] = (int8_t)((in[j] & 15) - zero);
+        items[j + 16] = (int8_t)((in[j] >> 4) - zero);
     }
 }
 
-static void read_q4_1(const unsigned char *in, size_t n_blocks, float *out)
+/* Five-bit items less `zero`: the fifth bits of all 32 lie in one word. */
+static void items_of_fives(const unsigned char *in, uint32_t high, int zero, int8_t *items)
 {
-    for (; n_blocks-- > 0; in += 20, out += 32) {
-        const float d = half_at(in), m = half_at(in + 2);
-        for (size_t j = 0; j < 16; j++) {
-            out[j] = (float)(in[4 + j] & 15) * d + m;
-            out[j + 16] = (float)(in[4 + j] >> 4) * d + m;
-        }
-    }
+    items_of_halves(in, zero, items);
+    for (size_t j = 0; j < 32; j++) items[j] = (int8_t)(items[j] + (int)(high >> j & 1u) * 16);
 }
 
-/* The fifth bits of all 32 items lie in one word. */
-static int five_bits(unsigned low, uint32_t high, size_t item) { return (int)(low | (high >> item & 1u) << 4); }
-
-static void read_q5_0(const unsigned char *in, size_t n_blocks, float *out)
+static void take_q4_0(const unsigned char *in, int8_t *items, float *scale, float *low)
 {
-    for (; n_blocks-- > 0; in += 22, out += 32) {
-        const float d = half_at(in);
-        const uint32_t high = u32_at(in + 2);
-        for (size_t j = 0; j < 16; j++) {
-            out[j] = (float)(five_bits(in[6 + j] & 15u, high, j) - 16) * d;
-            out[j + 16] = (float)(five_bits(in[6 + j] >> 4, high, j + 16) - 16) * d;
-        }
-    }
+    (void)low;
+    *scale = half_at(in);
+    items_of_halves(in + 2, 8, items);
 }
 
-static void read_q5_1(const unsigned char *in, size_t n_blocks, float *out)
+static void take_q4_1(const unsigned char *in, int8_t *items, float *scale, float *low)
 {
-    for (; n_blocks-- > 0; in += 24, out += 32) {
-        const float d = half_at(in), m = half_at(in + 2);
-        const uint32_t high = u32_at(in + 4);
-        for (size_t j = 0; j < 16; j++) {
-            out[j] = (float)five_bits(in[8 + j] & 15u, high, j) * d + m;
-            out[j + 16] = (float)five_bits(in[8 + j] >> 4, high, j + 16) * d + m;
-        }
-    }
+    *scale = half_at(in);
+    *low = half_at(in + 2);
+    items_of_halves(in + 4, 0, items);
 }
 
-static void read_q8_0(const unsigned char *in, size_t n_blocks, float *out)
+static void take_q5_0(const unsigned char *in, int8_t *items, float *scale, float *low)
 {
-    for (; n_blocks-- > 0; in += 34, out += 32) {
-        const float d = half_at(in);
-        for (size_t j = 0; j < 32; j++) out[j] = (float)(int8_t)in[2 + j] * d;
-    }
+    (void)low;
+    *scale = half_at(in);
+    items_of_fives(in + 6, u32_at(in + 2), 16, items);
+}
+
+static void take_q5_1(const unsigned char *in, int8_t *items, float *scale, float *low)
+{
+    *scale = half_at(in);
+    *low = half_at(in + 2);
+    items_of_fives(in + 8, u32_at(in + 4), 0, items);
+}
+
+static void take_q8_0(const unsigned char *in, int8_t *items, float *scale, float *low)
+{
+    (void)low;
+    *scale = half_at(in);
+    memcpy(items, in + 2, 32);
 }
 
 /* ---- blocks of 256: eight or sixteen groups, each with its own small scale ------------------------------------------- */
@@ -113,70 +107,71 @@ static void scale_and_minimum(size_t j, const unsigned char *packed, unsigned *s
 }
 
 /* Groups of 32: 64 items come from 32 bytes, the low halves first. high: 32 bytes with bit g for group g; NULL: none. */
-static void read_k_groups(const unsigned char *in, const unsigned char *high, const unsigned char *items, float *out)
+static void take_k_groups(const unsigned char *in, const unsigned char *high, const unsigned char *at, int8_t *items,
+                          float *scale, float *low)
 {
     const float d = half_at(in), least = half_at(in + 2);
-    for (size_t g = 0; g < 8; g++, out += 32) {
-        unsigned scale, minimum;
-        scale_and_minimum(g, in + 4, &scale, &minimum);
-        const float step = d * (float)scale, base = least * (float)minimum;
-        const unsigned char *at = items + g / 2 * 32;
+    for (size_t g = 0; g < 8; g++, items += 32) {
+        unsigned step, minimum;
+        scale_and_minimum(g, in + 4, &step, &minimum);
+        scale[g] = d * (float)step;
+        low[g] = -(least * (float)minimum);
         for (size_t l = 0; l < 32; l++) {
             unsigned item = g % 2 == 0 ? at[l] & 15u : (unsigned)at[l] >> 4;
             if (high != NULL) item += (high[l] >> g & 1u) << 4;
-            out[l] = step * (float)item - base;
+            items[l] = (int8_t)item;
         }
+        at += g % 2 * 32;
     }
 }
 
-static void read_q4_k(const unsigned char *in, size_t n_blocks, float *out)
+static void take_q4_k(const unsigned char *in, int8_t *items, float *scale, float *low)
 {
-    for (; n_blocks-- > 0; in += 144, out += 256) read_k_groups(in, NULL, in + 16, out);
+    take_k_groups(in, NULL, in + 16, items, scale, low);
 }
 
-static void read_q5_k(const unsigned char *in, size_t n_blocks, float *out)
+static void take_q5_k(const unsigned char *in, int8_t *items, float *scale, float *low)
 {
-    for (; n_blocks-- > 0; in += 176, out += 256) read_k_groups(in, in + 16, in + 48, out);
+    take_k_groups(in, in + 16, in + 48, items, scale, low);
 }
 
 /* 128 items: low four bits in 64 bytes, high two bits in 32, a signed scale for each 16. */
-static void read_q6_k_half(const unsigned char *low, const unsigned char *high, const unsigned char *scales, float d,
-                           float *out)
+static void take_q6_k_half(const unsigned char *four, const unsigned char *two, int8_t *items)
 {
     for (size_t quarter = 0; quarter < 4; quarter++)
         for (size_t l = 0; l < 32; l++) {
-            const unsigned byte = low[l + quarter % 2 * 32];
-            const unsigned four = quarter < 2 ? byte & 15u : byte >> 4;
-            const int item = (int)(four | (high[l] >> 2 * quarter & 3u) << 4) - 32;
-            out[quarter * 32 + l] = d * (float)(int8_t)scales[quarter * 2 + l / 16] * (float)item;
+            const unsigned byte = four[l + quarter % 2 * 32];
+            const unsigned bits = quarter < 2 ? byte & 15u : byte >> 4;
+            items[quarter * 32 + l] = (int8_t)((int)(bits | (two[l] >> 2 * quarter & 3u) << 4) - 32);
         }
 }
 
-static void read_q6_k(const unsigned char *in, size_t n_blocks, float *out)
+static void take_q6_k(const unsigned char *in, int8_t *items, float *scale, float *low)
 {
-    for (; n_blocks-- > 0; in += 210, out += 256) {
-        const float d = half_at(in + 208);
-        read_q6_k_half(in, in + 128, in + 192, d, out);
-        read_q6_k_half(in + 64, in + 160, in + 200, d, out + 128);
-    }
+    (void)low;
+    const float d = half_at(in + 208);
+    for (size_t g = 0; g < 16; g++) scale[g] = d * (float)(int8_t)in[192 + g];
+    take_q6_k_half(in, in + 128, items);
+    take_q6_k_half(in + 64, in + 160, items + 128);
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
-#define read_F32 read_f32
-#define read_F16 read_f16
-#define read_BF16 read_bf16
-#define read_Q4_0 read_q4_0
-#define read_Q4_1 read_q4_1
-#define read_Q5_0 read_q5_0
-#define read_Q5_1 read_q5_1
-#define read_Q8_0 read_q8_0
-#define read_Q4_K read_q4_k
-#define read_Q5_K read_q5_k
-#define read_Q6_K read_q6_k
+/*   of floats: how they are read      of whole numbers: how, items of a scale, whether they have a minimum */
+#define READ_F32 read_f32, NULL, 0, false
+#define READ_F16 read_f16, NULL, 0, false
+#define READ_BF16 read_bf16, NULL, 0, false
+#define READ_Q4_0 NULL, take_q4_0, 32, false
+#define READ_Q4_1 NULL, take_q4_1, 32, true
+#define READ_Q5_0 NULL, take_q5_0, 32, false
+#define READ_Q5_1 NULL, take_q5_1, 32, true
+#define READ_Q8_0 NULL, take_q8_0, 32, false
+#define READ_Q4_K NULL, take_q4_k, 32, true
+#define READ_Q5_K NULL, take_q5_k, 32, true
+#define READ_Q6_K NULL, take_q6_k, 16, false
 
 static const gguf_block blocks[] = {
-#define BLOCK(name, id, items, size_bytes) [id] = {#name, items, size_bytes, read_##name},
+#define BLOCK(name, id, items, size_bytes) [id] = {#name, items, size_bytes, READ_##name},
     GGUF_TYPE_LIST(BLOCK)
 #undef BLOCK
 };
@@ -201,6 +196,22 @@ const char *gguf_block_names(void) { return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q
 
 const char *gguf_type_name(gguf_type type) { return blocks[type].name; }
 
+const gguf_block *gguf_block_of(const gguf_tensor *t) { return &blocks[t->type]; }
+
+static void items_to_f32(const gguf_block *b, const unsigned char *in, size_t n_blocks, float *out)
+{
+    int8_t items[GGUF_BLOCK_ITEMS_MAX];
+    float scale[GGUF_BLOCK_SCALES_MAX], low[GGUF_BLOCK_SCALES_MAX];
+    for (; n_blocks-- > 0; in += b->size_bytes) {
+        b->take(in, items, scale, low);
+        for (size_t i = 0; i < b->n_items; i += b->n_scaled, out += b->n_scaled) {
+            const float step = scale[i / b->n_scaled], base = low[i / b->n_scaled];
+            for (size_t k = 0; k < b->n_scaled && b->has_low; k++) out[k] = step * (float)items[i + k] + base;
+            for (size_t k = 0; k < b->n_scaled && !b->has_low; k++) out[k] = step * (float)items[i + k];
+        }
+    }
+}
+
 finch_status gguf_to_f32(const gguf_tensor *t, size_t first, size_t n, float *out, finch_error *err)
 {
     const gguf_block *block = &blocks[t->type];
@@ -210,6 +221,8 @@ finch_status gguf_to_f32(const gguf_tensor *t, size_t first, size_t n, float *ou
     if (first % block->n_items != 0 || n % block->n_items != 0)
         return finch_fail(err, FINCH_E_USAGE, "items %zu to %zu of the tensor %.200s cut a block of %s", first, first + n,
                           t->name, block->name);
-    block->to_f32(t->data + first / block->n_items * block->size_bytes, n / block->n_items, out);
+    const unsigned char *in = t->data + first / block->n_items * block->size_bytes;
+    if (block->to_f32 != NULL) block->to_f32(in, n / block->n_items, out);
+    else items_to_f32(block, in, n / block->n_items, out);
     return FINCH_OK;
 }

@@ -1,0 +1,21 @@
+/* vpdpbusd adds four u8 x s8 products to a lane without saturating. */
+#include "tensor/kernels/v16.h"
+
+KERNEL_INLINE v16i block_dot(v16i sum, v16i items, v16i x)
+{
+    /* As in product_int8_vnni.c: gcc 12 copies and spills its sums around the intrinsic. */
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(items), "v"(x));
+    return sum;
+}
+
+/* Loads are as scarce as products here. */
+KERNEL_INLINE v16i block_held(v16i items)
+{
+    __asm__("" : "+v"(items));
+    return items;
+}
+
+#define BLOCK_OPS block_ops_avx512
+#define BLOCK_NAME "avx512"
+#define BLOCK_ROWS 6
+#include "tensor/kernels/block_body.h"
