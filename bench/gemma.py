@@ -1,10 +1,17 @@
-"""LoRA on the real Gemma 3 270M, finch beside PEFT on PyTorch: examples a second and peak memory.
+"""Gemma 3 beside llama.cpp and PEFT, a case at a time: each prints one JSON document and takes two or three minutes on two cores.
 
-    python bench/gemma.py [--steps 10] [--rounds 3]
+    python bench/gemma.py --case prompt-128|prompt-512|prefix|lora-f32|lora-bf16|12b [--rounds 5] [--threads 2] [--save FILE]
 
-fintweets5/train.csv, batch 8, r = 8 on q_proj and v_proj, dropout 0.1, AdamW. finch's base is the GGUF file, PEFT's the same weights in f32
-or bf16 (tests/parity/gemma_models.py makes both); the peer pads its batches, as PEFT has to. Loading is not counted. finch's figures are
-those of its card: of training steps alone, and the process's peak; the peer's peak is its process's too.
+prompt-N   the real 270M in Q8_0, a prompt of N random tokens read at once, with the logits behind the last: finch bench prompt beside llama.cpp on
+           the same file. In rounds, by turns; ratios are taken inside a round.
+prefix     tweets scored by label words behind one prompt: finch bench score (the prompt's beginning read once, packed batches) beside
+           llama.cpp with one prompt at a time, and, printed too, with the beginning kept in its cache.
+lora-*     LoRA, fintweets5/train.csv, batch 8, r = 8 on q_proj and v_proj, dropout 0.1, AdamW: beside PEFT on PyTorch in f32 or bf16. finch's base
+           is the GGUF file, PEFT's the same weights; the peer pads its batches, as PEFT has to. Loading is not counted. Peaks are the processes'.
+12b        a synthetic 12B in int8 (bench/make_12b.py, 13 GB in build/bench-models): scoring by label words, and LoRA steps at batch 1 x 64 tokens;
+           tokens a second and peak memory of both. No peer fits beside it.
+
+llama.cpp: bench/peers/make_llama.sh builds it for this machine (build/llama-native; --llama-python names another).
 """
 import argparse
 import csv
@@ -15,9 +22,14 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+import benchlib
+import drive
+
+ROOT = benchlib.ROOT
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 DATA = ROOT / "data" / "fintweets5"
+LLAMA = ROOT / "bench" / "peers" / "llama_peer.py"
+MEMORY_MOST = {"score": 16 << 30, "train": 20 << 30}
 LABELS = ("STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE")
 BATCH, MAX_TOKENS = 8, 128
 
@@ -62,49 +74,118 @@ def peer(steps, threads, kind):
                       "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
 
-def finch(steps, threads, place, turn):
-    import gemma_models
+def train_with_finch(model, steps, threads, place, turn, batch=BATCH, max_tokens=MAX_TOKENS, texts=None):
+    """The card of a few LoRA steps."""
     train, valid, out = place / "train.csv", place / "valid.csv", place / f"out{turn}"
-    for path, some in ((train, rows(steps * BATCH)), (valid, rows(steps * BATCH + 8)[-8:])):
+    texts = texts or rows(steps * batch + 8)
+    for path, some in ((train, texts[:steps * batch]), (valid, texts[-8:])):
         with path.open("w", encoding="utf-8", newline="") as lines:
             csv.writer(lines).writerows([("text", "label"), *some])
-    command = [os.environ.get("FINCH", str(ROOT / "build" / "finch")), "train", "--lora", "--model", str(gemma_models.gguf_file()), "--train",
-               str(train), "--valid", str(valid), "--output", str(out), "--batch", str(BATCH), "--max-tokens", str(MAX_TOKENS), "--epochs", "1",
-               "--max-steps", str(steps), "--eval-every", "1000000", "--learning-rate", "1e-5", "--threads", str(threads), "--quiet", "--json"]
-    card = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    card = drive.finch(threads, "train", "--lora", "--model", model, "--train", train, "--valid", valid, "--output", out, "--batch", batch,
+                       "--max-tokens", max_tokens, "--epochs", 1, "--max-steps", steps, "--eval-every", 1000000, "--learning-rate", "1e-5", "--quiet")
     os.environ["BENCH_TOKENIZER"] = str(out / "tokenizer.json")
-    return {"examples_per_second": card["training"]["examples_per_second"], "peak_rss_bytes": card["peak_rss_bytes"]}
+    return card
 
 
-def middle(found, figure):
-    return sorted(one[figure] for one in found)[len(found) // 2]
+def lora(args, kind):
+    import gemma_models
+    gemma_models.dequantised_folder()
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory(prefix="finch-bench-") as place:
+        for turn in range(args.rounds):
+            card = train_with_finch(gemma_models.gguf_file(), args.steps, args.threads, pathlib.Path(place), turn)
+            ours.append({"examples_per_second": card["training"]["examples_per_second"], "peak_rss_bytes": card["peak_rss_bytes"]})
+            done = subprocess.run([sys.executable, __file__, "--case", "lora-f32", "--peer", kind, "--steps", str(args.steps), "--threads", str(args.threads)],
+                                  check=True, capture_output=True, text=True)
+            theirs.append(json.loads(done.stdout.splitlines()[-1]))
+    return {"finch": ours, "peft": theirs, "kind": kind,
+            "speed_ratio": benchlib.spread([a["examples_per_second"] / b["examples_per_second"] for a, b in zip(ours, theirs)]),
+            "memory_ratio": benchlib.spread([b["peak_rss_bytes"] / a["peak_rss_bytes"] for a, b in zip(ours, theirs)])}
+
+
+# ---- beside llama.cpp -------------------------------------------------------------------------------------------------------------------------
+
+
+def llama(args, *arguments):
+    if not pathlib.Path(args.llama_python).is_file():
+        raise SystemExit(f"no llama.cpp in {args.llama_python}; run: bench/peers/make_llama.sh")
+    done = subprocess.run([str(args.llama_python), str(LLAMA), *map(str, arguments), "--threads", str(args.threads)], capture_output=True, text=True,
+                          env=drive.pinned(args.threads))
+    if done.returncode != 0:
+        raise SystemExit(f"llama_peer.py ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def prompts(args, n_tokens):
+    import gemma_models
+    model, ours, theirs = gemma_models.q8_0_file(), [], []
+    for _ in range(args.rounds):
+        ours.append(drive.finch(args.threads, "bench", "prompt", "--model", model, "--max-tokens", n_tokens, "--runs", args.runs, "--steps", 8, "--quiet"))
+        theirs.append(llama(args, "prompt", model, "--tokens", n_tokens, "--runs", args.runs))
+    ratios = [a["prompt_tokens_per_second"] / b["prompt_tokens_per_second"] for a, b in zip(ours, theirs)]
+    return {"finch": ours, "llama.cpp": theirs, "speed_ratio": benchlib.spread(ratios)}
+
+
+def prefix(args):
+    import gemma_models
+    import test_gemma_score
+    model, ours, alone, kept = gemma_models.q8_0_file(), [], [], []
+    texts = [text for text, _ in rows(args.tweets)]
+    with tempfile.TemporaryDirectory(prefix="finch-bench-") as place:
+        table, work = pathlib.Path(place) / "tweets.csv", pathlib.Path(place) / "work.json"
+        with table.open("w", encoding="utf-8", newline="") as lines:
+            csv.writer(lines).writerows([("text",), *[(text,) for text in texts]])
+        parts = {name: "".join(test_gemma_score.constant(f"prompt_{name}")) for name in ("before", "after")}
+        work.write_text(json.dumps({**parts, "words": test_gemma_score.constant("words_of"), "texts": texts}))
+        for _ in range(args.rounds):
+            ours.append(drive.finch(args.threads, "bench", "score", "--model", model, "--input", table, "--text-column", "text", "--rows", len(texts),
+                                    "--runs", 1, "--quiet"))
+            alone.append(llama(args, "tweets", model, "--texts", work))
+            kept.append(llama(args, "tweets", model, "--texts", work, "--keep-prefix"))
+    def ratio(theirs):
+        return benchlib.spread([a["texts_per_second"] / b["texts_per_second"] for a, b in zip(ours, theirs)])
+    return {"finch": ours, "llama.cpp": alone, "llama.cpp, prefix kept": kept, "speed_ratio": ratio(alone), "speed_ratio_prefix_kept": ratio(kept)}
+
+
+# ---- 12B --------------------------------------------------------------------------------------------------------------------------------------
+
+
+def large(args):
+    import make_12b
+    model = make_12b.make()
+    texts = [(" ".join(["the stock of this company goes up and down again"] * 8), LABELS[i % 5]) for i in range(args.steps + 8)]  # past 64 tokens
+    with tempfile.TemporaryDirectory(prefix="finch-bench-") as place:
+        table = pathlib.Path(place) / "tweets.csv"
+        with table.open("w", encoding="utf-8", newline="") as lines:
+            csv.writer(lines).writerows([("text",), *[(text,) for text, _ in rows(8)]])
+        score = drive.finch(args.threads, "score", "--model", model, "--input", table, "--text-column", "text", "--output", pathlib.Path(place) / "out.csv",
+                            "--quiet")
+        prompt = drive.finch(args.threads, "bench", "prompt", "--model", model, "--max-tokens", 128, "--runs", 1, "--steps", 1, "--quiet")
+        card = train_with_finch(model, args.steps, args.threads, pathlib.Path(place), 0, batch=1, max_tokens=64, texts=texts)
+    peaks = {"score": max(score["peak_rss_bytes"], prompt["peak_rss_bytes"]), "train": card["peak_rss_bytes"]}
+    return {"score": score, "prompt": prompt, "training": card["training"], "peak_rss_bytes": peaks, "peak_most_bytes": MEMORY_MOST,
+            "holds": {name: peaks[name] <= most for name, most in MEMORY_MOST.items()},
+            "tokens_per_second": {"score": prompt["prompt_tokens_per_second"], "train": card["training"]["examples_per_second"] * 64}}
+
+
+CASES = {"prompt-128": lambda args: prompts(args, 128), "prompt-512": lambda args: prompts(args, 512), "prefix": prefix,
+         "lora-f32": lambda args: lora(args, "float32"), "lora-bf16": lambda args: lora(args, "bfloat16"), "12b": large}
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--steps", type=int, default=10)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--threads", type=int, default=os.cpu_count())
+    options = benchlib.parser(__doc__)
+    options.add_argument("--case", choices=CASES, required=True)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--runs", type=int, default=5, help="prompt: passes in a round behind one that warms up (default 5)")
+    options.add_argument("--steps", type=int, default=4, help="lora, 12b: optimiser steps (default 4)")
+    options.add_argument("--tweets", type=int, default=60, help="prefix: how many (default 60)")
+    options.add_argument("--llama-python", default=ROOT / "build" / "llama-native" / "bin" / "python")
     options.add_argument("--peer", choices=("float32", "bfloat16"), help=argparse.SUPPRESS)
     args = options.parse_args()
     if args.peer:
-        return peer(args.steps, args.threads, args.peer)
-    import gemma_models
-    gemma_models.dequantised_folder()
-    ours, theirs = [], {"float32": [], "bfloat16": []}
-    with tempfile.TemporaryDirectory(prefix="finch-bench-") as place:
-        for turn in range(args.rounds):
-            ours.append(finch(args.steps, args.threads, pathlib.Path(place), turn))
-            for kind, found in theirs.items():
-                done = subprocess.run([sys.executable, __file__, "--peer", kind, "--steps", str(args.steps), "--threads", str(args.threads)],
-                                      check=True, capture_output=True, text=True)
-                found.append(json.loads(done.stdout.splitlines()[-1]))
-    for kind, found in theirs.items():
-        speed = middle(ours, "examples_per_second") / middle(found, "examples_per_second")
-        memory = middle(found, "peak_rss_bytes") / middle(ours, "peak_rss_bytes")
-        print(f"LoRA, 270M, batch {BATCH}: {speed:.2f} times the examples a second of PEFT in {kind}, its peak memory {memory:.2f} times ours")
-    print(json.dumps({"finch": ours, "peft": theirs}))
-    return None
+        peer(args.steps, args.threads, args.peer)
+        return
+    benchlib.emit({"bench": "gemma", "case": args.case, "environment": benchlib.environment(args.threads), **CASES[args.case](args)}, args.save)
 
 
 if __name__ == "__main__":

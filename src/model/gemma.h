@@ -4,8 +4,8 @@
  *   gemma_open -> gemma_cache_create, gemma_hidden (a prefix, kept) ... gemma_hidden (texts that continue it)
  *              -> gemma_class_logits | gemma_token_logits -> gemma_close
  *
- * In f32 the weights stay in the mapped file and are widened a panel at a time inside the products; in int8, bf16 and bf16x3
- * they are packed once, in that type, and the file's pages given back.
+ * In f32 and int8 the weights stay in the mapped file and are widened, or put in shape, a panel at a time inside the products
+ * (in int8, floats become int8 rows in memory first); in bf16 and bf16x3 they are packed once and the file's pages given back.
  * Promise: the hidden states of a text depend on its tokens (its prefix's among them) and the compute type alone: not on the
  * texts beside it, the number of threads, how many tokens a call has, or whether a prefix came from a cache; and in f32 and
  * int8 not on the instruction set. Equal bits (tests/model/test_gemma.c). How it works: docs/gemma.md. */
@@ -18,7 +18,10 @@
 
 typedef struct gemma gemma;
 
-/* path: a folder with config.json, a GGUF file, or a folder of adapters in PEFT's layout, whose base is opened beside them. compute MODEL_AUTO: int8 where the folder's weights are int8, else f32.
+/* path: a folder with config.json, a GGUF file, or a folder of adapters in PEFT's layout, whose base is opened
+ * beside them.
+ * compute MODEL_AUTO: int8 where the weights are whole numbers (an int8 folder, a GGUF file of blocks; not beside adapters, which
+ * were trained in f32), else f32.
  * *out is NULL on failure. Errors: those of gemma_config.h, weights_open, gguf_open; FINCH_E_DATA for a tensor that is missing
  * or has another shape. */
 finch_status gemma_open(const char *path, model_compute compute, gemma **out, finch_error *err);

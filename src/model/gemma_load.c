@@ -257,11 +257,11 @@ static bool has_blocks(const gemma *g)
     return t != NULL && blocks_fit(&(stored_matrix){.blocks = t});
 }
 
-static finch_status open_base(gemma *g, const char *path, model_compute compute, finch_error *err)
+static finch_status open_base(gemma *g, const char *path, model_compute compute, bool adapted, finch_error *err)
 {
     bool is_int8 = false;
     FINCH_TRY(file_is_directory(path) ? open_folder(g, path, &is_int8, err) : open_blocks(g, path, err));
-    g->compute = compute != MODEL_AUTO ? compute : is_int8 || has_blocks(g) ? MODEL_INT8 : MODEL_F32;
+    g->compute = compute != MODEL_AUTO ? compute : is_int8 || (!adapted && has_blocks(g)) ? MODEL_INT8 : MODEL_F32;
     g->products = ops_choose();
     g->rows = decoder_ops_get();
     g->integers = block_ops_get();
@@ -277,7 +277,7 @@ static finch_status open_with(const char *path, const char *base, model_compute 
     FINCH_TRY(MEM_NEW(&g, 1, err));
     arena_init(&g->memory);
     FINCH_GO(done, st, mem_text(path, strlen(path), &g->path, err));
-    FINCH_GO(done, st, open_base(g, base != NULL ? base : path, compute, err));
+    FINCH_GO(done, st, open_base(g, base != NULL ? base : path, compute, base != NULL, err));
     if (base != NULL) FINCH_GO(done, st, gemma_adapter_attach(g, path, err));
     if (base != NULL) st = gemma_adapter_verify(g, path, err);
 done:

@@ -8,6 +8,7 @@ import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as Kind, GGUFWriter, dequantize, quantize
 
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
+FLOATS = ("F32", "F16", "BF16")
 SCALE = {"Q4_K": 0.0006, "Q5_K": 0.0003, "Q6_K": 0.00006}  # of a block: items reach some 0.2
 HALVES = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}  # where a block's f16 scales lie
 SHAPE = dict(vocab_size=320, hidden_size=256, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=64,

@@ -43,6 +43,20 @@ def gguf_file():
     return path
 
 
+def q8_0_file():
+    """The real one's numbers as a Q8_0 file, by finch convert."""
+    import subprocess
+    import tempfile
+    path, program = MODELS / "gemma-3-270m-q8_0.gguf", os.environ.get("FINCH", str(SOURCE / "build" / "finch"))
+    if not path.is_file():
+        with tempfile.TemporaryDirectory(prefix="finch-gemma-") as place:
+            folder, beside = pathlib.Path(place) / "f32", path.with_suffix(f".part{os.getpid()}")
+            subprocess.run([program, "convert", "--model", str(gguf_file()), "--output", str(folder), "--type", "f32", "--quiet"], check=True)
+            subprocess.run([program, "convert", "--model", str(folder), "--output", str(beside), "--type", "q8_0", "--quiet"], check=True)
+            beside.rename(path)
+    return path
+
+
 def hub_name(name):
     if name == "token_embd.weight":
         return "model.embed_tokens.weight"
@@ -100,6 +114,22 @@ def random_model(kind, folder, seed=0, labels=0, dtype=torch.float32, shard_size
             value.normal_(0.0, 0.3 if "norm" in name else 0.12)
     model = model.to(dtype).eval()
     model.save_pretrained(folder, max_shard_size=shard_size)
+    return model
+
+
+def random_multimodal_classifier(folder, labels):
+    import transformers
+    torch.manual_seed(3)
+    config = transformers.Gemma3Config(
+        text_config=dict(vocab_size=320, hidden_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+                         intermediate_size=80, max_position_embeddings=256, sliding_window=7, query_pre_attn_scalar=16),
+        vision_config=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14),
+        mm_tokens_per_image=4, num_labels=labels, image_token_index=300, boi_token_index=301, eoi_token_index=302)
+    model = transformers.Gemma3ForSequenceClassification(config)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.normal_(0.0, 0.3 if "norm" in name else 0.12)
+    model.eval().save_pretrained(folder)
     return model
 
 

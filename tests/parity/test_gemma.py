@@ -25,8 +25,12 @@ N_REAL = 200 if os.environ.get("FINCH_PROOF") == "full" else 20
 # A text's largest difference over its largest logit: f32 through 18 layers that add in another order. Seen: 2e-6.
 REAL_MAX = 1e-4
 SMALL_MAX = 2e-5
-# Per-channel int8 weights and per-token int8 inputs; seen 0.05 on these wide random logits.
-INT8_MAX = 0.12
+# Root mean square of the logits' error over that of the logits, in int8; seen 0.035, and llama.cpp's own is 0.037 on the same file.
+REAL_INT8_MAX = 0.05
+# Per-channel int8 weights and inputs in int8 by blocks; seen 0.02 on these wide random logits.
+INT8_MAX = 0.05
+# Of a GGUF's own blocks in int8: of the inputs' rounding alone.
+BLOCKS_MAX = 0.03
 
 
 def driver(model, compute, what, texts, prefix=None):
@@ -116,9 +120,13 @@ class SmallTest(unittest.TestCase):
         self.hold(self.place / "m", model, random_texts(9, 320, 60), limit=INT8_MAX, compute="int8")
 
     def test_classifier(self):
-        for kind in ("Gemma3TextForSequenceClassification",):
-            model = gemma_models.random_model(kind, self.place / kind, labels=5)
-            self.hold(self.place / kind, model, random_texts(9, 320, 40), what="classes")
+        model = gemma_models.random_model("Gemma3TextForSequenceClassification", self.place / "m", labels=5)
+        self.hold(self.place / "m", model, random_texts(9, 320, 40), what="classes")
+
+    def test_classifier_of_the_multimodal_class(self):
+        """text_config inside, another prefix, and a vision tower that is skipped."""
+        model = gemma_models.random_multimodal_classifier(self.place / "m", labels=5)
+        self.hold(self.place / "m", model, random_texts(9, 300, 40), what="classes")
 
     def test_names_of_the_multimodal_classes(self):
         """The text part under each of the prefixes that classes have saved it with, and text_config inside."""
@@ -157,6 +165,7 @@ class SmallTest(unittest.TestCase):
                 path = self.place / f"{kind}.gguf"
                 model = gemma_gguf.write(path, kind)
                 self.hold(path, model, random_texts(3, 320, 30))
+                self.hold(path, model, random_texts(3, 320, 30), limit=INT8_MAX if kind in gemma_gguf.FLOATS else BLOCKS_MAX, compute="int8")
 
     def test_a_prefix_read_before_changes_no_bit(self):
         gemma_models.random_model("Gemma3ForCausalLM", self.place / "m")
@@ -188,8 +197,11 @@ class RealTest(unittest.TestCase):
     def test_int8(self):
         found = driver(self.path, "int8", "words", self.texts)
         agree = (found.argmax(axis=1) == self.expected.argmax(axis=1)).mean()
-        print(f"270M int8: worst difference over the largest logit {apart(found, self.expected):.3f}, top-1 agrees {agree:.3f}", flush=True)
-        self.assertGreaterEqual(agree, 0.95)
+        error = np.median(np.sqrt(((found - self.expected) ** 2).mean(axis=1) / (self.expected ** 2).mean(axis=1)))
+        print(f"270M int8: worst difference over the largest logit {apart(found, self.expected):.3f}, of all logits {error:.3f}, "
+              f"top-1 agrees {agree:.3f}", flush=True)
+        self.assertLess(error, REAL_INT8_MAX)
+        self.assertLess(apart(found, self.expected), 0.2)
 
 
 if __name__ == "__main__":

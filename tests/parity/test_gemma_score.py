@@ -68,9 +68,9 @@ class ScoreTest(unittest.TestCase):
             rows = [model(input_ids=torch.tensor([before + ids[1:] + after])).logits[0, -1, [w[0] for w in words]].numpy()
                     for ids in encoded[7:]]
         expected = np.stack(rows[len(nothing):]) - np.mean(rows[:len(nothing)], axis=0)
-        found = test_logits.finch_logits(path, texts, "--threads", "2")
+        found = test_logits.finch_logits(path, texts, "--threads", "2", "--compute", "f32")
         self.assertLess(np.abs(found - expected).max(), WORDS_MAX)
-        self.assertEqual(found[:3].tobytes(), test_logits.finch_logits(path, texts[:3], "--threads", "4").tobytes())
+        self.assertEqual(found[:3].tobytes(), test_logits.finch_logits(path, texts[:3], "--threads", "4", "--compute", "f32").tobytes())
 
     def test_labels_are_the_five(self):
         with tempfile.TemporaryDirectory(prefix="finch-gemma-") as place:
