@@ -2,7 +2,7 @@
 
     python bench/make_12b.py [FOLDER]       default: build/bench-models/gemma-3-12b-int8
 
-Weights are written as they are drawn, one matrix after the other, so memory stays small. What the model says is noise; what it costs to
+Weights are written piece by piece, so memory stays small. What the model says is noise; what it costs to
 load, to score with and to train beside is that of the real one. The tokenizer is the real 270M's (tests/parity/gemma_models.py), whose pieces
 are the 12B's; the quantisation's part of config.json is what finch quantize writes for a small model.
 """
@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(benchlib.ROOT / "tests" / "parity"))
 FOLDER = benchlib.MODELS / "gemma-3-12b-int8"
-SHARD_BYTES = 4 << 30
+SHARD_BYTES, PIECE = 4 << 30, 1 << 23
 HIDDEN, LAYERS, HEADS, KEY_HEADS, WIDTH, WIDE, WORDS = 3840, 48, 16, 8, 256, 15360, 262208
 CONFIG = {
     "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "dtype": "bfloat16", "vocab_size": WORDS, "hidden_size": HIDDEN,
@@ -52,18 +52,29 @@ def bf16(values):
     return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
-def pieces(kind, shape, columns, draw):
+class Pool:
+    """Random items drawn once; a piece is some of them from a random place on, so that writing takes the disk's time and not a generator's."""
+
+    def __init__(self, seed):
+        self.draw = np.random.default_rng(seed)
+        self.int8 = np.maximum(np.frombuffer(self.draw.bytes(3 * PIECE), dtype=np.int8), -127)
+        self.normal = self.draw.standard_normal(3 * PIECE // 2, dtype=np.float32)
+        self.words, self.gains = bf16(self.normal * 0.02), bf16(self.normal * 0.1)
+
+    def some(self, items, n):
+        at = self.draw.integers(0, len(items) - n + 1)
+        return items[at:at + n].tobytes()
+
+
+def pieces(kind, shape, columns, pool):
     """A tensor's bytes, some megabytes at a time. Items of a matrix have a deviation of 1 / sqrt(inputs), so nothing grows on the way."""
     n = int(np.prod(shape))
     while n > 0:
-        some = min(n, 1 << 24)
-        if kind == "I8":
-            out = np.maximum(np.frombuffer(draw.bytes(some), dtype=np.int8), -127)
-        elif kind == "F32":
-            out = np.full(some, 1.0 / (73.3 * np.sqrt(columns)), dtype=np.float32)
+        some = min(n, PIECE)
+        if kind == "F32":
+            yield np.full(some, 1.0 / (73.3 * np.sqrt(columns)), dtype=np.float32).tobytes()
         else:
-            out = bf16(draw.standard_normal(some, dtype=np.float32) * (0.02 if len(shape) == 2 else 0.1))
-        yield out.tobytes()
+            yield pool.some(pool.int8 if kind == "I8" else pool.words if len(shape) == 2 else pool.gains, some)
         n -= some
 
 
@@ -79,7 +90,7 @@ def shards():
     return found
 
 
-def write_shard(path, some, draw):
+def write_shard(path, some, pool):
     header, at, columns = {}, 0, 1
     for name, kind, shape in some:
         end = at + int(np.prod(shape)) * SIZES[kind]
@@ -91,7 +102,7 @@ def write_shard(path, some, draw):
         out.write(len(text).to_bytes(8, "little") + text)
         for _, kind, shape in some:
             columns = shape[1] if kind == "I8" else columns
-            for piece in pieces(kind, shape, columns, draw):
+            for piece in pieces(kind, shape, columns, pool):
                 out.write(piece)
 
 
@@ -119,10 +130,10 @@ def make(folder=FOLDER):
     beside = folder.with_name(folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    draw, all_shards, names = np.random.default_rng(12), shards(), {}
+    pool, all_shards, names = Pool(12), shards(), {}
     for index, some in enumerate(all_shards):
         name = f"model-{index + 1:05d}-of-{len(all_shards):05d}.safetensors"
-        write_shard(beside / name, some, draw)
+        write_shard(beside / name, some, pool)
         names.update({one[0]: name for one in some})
     size = sum(int(np.prod(shape)) * SIZES[kind] for _, kind, shape in tensors())
     (beside / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": names}))

@@ -26,7 +26,7 @@ class Model:
         if not self.model:
             raise SystemExit(f"llama.cpp does not open {path}")
         how = llama.llama_context_default_params()
-        how.n_ctx = how.n_batch = how.n_ubatch = n_tokens
+        how.n_ctx, how.n_batch, how.n_ubatch = max(512, 2 * n_tokens), n_tokens, n_tokens  # its cache has places to spare
         how.n_threads = how.n_threads_batch = threads
         self.context = llama.llama_init_from_model(self.model, how)
         self.memory = llama.llama_get_memory(self.context)
@@ -41,7 +41,8 @@ class Model:
 
     def read(self, ids):
         """The logits behind the last, as a pointer."""
-        if llama.llama_decode(self.context, llama.llama_batch_get_one((llama.llama_token * len(ids))(*ids), len(ids))) != 0:
+        given = (llama.llama_token * len(ids))(*ids)  # a batch only points to it
+        if llama.llama_decode(self.context, llama.llama_batch_get_one(given, len(ids))) != 0:
             raise SystemExit("llama_decode failed")
         return llama.llama_get_logits_ith(self.context, -1)
 
