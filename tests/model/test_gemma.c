@@ -190,6 +190,22 @@ TEST(a_text_read_in_parts_has_the_bits_of_the_whole)
                              .n_wanted = 1};
         run(g, &again, part);
         CHECK(memcmp(whole + 39 * hidden, part, hidden * sizeof *part) == 0);
+        /* One text that continues the cache beside the same one without it. */
+        int32_t mixed[20 + N];
+        memcpy(mixed, t.ids + 20, 20 * sizeof *mixed);
+        memcpy(mixed + 20, t.ids, N * sizeof *mixed);
+        uint32_t mixed_offsets[3] = {0, 20, 20 + N}, mixed_ends[2] = {19, 19 + N};
+        gemma_cache *const one[2] = {cache, NULL};
+        gemma_batch beside = {.ids = mixed,
+                              .offsets = mixed_offsets,
+                              .n_texts = 2,
+                              .n_tokens = 20 + N,
+                              .caches = one,
+                              .wanted = mixed_ends,
+                              .n_wanted = 2};
+        run(g, &beside, part);
+        CHECK(memcmp(whole + 39 * hidden, part, hidden * sizeof *part) == 0);
+        CHECK(memcmp(whole + 39 * hidden, part + hidden, hidden * sizeof *part) == 0);
         gemma_cache_destroy(cache);
         gemma_close(g);
     }
