@@ -6,7 +6,7 @@ export default defineConfig({
     environment: "node",
     include: ["tests/e2e/**/*.test.mts"],
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

@@ -20,6 +20,7 @@ import { useEffect, useState, type RefObject } from "react";
 import { Chart } from "react-chartjs-2";
 
 import { tokenColour } from "@/components/charts/colour";
+import { pointsMarkedMost } from "@/components/charts/density";
 
 ChartJs.register(BarController, BarElement, LineController, LineElement, PointElement, LinearScale, CategoryScale, Filler, Legend, Tooltip);
 
@@ -75,11 +76,11 @@ const whiskers: Plugin<Kind> = {
   },
 };
 
-function withColours(options: ChartOptions<Kind>): ChartOptions<Kind> {
+function withColours(options: ChartOptions<Kind>, points: number): ChartOptions<Kind> {
   ChartJs.defaults.color = tokenColour("muted");
   ChartJs.defaults.borderColor = tokenColour("line");
   ChartJs.defaults.font.family = "Inter Variable, system-ui, sans-serif";
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const still = points > pointsMarkedMost || matchMedia("(prefers-reduced-motion: reduce)").matches;
   return { responsive: true, maintainAspectRatio: false, normalized: true, ...(still ? { animation: false as const } : {}), ...options };
 }
 
@@ -94,7 +95,9 @@ export type CanvasProps = {
 
 export default function Canvas({ kind, data, options, name, chart }: CanvasProps) {
   const version = useThemeVersion();
+  const content = data();
+  const points = Math.max(0, ...content.datasets.map((dataset) => dataset.data.length));
   return (
-    <Chart key={version} ref={chart} type={kind} data={data()} options={withColours(options())} plugins={[whiskers]} role="img" aria-label={name} fallbackContent={<p>{name}</p>} />
+    <Chart key={version} ref={chart} type={kind} data={content} options={withColours(options(), points)} plugins={[whiskers]} role="img" aria-label={name} fallbackContent={<p>{name}</p>} />
   );
 }

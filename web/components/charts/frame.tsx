@@ -5,6 +5,7 @@ import dynamic from "next/dynamic";
 import { useRef, useState, type ReactNode } from "react";
 
 import type { CanvasProps } from "@/components/charts/canvas";
+import { savePng } from "@/components/charts/png";
 import { Empty, Loading } from "@/components/states";
 import { Button } from "@/components/ui/button";
 import { Card } from "@/components/ui/card";
@@ -29,19 +30,6 @@ export type FrameProps = Omit<CanvasProps, "chart" | "name"> & {
   className?: string;
   children?: ReactNode;
 };
-
-/** On the ground of the page: a transparent picture is unreadable in half of all places it is pasted into. */
-function savePng(canvas: HTMLCanvasElement, name: string): void {
-  const copy = document.createElement("canvas");
-  copy.width = canvas.width;
-  copy.height = canvas.height;
-  const context = copy.getContext("2d");
-  if (context === null) return;
-  context.fillStyle = `rgb(${getComputedStyle(document.documentElement).getPropertyValue("--surface").trim().split(" ").join(",")})`;
-  context.fillRect(0, 0, copy.width, copy.height);
-  context.drawImage(canvas, 0, 0);
-  copy.toBlob((blob) => blob !== null && download(name, blob), "image/png");
-}
 
 /** A chart with its name, its table, and its exports. */
 export function ChartFrame({ title, hint, columns, rows, file, height = 280, actions, empty, className, children, ...canvas }: FrameProps) {

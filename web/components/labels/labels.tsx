@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useState } from "react";
 
 import { ClassLabel } from "@/components/class-label";
+import { LabelJobs } from "@/components/labels/jobs";
 import { PageHead } from "@/components/shell";
 import { Empty, Failure, Loaded } from "@/components/states";
 import { Badge } from "@/components/ui/badge";
@@ -189,6 +190,7 @@ export function Labels() {
           </div>
         </div>
       </Card>
+      <LabelJobs chosen={filters.job || (reviews.data?.job ?? "")} onChoose={(job) => set({ job })} />
       <Loaded query={reviews} label="The queue is being asked for" skeleton="h-80">
         {(data) =>
           data.job === null ? (

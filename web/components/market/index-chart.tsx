@@ -1,6 +1,7 @@
 "use client";
 
 import { tokenColour } from "@/components/charts/colour";
+import { pointsMarkedMost } from "@/components/charts/density";
 import { ChartFrame } from "@/components/charts/frame";
 import { timeAxis } from "@/components/charts/time-axis";
 import { Empty } from "@/components/states";
@@ -52,7 +53,7 @@ export function IndexChart({ title, points, bucket, file, onPick }: { title: str
             borderColor: tokenColour("accent"),
             pointBackgroundColor: points.map((p) => (p.count < thin ? tokenColour("surface") : tokenColour("accent"))),
             pointBorderColor: tokenColour("accent"),
-            pointRadius: points.length > 200 ? 2 : 3.5,
+            pointRadius: points.length > pointsMarkedMost ? 0 : points.length > 200 ? 2 : 3.5,
             pointHoverRadius: 6,
             borderWidth: 1.5,
             interval: { low: points.map((p) => p.low), high: points.map((p) => p.high) },

@@ -1,4 +1,5 @@
-import { list, number } from "@/lib/read";
+import { classIndex } from "@/lib/classes";
+import { at, list, number, text } from "@/lib/read";
 
 /** What is compared, and whether more of it is better. */
 export const metricRows = [
@@ -43,4 +44,39 @@ export function curveOf(lines: unknown): CurvePoint[] {
     if (step === undefined) return [];
     return [{ step, loss: number(line, "loss"), macro_f1: number(line, "macro_f1") ?? number(line, "metrics", "macro_f1"), log_loss: number(line, "log_loss") ?? number(line, "metrics", "log_loss") }];
   });
+}
+
+export type ReliabilityPoint = { confidence: number; accuracy: number; n: number };
+
+/** The reliability diagram of an evaluation; older ones carry none. */
+export function reliabilityOf(metrics: unknown): ReliabilityPoint[] {
+  return list(at(metrics, "reliability")).flatMap((point): ReliabilityPoint[] => {
+    const [confidence, accuracy, n] = [number(point, "confidence"), number(point, "accuracy"), number(point, "n")];
+    return confidence === undefined || accuracy === undefined || n === undefined ? [] : [{ confidence, accuracy, n }];
+  });
+}
+
+export type Disagreement = { text: string; truth: string | undefined; labels: (string | undefined)[] };
+
+/** Of the samples of several models: how many texts at least two of them have, and those that they label differently, the widest apart first.
+ * A sample may carry its true class as `truth`. */
+export function disagreementsOf(samples: unknown[][]): { shared: number; rows: Disagreement[] } {
+  const byText = new Map<string, Disagreement>();
+  samples.forEach((rows, model) => {
+    for (const row of rows) {
+      const [content, label] = [text(row, "text") ?? text(row, "body"), text(row, "label")];
+      if (content === undefined || label === undefined) continue;
+      const found = byText.get(content) ?? { text: content, truth: undefined, labels: samples.map(() => undefined) };
+      found.labels[model] = label;
+      found.truth ??= text(row, "truth");
+      byText.set(content, found);
+    }
+  });
+  const shared = [...byText.values()].filter(({ labels }) => labels.filter((l) => l !== undefined).length > 1);
+  const width = ({ labels }: Disagreement) => {
+    const ranks = labels.filter((l) => l !== undefined).map(classIndex);
+    return Math.max(...ranks) - Math.min(...ranks);
+  };
+  const rows = shared.filter(({ labels }) => new Set(labels.filter((l) => l !== undefined)).size > 1).sort((a, b) => width(b) - width(a));
+  return { shared: shared.length, rows };
 }

@@ -4,6 +4,10 @@ import { useQuery } from "@tanstack/react-query";
 
 import { tokenColour } from "@/components/charts/colour";
 import { ChartFrame } from "@/components/charts/frame";
+import { Disagreements } from "@/components/models/disagreements";
+import { Matrix } from "@/components/models/matrix";
+import { Reliability } from "@/components/models/reliability";
+import { modelColours } from "@/components/models/colours";
 import { intervalOf, metricRows, verdictOf, type Verdict } from "@/components/models/compare";
 import { Empty, Loaded } from "@/components/states";
 import { Badge } from "@/components/ui/badge";
@@ -57,49 +61,6 @@ function Metrics({ models }: { models: Compared[] }) {
   );
 }
 
-function Matrix({ model }: { model: Compared }) {
-  const confusion = model.confusion_matrix;
-  if (!confusion) return null;
-  const totals = confusion.matrix.map((row) => row.reduce((a, b) => a + b, 0));
-  return (
-    <Card title={<>Confusion of {model.id}</>} hint="A row is the true class, a column what the model said; shades are shares of the row.">
-      <div className="overflow-x-auto" tabIndex={0} role="region" aria-label={`Confusion matrix of ${model.id}`}>
-        <table className="w-full border-separate border-spacing-0.5 text-sm">
-          <caption className="sr-only">Confusion matrix of {model.id}</caption>
-          <thead>
-            <tr>
-              <th scope="col" className="text-left text-xs font-medium text-muted">
-                true ↓ said →
-              </th>
-              {confusion.labels.map((label) => (
-                <th key={label} scope="col" className="px-1 text-xs font-medium">
-                  {classTitle(label)}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {confusion.matrix.map((row, i) => (
-              <tr key={confusion.labels[i]}>
-                <th scope="row" className="pr-2 text-left text-xs font-medium">
-                  {classTitle(confusion.labels[i])}
-                </th>
-                {row.map((n, j) => (
-                  <td key={j} className="rounded-sm p-2 text-center tabular-nums" style={{ backgroundColor: `rgb(var(--class-3) / ${(0.5 * (n / Math.max(1, totals[i] ?? 1))).toFixed(3)})` }}>
-                    {count(n)}
-                  </td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </Card>
-  );
-}
-
-const colours = ["class-3", "class-1", "accent", "class-0", "class-4"];
-
 function PerClass({ models }: { models: Compared[] }) {
   const rows = classes.map((name) => ({ label: classTitle(name), ...Object.fromEntries(models.map((m) => [m.id, number(m.metrics, "per_class", name, "f1")])) }));
   const measured = models.some((m) => classes.some((name) => number(m.metrics, "per_class", name, "f1") !== undefined));
@@ -112,7 +73,7 @@ function PerClass({ models }: { models: Compared[] }) {
       columns={[{ key: "label", name: "Class" }, ...models.map((m) => ({ key: m.id, name: m.id, numeric: true, show: (v: unknown) => fixed(v as number, 3) }))]}
       data={() => ({
         labels: classes.map((name) => classTitle(name)),
-        datasets: models.map((m, i) => ({ type: "bar" as const, label: m.id, data: classes.map((name) => number(m.metrics, "per_class", name, "f1") ?? null), backgroundColor: tokenColour(colours[i % colours.length]!) })),
+        datasets: models.map((m, i) => ({ type: "bar" as const, label: m.id, data: classes.map((name) => number(m.metrics, "per_class", name, "f1") ?? null), backgroundColor: tokenColour(modelColours[i % modelColours.length]!) })),
       })}
       options={() => ({ scales: { y: { min: 0, max: 1 }, x: { grid: { display: false } } } })}
     />
@@ -134,7 +95,9 @@ export function Comparison({ ids }: { ids: string[] }) {
             {models.map((model) => (
               <Matrix key={model.id} model={model} />
             ))}
+            <Reliability models={models} />
           </div>
+          <Disagreements ids={ids} />
         </>
       )}
     </Loaded>

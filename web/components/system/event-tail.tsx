@@ -34,7 +34,7 @@ export function EventTail() {
     setLines((all) => [...events.map((e) => ({ ...e, seen })).reverse(), ...all].slice(0, linesKept));
   });
   return (
-    <Card title="Events" hint="Predictions kept, jobs, alerts and changes of models, newest first. The access log stays with the process (--access-log)." actions={<ConnectionBadge connection={connection} />}>
+    <Card title="Events" hint="Predictions kept, jobs, alerts and changes of models, newest first." actions={<ConnectionBadge connection={connection} />}>
       {lines.length === 0 ? (
         <Empty title="Nothing has happened since this page was opened" />
       ) : (

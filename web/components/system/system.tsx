@@ -7,6 +7,7 @@ import { Loaded } from "@/components/states";
 import { EventTail } from "@/components/system/event-tail";
 import { Keys } from "@/components/system/keys";
 import { LoadCharts } from "@/components/system/load-charts";
+import { LogTail } from "@/components/system/log-tail";
 import { Routes } from "@/components/system/routes";
 import { Time } from "@/components/time";
 import { Badge } from "@/components/ui/badge";
@@ -143,6 +144,7 @@ export function System() {
         <Keys />
         <EventTail />
       </div>
+      <LogTail />
     </>
   );
 }

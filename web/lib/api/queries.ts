@@ -121,6 +121,15 @@ export const reviewsQuery = (query: { job?: string; reviewer?: string; order?: "
     refetchOnReconnect: false,
   });
 
+export const labelJobsQuery = queryOptions({
+  queryKey: ["labels"],
+  queryFn: ({ signal }) => call(api.GET("/api/v1/labels", { signal })),
+  refetchInterval: (query) => (query.state.data?.jobs.some((job) => job.state === "running") ? 2_000 : 15_000),
+});
+
+/** Lines of the access log behind the number `after`. */
+export const askLog = (after: number, signal: AbortSignal) => call(api.GET("/api/v1/log", { params: { query: { after, limit: 200 } }, signal }));
+
 export const predictionsQuery = (query: MarketSpan & { ticker?: string; limit: number }) =>
   queryOptions({
     queryKey: ["predictions", query],

@@ -29,7 +29,8 @@ test("without a key the sign-in opens; a wrong key is refused, a right one stays
   expect(wrong).toEqual([]);
 
   await page.goto(`${stage.base}/system`);
-  await page.getByText("Your key may not do this").waitFor();
+  for (const name of ["API keys", "Log"])
+    await page.locator("section", { has: page.getByRole("heading", { name, exact: true }) }).getByText("Your key may not do this").waitFor();
   await close();
 });
 
@@ -39,10 +40,15 @@ test("too many requests: told, counted down, and over by itself", async () => {
   await page.getByRole("dialog").getByLabel("API key").fill(key);
   await page.getByRole("dialog").getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("dialog").waitFor({ state: "hidden" });
-  await Promise.all(Array.from({ length: 70 }, () => fetch(`${stage.base}/api/v1/models`, { headers })));
   await page.getByLabel("Text").fill("$AAPL up");
-  await page.keyboard.press("Control+Enter");
-  await page.getByText("Too many requests").waitFor();
+  /* The limit gives a request back each second: a slow machine may have one by the time the key is pressed. */
+  do {
+    let answers: number[];
+    do answers = await Promise.all(Array.from({ length: 40 }, async () => (await fetch(`${stage.base}/api/v1/models`, { headers })).status));
+    while (!answers.includes(429));
+    await page.keyboard.press("Control+Enter");
+    await page.getByText("Too many requests").or(page.getByRole("article")).first().waitFor();
+  } while ((await page.getByText("Too many requests").count()) === 0);
   await page.getByRole("button", { name: "Try again" }).click({ timeout: 20_000 });
   await page.getByRole("article").waitFor();
   await close();

@@ -2,14 +2,11 @@
 import axe from "axe-core";
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 
-import { gateway } from "./gateway.mts";
-
-const root = resolve(import.meta.dirname, "../../..");
+export const root = resolve(import.meta.dirname, "../../..");
 const program = process.env.FINCH ?? join(root, "build/finch");
 const out = join(root, "web/out");
 export const shots = join(root, "web/test-results");
@@ -37,7 +34,7 @@ async function whenReady(address: string): Promise<void> {
 }
 
 export function startFinch(state: string, port = 0, more: string[] = []): Promise<Finch> {
-  const args = ["serve", "--port", String(port), "--state", state, "--access-log", "none", "--keep-predictions", ...more];
+  const args = ["serve", "--port", String(port), "--state", state, "--access-log", "none", "--keep-predictions", "--web", out, ...more];
   const child: ChildProcess = spawn(program, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
   const stop = () =>
     new Promise<void>((done) => {
@@ -76,8 +73,7 @@ export async function makeStage(prepare: (state: string) => Promise<void> = asyn
   mkdirSync(shots, { recursive: true });
   await prepare(state);
   const finch = await startFinch(state, 0, more);
-  const front = await gateway(out, finch.address);
-  const base = `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
+  const base = finch.address;
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags });
   const stage: Stage = {
     base,
@@ -104,8 +100,6 @@ export async function makeStage(prepare: (state: string) => Promise<void> = asyn
     },
     close: async () => {
       await browser.close();
-      front.closeAllConnections();
-      front.close();
       await stage.finch.stop();
       rmSync(folder, { recursive: true, force: true });
     },
@@ -122,13 +116,14 @@ export async function violations(page: Page): Promise<string[]> {
   return found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(" | ")}`);
 }
 
-/** In light, dark, and on a phone, into web/test-results. */
+/** In light, dark, on a phone and on a 4K screen, into web/test-results. */
 export async function takeShots(stage: Stage, path: string, name: string, arrange: (page: Page) => Promise<void>): Promise<string[]> {
   const said: string[] = [];
   const looks: [string, BrowserContextOptions][] = [
     ["light", { colorScheme: "light" }],
     ["dark", { colorScheme: "dark" }],
     ["phone", { viewport: { width: 360, height: 740 } }],
+    ["4k", { viewport: { width: 3840, height: 2160 } }],
   ];
   for (const [look, options] of looks) {
     const { page, wrong, close } = await stage.open(path, { reducedMotion: "reduce", ...options });

@@ -14,6 +14,12 @@ test("figures, events as they happen, and a server that goes and comes back", as
   await page.getByRole("status").filter({ hasText: "live" }).waitFor();
   await fetch(`${stage.base}/api/v1/predict`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ text: "$TSLA falls" }) });
   await page.getByRole("log").getByText("$TSLA falls").waitFor();
+  const log = page.getByRole("region", { name: "The last lines of the log" });
+  await log.getByRole("row").filter({ hasText: "POST /api/v1/predict" }).waitFor();
+  await fetch(`${stage.base}/api/v1/nothing`);
+  await page.getByLabel("Failures only").click();
+  await log.getByRole("row").filter({ hasText: "GET /api/v1/nothing" }).waitFor();
+  expect(await log.getByRole("row").filter({ hasText: "predict" }).count()).toBe(0);
   await stage.restart(async () => {
     await page.getByText(/can't be reached/).first().waitFor();
   });

@@ -57,7 +57,7 @@ test("a report of finch prepare is read, another file is refused", async () => {
   await close();
 });
 
-test.each(["batches", "models", "labels"])("looks of %s", async (name) => {
+test.each(["batches", "models"])("looks of %s", async (name) => {
   expect(await takeShots(stage, `/${name}`, name, (page) => page.waitForTimeout(1200))).toEqual([]);
 });
 
