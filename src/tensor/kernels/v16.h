@@ -56,8 +56,12 @@ KERNEL_INLINE v16i v16i_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 KERNEL_INLINE v16i v16i_sub(v16i a, v16i b) { return _mm512_sub_epi32(a, b); }
 KERNEL_INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
 KERNEL_INLINE v16i v16i_mul(v16i a, v16i b) { return _mm512_mullo_epi32(a, b); }
-/* Lanes to bytes: what is above 255 becomes 255; lanes are not negative. */
-KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x) { _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtusepi32_epi8(x)); }
+/* Lanes to bytes: what is above 255 becomes 255, what is negative 0 (the conversion alone would take that for large). */
+KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x)
+{
+    x = _mm512_max_epi32(x, _mm512_setzero_si512());
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtusepi32_epi8(x));
+}
 KERNEL_INLINE float v16_first(v16 x) { return _mm512_cvtss_f32(x); }
 /* Sum of the lanes as a tree: i + (i + 8), then + 4, + 2, + 1. */
 KERNEL_INLINE float v16_sum(v16 x)
