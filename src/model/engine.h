@@ -73,7 +73,8 @@ typedef struct engine_pass {
     float *qkv;               /* of one group, [group_rows + longest, qkv_width] */
     float *context;           /* [n_tokens, hidden] */
     float *sum;               /* [block_rows, hidden] */
-    float *wide;              /* [block_rows, intermediate] */
+    float *wide;              /* [block_rows, intermediate], stride wide_stride */
+    size_t wide_stride;
     float *first;             /* [n_texts, hidden]: the first tokens in the last layer */
     float *first_query;       /* [n_texts, part width] */
     bool *broken;             /* [n_texts]: whether a word's row is not finite */

@@ -19,6 +19,9 @@ enum {
     PASS_TEAM_ROWS_MAX = 1024,
     PASS_GROUP_BLOCKS = 2,
     PASS_ADAPTER_ROWS = 64,
+    PASS_ROWS_TOGETHER = 4, /* go through the steps between two products while they are in the first-level cache */
+    PASS_LINE =
+        16, /* floats that wide rows lie apart: a power of two between rows would put all into a few sets of the cache */
     PASS_SPINS = 1000 /* some 40 microseconds: longer than a step's parts differ on an idle machine */
 };
 
@@ -85,7 +88,8 @@ finch_status engine_pass_init(engine_pass *p, const model *m, const engine_limit
     FINCH_TRY(ARENA_NEW(a, &p->qkv, group_rows_most * p->qkv_width, err));
     FINCH_TRY(ARENA_NEW(a, &p->context, most->n_tokens * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->sum, p->block_rows * c->hidden_size, err));
-    FINCH_TRY(ARENA_NEW(a, &p->wide, p->block_rows * c->intermediate_size, err));
+    p->wide_stride = c->intermediate_size + PASS_LINE;
+    FINCH_TRY(ARENA_NEW(a, &p->wide, p->block_rows * p->wide_stride, err));
     FINCH_TRY(ARENA_NEW(a, &p->first, most->n_texts * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->first_query, most->n_texts * engine_part_width(c), err));
     FINCH_TRY(ARENA_NEW(a, &p->broken, most->n_texts, err));
@@ -307,9 +311,14 @@ static kernel_map activation_of(const model *m)
     }
 }
 
-/* x += sum, normalised, for the rows of rank; and the next product's input from it. */
-static void add_and_norm(const engine_pass *p, share rows, float *x, const engine_norm *norm, linear_input *next,
-                         size_t next_row)
+/* A few rows of a share, from the first on. */
+static share share_next(share rows, size_t first)
+{
+    return (share){first, size_least(first + PASS_ROWS_TOGETHER, rows.end)};
+}
+
+static void add_and_norm_rows(const engine_pass *p, share rows, float *x, const engine_norm *norm, linear_input *next,
+                              size_t next_row)
 {
     const model *m = p->m;
     size_t hidden = m->config.hidden_size, n = rows.end - rows.begin;
@@ -323,6 +332,34 @@ static void add_and_norm(const engine_pass *p, share rows, float *x, const engin
                                                .eps = m->config.layer_norm_eps,
                                                .y = to});
     if (next != NULL) linear_input_fill(&m->kernels, next, next_row + rows.begin, n, to, hidden, hidden);
+}
+
+/* x += sum, normalised, for the rows of rank; and the next product's input from it. */
+static void add_and_norm(const engine_pass *p, share rows, float *x, const engine_norm *norm, linear_input *next,
+                         size_t next_row)
+{
+    size_t row = rows.begin;
+    do
+        add_and_norm_rows(p, share_next(rows, row), x, norm, next,
+                          next_row); /* without rows too: f32 inputs get their place */
+    while ((row += PASS_ROWS_TOGETHER) < rows.end);
+}
+
+static void activate_rows(const engine_pass *p, share rows, linear_input *next)
+{
+    const kernel_map activation = activation_of(p->m);
+    const size_t width = p->m->config.intermediate_size;
+    float *wide = p->wide + rows.begin * p->wide_stride;
+    for (size_t i = 0; i < rows.end - rows.begin; i++) activation(wide + i * p->wide_stride, width);
+    linear_input_fill(&p->m->kernels, next, rows.begin, rows.end - rows.begin, wide, p->wide_stride, width);
+}
+
+/* The activation of the wide rows of rank, and the next product's input from it. */
+static void activate(const engine_pass *p, share rows, linear_input *next)
+{
+    size_t row = rows.begin;
+    do activate_rows(p, share_next(rows, row), next);
+    while ((row += PASS_ROWS_TOGETHER) < rows.end);
 }
 
 /* Rows [first, first + n) of context and x through output projection, norm, the wide layers and norm; fills p->in for
@@ -346,14 +383,13 @@ static void dense_block(engine_pass *p, size_t rank, const engine_layer *layer, 
     add_and_norm(p, rows, block, &layer->attention_norm, &in, 0);
     team_wait(p);
     share wide = share_of(p, rank, intermediate, KERNEL_PANEL);
-    linear_run(o, &layer->up, &in, wide.begin, wide.end, p->wide, intermediate);
-    add_adapter(p, rank, &layer->up_pair, block, hidden, n, wide.begin, wide.end, p->wide, intermediate);
+    linear_run(o, &layer->up, &in, wide.begin, wide.end, p->wide, p->wide_stride);
+    add_adapter(p, rank, &layer->up_pair, block, hidden, n, wide.begin, wide.end, p->wide, p->wide_stride);
     team_wait(p);
-    activation_of(m)(p->wide + rows.begin * intermediate, n_own * intermediate);
-    linear_input_fill(o, &wide_in, rows.begin, n_own, p->wide + rows.begin * intermediate, intermediate, intermediate);
+    activate(p, rows, &wide_in);
     team_wait(p);
     linear_run(o, &layer->down, &wide_in, columns.begin, columns.end, p->sum, hidden);
-    add_adapter(p, rank, &layer->down_pair, p->wide, intermediate, n, columns.begin, columns.end, p->sum, hidden);
+    add_adapter(p, rank, &layer->down_pair, p->wide, p->wide_stride, n, columns.begin, columns.end, p->sum, hidden);
     team_wait(p);
     add_and_norm(p, rows, block, &layer->output_norm, last ? NULL : &next, first);
     team_wait(p);

@@ -21,8 +21,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 COPIED = ("src", "include", "cmake", "deploy", "compose.yaml")
 ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli", "deploy")
 TEST_SECONDS = 120
-# Bugs in files that only some CPUs run: a flag of /proc/cpuinfo by folder.
-NEEDS = {"src/tensor/kernels/amx/": "amx_int8", "src/tensor/kernels/avx512/": "avx512f"}
+# Bugs in files that only some CPUs run: a flag of /proc/cpuinfo by folder or file.
+NEEDS = {"src/tensor/kernels/amx/": "amx_int8", "src/tensor/kernels/avx512/": "avx512f", "src/tensor/kernels/v16.h": "avx512f"}
 
 
 def say(text):

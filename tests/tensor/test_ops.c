@@ -186,7 +186,7 @@ TEST(bf16_products_agree_to_rounding)
 
 static void norm_round(rng *r, bool with_residual)
 {
-    size_t n_rows = between(r, 1, 5), width = between(r, 1, 200), n = n_rows * width;
+    size_t n_rows = between(r, 1, 9), width = between(r, 1, 200), n = n_rows * width;
     float *x = random_floats(r, n, 3.0), *residual = random_floats(r, n, 2.0), *gain = random_floats(r, width, 1.0);
     float *bias = random_floats(r, width, 1.0), *expected = guarded(n), *mean = guarded(n_rows), *rstd = guarded(n_rows);
     kernel_layer_norm p = {.x = x,
@@ -234,10 +234,10 @@ TEST(quantisation_has_the_same_bits_and_stays_within_half_a_step)
 {
     rng r = {.seed = 6};
     for (int round = 0; round < ROUNDS; round++) {
-        size_t n_rows = between(&r, 1, 4), width = between(&r, 1, 200), ldq = round_up(width, 4) + 4 * between(&r, 0, 1);
-        float *x = random_floats(&r, n_rows * width, round % 4 == 0 ? 0.0 : 2.0), scale[4], wanted_scale[4];
+        size_t n_rows = between(&r, 1, 9), width = between(&r, 1, 200), ldq = round_up(width, 4) + 4 * between(&r, 0, 1);
+        float *x = random_floats(&r, n_rows * width, round % 4 == 0 ? 0.0 : 2.0), scale[9], wanted_scale[9];
         uint8_t *expected = room(n_rows * ldq, 1);
-        int32_t zero[4], wanted_zero[4];
+        int32_t zero[9], wanted_zero[9];
         if (round % 4 == 1) /* one sign only: the range still holds 0 */
             for (size_t i = 0; i < n_rows * width; i++) x[i] = fabsf(x[i]) + 1.0f;
         kernel_quantize p = {.x = x,
@@ -274,7 +274,7 @@ TEST(quantisation_has_the_same_bits_and_stays_within_half_a_step)
  * in half a million of random ones is so; a conversion that takes -1 for 255 would turn its least item into its largest. */
 TEST(quantisation_of_a_rows_least_item_never_wraps)
 {
-    enum { WANTED = 8, TRIES_MAX = 1 << 24 };
+    enum { WANTED = 8, TRIES_MAX = 1 << 24, WIDTH = 64 + 16 + 4 }; /* the ways a row is written */
     rng r = {.seed = 10};
     size_t found = 0;
     for (size_t tries = 0; tries < TRIES_MAX && found < WANTED; tries++) {
@@ -282,12 +282,12 @@ TEST(quantisation_of_a_rows_least_item_never_wraps)
         float inverse = 255.0f / (high - low), middle = rintf(-low * inverse);
         if (rintf(fmaf(low, inverse, middle)) >= 0.0f) continue;
         found++;
-        float x[20], scale;
-        uint8_t expected[20], q[20];
+        float x[WIDTH], scale;
+        uint8_t expected[WIDTH], q[WIDTH];
         int32_t zero;
-        for (size_t i = 0; i < 20; i++) x[i] = i % 3 == 0 ? low : i % 3 == 1 ? high : 0.0f;
+        for (size_t i = 0; i < WIDTH; i++) x[i] = i % 3 == 0 ? low : i % 3 == 1 ? high : 0.0f;
         kernel_quantize p = {
-            .x = x, .ldx = 20, .n_rows = 1, .width = 20, .q = expected, .ldq = 20, .scale = &scale, .zero = &zero};
+            .x = x, .ldx = WIDTH, .n_rows = 1, .width = WIDTH, .q = expected, .ldq = WIDTH, .scale = &scale, .zero = &zero};
         ops_choose_for(CPU_SCALAR).quantize(&p);
         CHECK_EQUAL(0, expected[0]);
         p.q = q;

@@ -25,13 +25,61 @@
          ? (const char *)((b) + (p)->panel_stride + ((row) < PRODUCT_ROWS ? 0 : (p)->panel_stride / 2)) \
          : (const char *)(b))
 
-KERNEL_INLINE void product_tile(const product_args *p, size_t row, size_t col, const size_t n_rows, const size_t n_vectors)
+#define PRODUCT_END(r)                                                     \
+    if (r < n_rows) {                                                      \
+        product_store(&p, row + r, col, left##r);                          \
+        if (n_vectors > 1) product_store(&p, row + r, col + 16, right##r); \
+    }
+
+#ifdef PRODUCT_OP
+
+#include "tensor/kernels/avx512/product_loop.h"
+
+#define PRODUCT_SUMS(r) product_sums left##r, right##r;
+#define PRODUCT_LOOP(n)                        \
+    case n:                                    \
+        if (n_vectors > 1) LOOP_RUN(&s, n, 2); \
+        else LOOP_RUN(&s, n, 1);               \
+        break;
+
+KERNEL_INLINE void product_tile(const product_args *args, size_t row, size_t col, const size_t n_rows,
+                                const size_t n_vectors)
 {
-    const product_input *a = p->a + row * p->lda;
-    const product_weight *b = p->b + (col / KERNEL_PANEL) * p->panel_stride;
-    const char *ahead = PRODUCT_AHEAD(p, row, col, b);
-#define PRODUCT_BEGIN(r)                                           \
-    const product_input *a##r = a + (r < n_rows ? r : 0) * p->lda; \
+    const product_args p = *args; /* no store to c can change this one */
+    const product_input *a = p.a + row * p.lda;
+    const product_weight *b = p.b + (col / KERNEL_PANEL) * p.panel_stride;
+    const product_steps s = {.row0 = a,
+                             .row3 = n_rows > 3 ? a + 3 * p.lda : a,
+                             .row5 = n_rows > 5 ? a + 5 * p.lda : a,
+                             .row10 = n_rows > 10 ? a + 10 * p.lda : a,
+                             .row_stride = p.lda * sizeof *a,
+                             .panel = b,
+                             .panel_stride = PRODUCT_NEXT(&p) * sizeof *b,
+                             .ahead = PRODUCT_AHEAD(&p, row, col, b),
+                             .n_steps = (p.k + PRODUCT_GROUP - 1) / PRODUCT_GROUP};
+    PRODUCT_EACH_ROW(PRODUCT_SUMS)
+    switch (n_rows) {
+        PRODUCT_LOOP(PRODUCT_ROWS)
+        PRODUCT_EACH_REST(PRODUCT_LOOP)
+    default: return;
+    }
+    PRODUCT_EACH_ROW(PRODUCT_END)
+}
+
+#undef PRODUCT_SUMS
+#undef PRODUCT_LOOP
+
+#else
+
+KERNEL_INLINE void product_tile(const product_args *args, size_t row, size_t col, const size_t n_rows,
+                                const size_t n_vectors)
+{
+    const product_args p = *args;
+    const product_input *a = p.a + row * p.lda;
+    const product_weight *b = p.b + (col / KERNEL_PANEL) * p.panel_stride;
+    const char *ahead = PRODUCT_AHEAD(&p, row, col, b);
+#define PRODUCT_BEGIN(r)                                          \
+    const product_input *a##r = a + (r < n_rows ? r : 0) * p.lda; \
     product_sums left##r = product_zero(), right##r = product_zero();
 #define PRODUCT_STEP(r)                                                       \
     if (r < n_rows) {                                                         \
@@ -39,25 +87,22 @@ KERNEL_INLINE void product_tile(const product_args *p, size_t row, size_t col, c
         left##r = product_dot(left##r, x, weight_left);                       \
         if (n_vectors > 1) right##r = product_dot(right##r, x, weight_right); \
     }
-#define PRODUCT_END(r)                                                    \
-    if (r < n_rows) {                                                     \
-        product_store(p, row + r, col, left##r);                          \
-        if (n_vectors > 1) product_store(p, row + r, col + 16, right##r); \
-    }
     PRODUCT_EACH_ROW(PRODUCT_BEGIN)
-    for (size_t k = 0; k < p->k; k += PRODUCT_GROUP) {
+    for (size_t k = 0; k < p.k; k += PRODUCT_GROUP) {
         product_lanes weight_left = product_weights(b);
         product_lanes weight_right = product_weights(n_vectors > 1 ? b + 16 * PRODUCT_GROUP : b);
         PRODUCT_EACH_ROW(PRODUCT_STEP)
-        b += PRODUCT_NEXT(p);
+        b += PRODUCT_NEXT(&p);
         _mm_prefetch(ahead, _MM_HINT_T1);
         ahead += 64;
     }
     PRODUCT_EACH_ROW(PRODUCT_END)
 #undef PRODUCT_BEGIN
 #undef PRODUCT_STEP
-#undef PRODUCT_END
 }
+
+#endif
+#undef PRODUCT_END
 
 #define PRODUCT_TILE(n)                        \
     if (wide) product_tile(p, row, col, n, 2); \

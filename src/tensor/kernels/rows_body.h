@@ -72,7 +72,17 @@ KERNEL_INLINE float lanes_sum64(lanes l) { return v16_sum(v16_add(v16_add(l.at[0
                         body(each + 48, (width) - each - 48, 3)                                    \
     } while (0)
 
-static void layer_norm_row(const kernel_layer_norm *p, size_t row)
+/* Rows that go through a kernel's passes together: a row's sum or range takes a while to come down to one number, and
+ * meanwhile the CPU works on the next one. */
+enum { ROWS_TOGETHER = 4 };
+
+static size_t rows_together(size_t n_rows, size_t first)
+{
+    return n_rows - first < ROWS_TOGETHER ? n_rows - first : ROWS_TOGETHER;
+}
+
+/* y = x + residual; returns the mean. */
+static float norm_add(const kernel_layer_norm *p, size_t row)
 {
     const size_t width = p->width;
     const float *x = p->x + row * width;
@@ -87,8 +97,16 @@ static void layer_norm_row(const kernel_layer_norm *p, size_t row)
         l.at[lane] = v16_add(l.at[lane], s);                                  \
     }
     ROW_EACH(width, NORM_SUM);
-    v16 mean = v16_set(lanes_sum64(l) / (float)width);
-    l = lanes_set(v16_zero());
+    return lanes_sum64(l) / (float)width;
+}
+
+/* One over the deviation. */
+static float norm_deviation(const kernel_layer_norm *p, size_t row, float row_mean)
+{
+    const size_t width = p->width;
+    const float *y = p->y + row * width;
+    const v16 mean = v16_set(row_mean);
+    lanes l = lanes_set(v16_zero());
 #define NORM_SQUARES(i, left, lane)                         \
     {                                                       \
         v16 d = v16_sub(row_load(y + (i), left), mean);     \
@@ -96,37 +114,44 @@ static void layer_norm_row(const kernel_layer_norm *p, size_t row)
         l.at[lane] = v16_fma(d, d, l.at[lane]);             \
     }
     ROW_EACH(width, NORM_SQUARES);
-    float rstd = 1.0f / sqrtf(lanes_sum64(l) / (float)width + p->eps);
+    return 1.0f / sqrtf(lanes_sum64(l) / (float)width + p->eps);
+}
+
+static void norm_write(const kernel_layer_norm *p, size_t row, float row_mean, float row_rstd)
+{
+    float *y = p->y + row * p->width;
+    const v16 mean = v16_set(row_mean), rstd = v16_set(row_rstd);
 #define NORM_WRITE(i, left, lane)                                                                           \
     {                                                                                                       \
-        v16 d = v16_mul(v16_sub(row_load(y + (i), left), mean), v16_set(rstd));                             \
+        v16 d = v16_mul(v16_sub(row_load(y + (i), left), mean), rstd);                                      \
         row_store(y + (i), left, v16_fma(d, row_load(p->gain + (i), left), row_load(p->bias + (i), left))); \
     }
-    ROW_EACH(width, NORM_WRITE);
-    if (p->mean != NULL) p->mean[row] = v16_first(mean);
-    if (p->rstd != NULL) p->rstd[row] = rstd;
+    ROW_EACH(p->width, NORM_WRITE);
+    if (p->mean != NULL) p->mean[row] = row_mean;
+    if (p->rstd != NULL) p->rstd[row] = row_rstd;
+}
+
+static void norm_together(const kernel_layer_norm *p, size_t first, size_t n)
+{
+    float mean[ROWS_TOGETHER], rstd[ROWS_TOGETHER];
+    for (size_t i = 0; i < n; i++) mean[i] = norm_add(p, first + i);
+    for (size_t i = 0; i < n; i++) rstd[i] = norm_deviation(p, first + i, mean[i]);
+    for (size_t i = 0; i < n; i++) norm_write(p, first + i, mean[i], rstd[i]);
 }
 
 void ROWS_NAME(layer_norm)(const kernel_layer_norm *p)
 {
-    for (size_t row = 0; row < p->n_rows; row++) layer_norm_row(p, row);
+    for (size_t row = 0; row < p->n_rows; row += ROWS_TOGETHER) norm_together(p, row, rows_together(p->n_rows, row));
 }
 
-KERNEL_INLINE void quantize_store(uint8_t *q, size_t left, v16i level)
-{
-    if (left >= 16) {
-        v16i_store_u8(q, level);
-    } else {
-        uint8_t last[16];
-        v16i_store_u8(last, level);
-        memcpy(q, last, left);
-    }
-}
+/* What a row's levels follow from: level = round(x * inverse + zero). */
+typedef struct quantize_levels {
+    float inverse, zero;
+} quantize_levels;
 
-static void quantize_row(const kernel_quantize *p, size_t row)
+static quantize_levels quantize_range(const kernel_quantize *p, size_t row)
 {
     const float *x = p->x + row * p->ldx;
-    uint8_t *q = p->q + row * p->ldq;
     lanes low = lanes_set(v16_zero()), high = low;
 #define QUANTIZE_RANGE(i, left, lane)                  \
     {                                                  \
@@ -142,19 +167,42 @@ static void quantize_row(const kernel_quantize *p, size_t row)
     zero = rintf(zero < 255.0f ? zero : 255.0f);
     p->scale[row] = range / 255.0f;
     p->zero[row] = (int32_t)zero;
-    v16 shift = v16_set(zero);
-#define QUANTIZE_WRITE(i, left, lane)                                          \
-    {                                                                          \
-        v16 level = v16_fma(row_load(x + (i), left), v16_set(inverse), shift); \
-        quantize_store(q + (i), left, v16_to_int(level));                      \
+    return (quantize_levels){inverse, zero};
+}
+
+KERNEL_INLINE v16i quantize_vector(const float *x, size_t left, v16 inverse, v16 zero)
+{
+    return v16_to_int(v16_fma(row_load(x, left), inverse, zero));
+}
+
+static void quantize_write(const kernel_quantize *p, size_t row, quantize_levels levels)
+{
+    const float *x = p->x + row * p->ldx;
+    uint8_t *q = p->q + row * p->ldq;
+    const v16 inverse = v16_set(levels.inverse), zero = v16_set(levels.zero);
+    size_t i = 0;
+    for (; i + 64 <= p->width; i += 64)
+        v16i_store_u8_64(q + i, quantize_vector(x + i, 16, inverse, zero), quantize_vector(x + i + 16, 16, inverse, zero),
+                         quantize_vector(x + i + 32, 16, inverse, zero), quantize_vector(x + i + 48, 16, inverse, zero));
+    for (; i + 16 <= p->width; i += 16) v16i_store_u8(q + i, quantize_vector(x + i, 16, inverse, zero));
+    if (i < p->width) {
+        uint8_t last[16];
+        v16i_store_u8(last, quantize_vector(x + i, p->width - i, inverse, zero));
+        memcpy(q + i, last, p->width - i);
     }
-    ROW_EACH(p->width, QUANTIZE_WRITE);
     memset(q + p->width, 0, p->ldq - p->width);
+}
+
+static void quantize_together(const kernel_quantize *p, size_t first, size_t n)
+{
+    quantize_levels levels[ROWS_TOGETHER];
+    for (size_t i = 0; i < n; i++) levels[i] = quantize_range(p, first + i);
+    for (size_t i = 0; i < n; i++) quantize_write(p, first + i, levels[i]);
 }
 
 void ROWS_NAME(quantize)(const kernel_quantize *p)
 {
-    for (size_t row = 0; row < p->n_rows; row++) quantize_row(p, row);
+    for (size_t row = 0; row < p->n_rows; row += ROWS_TOGETHER) quantize_together(p, row, rows_together(p->n_rows, row));
 }
 
 #endif

@@ -56,11 +56,19 @@ KERNEL_INLINE v16i v16i_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 KERNEL_INLINE v16i v16i_sub(v16i a, v16i b) { return _mm512_sub_epi32(a, b); }
 KERNEL_INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
 KERNEL_INLINE v16i v16i_mul(v16i a, v16i b) { return _mm512_mullo_epi32(a, b); }
-/* Lanes to bytes: what is above 255 becomes 255, what is negative 0 (the conversion alone would take that for large). */
+/* Lanes to bytes: what is above 255 becomes 255, what is negative 0 (vpmovusdb alone would take that for large). */
 KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x)
 {
     x = _mm512_max_epi32(x, _mm512_setzero_si512());
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtusepi32_epi8(x));
+}
+/* The same of 64 lanes. */
+KERNEL_INLINE void v16i_store_u8_64(uint8_t *p, v16i a, v16i b, v16i c, v16i d)
+{
+    __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b),
+                                        _mm512_packs_epi32(c, d)); /* fours of a, b, c, d in turn */
+    __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, bytes));
 }
 KERNEL_INLINE float v16_first(v16 x) { return _mm512_cvtss_f32(x); }
 /* Sum of the lanes as a tree: i + (i + 8), then + 4, + 2, + 1. */
@@ -189,6 +197,17 @@ KERNEL_INLINE void v16i_store_u8(uint8_t *p, v16i x)
     __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(x.lo, x.hi), 0xd8);
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128((__m128i *)(void *)p, bytes);
+}
+KERNEL_INLINE void v16i_store_u8_32(uint8_t *p, v16i a, v16i b)
+{
+    __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a.lo, a.hi), _mm256_packs_epi32(b.lo, b.hi));
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((__m256i *)(void *)p, bytes);
+}
+KERNEL_INLINE void v16i_store_u8_64(uint8_t *p, v16i a, v16i b, v16i c, v16i d)
+{
+    v16i_store_u8_32(p, a, b);
+    v16i_store_u8_32(p + 32, c, d);
 }
 KERNEL_INLINE float v16_first(v16 x) { return _mm256_cvtss_f32(x.lo); }
 #define V16_TREE(name, op, op_one)                                                   \
