@@ -20,8 +20,6 @@ enum {
     PASS_GROUP_BLOCKS = 2,
     PASS_ADAPTER_ROWS = 64,
     PASS_ROWS_TOGETHER = 4, /* go through the steps between two products while they are in the first-level cache */
-    PASS_LINE =
-        16, /* floats that wide rows lie apart: a power of two between rows would put all into a few sets of the cache */
     PASS_SPINS = 1000 /* some 40 microseconds: longer than a step's parts differ on an idle machine */
 };
 
@@ -88,7 +86,7 @@ finch_status engine_pass_init(engine_pass *p, const model *m, const engine_limit
     FINCH_TRY(ARENA_NEW(a, &p->qkv, group_rows_most * p->qkv_width, err));
     FINCH_TRY(ARENA_NEW(a, &p->context, most->n_tokens * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->sum, p->block_rows * c->hidden_size, err));
-    p->wide_stride = c->intermediate_size + PASS_LINE;
+    p->wide_stride = c->intermediate_size + LINEAR_APART;
     FINCH_TRY(ARENA_NEW(a, &p->wide, p->block_rows * p->wide_stride, err));
     FINCH_TRY(ARENA_NEW(a, &p->first, most->n_texts * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &p->first_query, most->n_texts * engine_part_width(c), err));

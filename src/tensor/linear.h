@@ -17,6 +17,10 @@
  * + x_high w_low. They are one bf16 product of three times the depth. As near to f32 as 16 bits of mantissa are. */
 typedef enum linear_type { LINEAR_F32, LINEAR_BF16, LINEAR_INT8, LINEAR_BF16X3 } linear_type;
 
+/* Floats to leave between wide rows (inputs read where they lie, outputs): rows a multiple of 4 KiB apart, as those of most
+ * models' wide layers are, would share a few sets of the first-level cache. */
+enum { LINEAR_APART = 16 };
+
 typedef struct linear {
     linear_type type;
     size_t n_in;

@@ -4,9 +4,7 @@
 #include "tensor/cpu.h"
 #include "tensor/kernels/peak_kernels.h"
 
-#define ROUND_SECONDS 0.004
-
-enum { TRIES = 5, FIRST_ROUNDS = 1 << 12 };
+enum { FIRST_ROUNDS = 1 << 12 };
 
 static peak_kernel pick(peak_type type)
 {
@@ -41,8 +39,8 @@ double peak_measure(peak_type type, size_t n_threads)
     size_t n_rounds = FIRST_ROUNDS;
     if (kernel == NULL || n_threads == 0) return 0;
     /* Also wakes the threads and brings the clock of the cores up. */
-    while (run_rounds(kernel, n_threads, n_rounds, &operations) < ROUND_SECONDS) n_rounds *= 2;
-    for (int i = 0; i < TRIES; i++) {
+    while (run_rounds(kernel, n_threads, n_rounds, &operations) < PEAK_ROUND_SECONDS) n_rounds *= 2;
+    for (int i = 0; i < PEAK_TRIES; i++) {
         double seconds = run_rounds(kernel, n_threads, n_rounds, &operations);
         if (operations / seconds > best) best = operations / seconds;
     }

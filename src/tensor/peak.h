@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+/* What is held against a peak runs rounds of the same length, and of as many the best counts too. */
+#define PEAK_ROUND_SECONDS 0.004
+enum { PEAK_TRIES = 5 };
+
 typedef enum peak_type { PEAK_F32, PEAK_BF16, PEAK_INT8 } peak_type;
 
 /* Operations a second of n_threads together, a multiplication and an addition being two; the best of a few short rounds,
