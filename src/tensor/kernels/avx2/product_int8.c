@@ -77,9 +77,11 @@ KERNEL_INLINE void wide_tile(const kernel_product_int8 *p, wide_part *part, cons
         _mm256_store_si256(sums + 4 * r + 2, sum##r##2); \
         _mm256_store_si256(sums + 4 * r + 3, sum##r##3); \
     }
-    WIDE_LOAD(0)
-    WIDE_LOAD(1) WIDE_LOAD(2) for (; w < end; w += WIDE_GROUP / 32, a += PRODUCT_GROUP){
-        WIDE_ROW(0) WIDE_ROW(1) WIDE_ROW(2)} WIDE_STORE(0) WIDE_STORE(1) WIDE_STORE(2)
+    PRODUCT_EACH_ROW(WIDE_LOAD)
+    for (; w < end; w += WIDE_GROUP / 32, a += PRODUCT_GROUP) {
+        PRODUCT_EACH_ROW(WIDE_ROW)
+    }
+    PRODUCT_EACH_ROW(WIDE_STORE)
 }
 
 static void wide_rows(const kernel_product_int8 *p, wide_part *part, const uint8_t *a, size_t n_rows)
