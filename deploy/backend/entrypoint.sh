@@ -65,5 +65,7 @@ while kill -0 "$server" 2>/dev/null; do
     status=0
     wait "$server" || status=$?
 done
+# A server that can not start (the store is not there yet) is started anew at once by some engines, a thousand times a minute.
+[ "$status" -ne 1 ] || sleep 2
 [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
 exit "$status"

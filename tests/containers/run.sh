@@ -58,7 +58,7 @@ if [ "$engine" = podman ]; then
     fi
 fi
 
-export COMPOSE_PROJECT_NAME=finch-test-$$ FINCH_TAG=test FINCH_WEB_PORT=13000 FINCH_API_PORT=18000 PROMETHEUS_PORT=19090 FINCH_ENGINE=$engine
+export COMPOSE_PROJECT_NAME=finch-test-$$ FINCH_TAG=test FINCH_WEB_PORT=${FINCH_WEB_PORT:-13000} FINCH_API_PORT=${FINCH_API_PORT:-18000} PROMETHEUS_PORT=${PROMETHEUS_PORT:-19090} FINCH_ENGINE=$engine
 compose() { (cd "$tree" && deploy/compose.sh "$@"); }
 clean_up() {
     if [ -n "$started" ]; then
@@ -243,6 +243,8 @@ restarts_of() { $engine inspect --format '{{.RestartCount}}' "$(id_of "$1")"; }
 services_up() {
     started=yes
     image_there finch-backend:test && image_there finch-frontend:test || build_run_images || return 1
+    # podman-compose does not wait for health: the order is kept here.
+    if [ "$engine" = podman ]; then compose --profile postgres up -d --no-build postgres && until_true 120 is_healthy postgres || return 1; fi
     compose --profile postgres up -d --no-build
 }
 
