@@ -263,8 +263,9 @@ if part services; then
 
         check "without a key nothing is predicted" answers 401 "$web/api/v1/system"
         key=$(make_key test read,predict)
-        check "with a key it is, at the backend" predicts "$backend" "$key"
-        check "and through the frontend" predicts "$web" "$key"
+        # The server asks the store for new keys each second.
+        check "with a key it is, at the backend" until_true 15 predicts "$backend" "$key"
+        check "and through the frontend" until_true 15 predicts "$web" "$key"
         check "the frontend does not hand out /metrics" answers 404 "$web/metrics"
         page=$(curl -fsS -D "$work/head" "$web/")
         check "pages come with the policy, and are asked for again" sh -c "grep -qi \"^content-security-policy: default-src 'self'; script-src 'self'\" '$work/head' && grep -qi '^cache-control: no-cache' '$work/head'"
@@ -371,7 +372,7 @@ if part development; then
     curl -s -o /dev/null "$web/no-such-page"
     sed -i 's/"There is no such page"/"PAGE-CHANGED"/' "$tree/web/app/not-found.tsx"
     seconds_until "a change of a page is served" 10 shows "$web/no-such-page" PAGE-CHANGED
-    dev logs backend 2>/dev/null | grep 'built and restarted' | tail -n 2 | sed 's/^/      /'
+    dev logs --no-color backend 2>/dev/null | grep "built and restarted" | tail -n 2 | sed 's/^/      /'
     dev down --volumes >/dev/null 2>&1
     started=
 fi
