@@ -30,6 +30,7 @@ run spm spm "$@"
 [ $# -gt 0 ] || run label-speed label --cases speed
 [ $# -gt 0 ] || run label-memory label --cases memory
 [ $# -gt 0 ] || run clean clean
+[ $# -gt 0 ] || run lora lora --threads "$threads"
 # A case a file, so that one can be measured again alone.
 for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do
     run "score-$case" score --threads "$threads" --cases "$case" "$@"

@@ -11,6 +11,8 @@
 /* Gradients on their way down; [n_tokens, width] each. */
 typedef struct learn_back {
     float *x;               /* of the residual stream */
+    float *query;           /* [n_texts, hidden]: the last layer's queries' part */
+    float *x_rows;          /* [n_texts, hidden]: of the residual stream, while the last layer is gone through */
     float *hidden, *normed; /* of one step */
     float *q, *k, *v, *context;
     float *wide, *gate, *up;
@@ -65,64 +67,63 @@ static void norm_back(const gemma_learner *l, const float *x, const float *gain,
 
 /* A product's gradients: of its adapter, and of its input x where dx is given. room [n_tokens, in] is for the adapter's part. */
 static finch_status multiply_back(gemma_learner *l, const gemma_learnt_pass *p, size_t layer, const learn_layer *from,
-                                  learn_matrix which, const float *x, const float *dy, bool add, float *dx, float *low,
-                                  float *room, finch_error *err)
+                                  learn_matrix which, size_t n, const float *x, const float *dy, bool add, float *dx,
+                                  float *low, float *room, finch_error *err)
 {
     const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
     const lora_pair *pair = &l->pairs[layer][which];
-    if (dx != NULL) frozen_product_back(&p->products, w, dy, w->rows, p->n_tokens, add, dx);
+    if (dx != NULL) frozen_product_back(&p->products, w, dy, w->rows, n, add, dx);
     if (!pair->used) return FINCH_OK;
-    return lora_backward(&l->setup, pair, &from->kept[which],
-                         &(lora_back){p->n_tokens, x, dy, w->rows, low, p->room, room, dx}, err);
+    return lora_backward(&l->setup, pair, &from->kept[which], &(lora_back){n, x, dy, w->rows, low, p->room, room, dx}, err);
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------- */
 
-/* dS = P (dP - sum(P dP)) in place of dP [n, ld]. */
-static void softmax_back(const float *probs, float *grad, size_t n, size_t ld)
+/* dS = P (dP - sum(P dP)) in place of dP [n_queries, ld], the last n_queries of n tokens. */
+static void softmax_back(const float *probs, float *grad, size_t n_queries, size_t n, size_t ld)
 {
-    for (size_t i = 0; i < n; i++) {
-        const float *row = probs + i * ld;
-        float *d = grad + i * ld, sum = 0.0f;
-        for (size_t j = 0; j <= i; j++) sum += row[j] * d[j];
+    for (size_t query = 0; query < n_queries; query++) {
+        const float *row = probs + query * ld;
+        float *d = grad + query * ld, sum = 0.0f;
+        for (size_t j = 0; j <= n - n_queries + query; j++) sum += row[j] * d[j];
         for (size_t j = 0; j < n; j++) d[j] = row[j] * (d[j] - sum);
     }
 }
 
 /* The query heads of one key head of one text, in order: their sums into dk and dv do not depend on threads. */
 static finch_status attend_back(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *from,
-                                const learn_back *g, size_t text, size_t key_head, finch_error *err)
+                                const learn_back *g, size_t text, size_t key_head, bool last, finch_error *err)
 {
     const gemma_config *c = &l->base->config;
     size_t width = c->head_width, group = c->n_heads / c->n_key_heads;
     size_t begin = p->how.batch->offsets[text], n = p->how.batch->offsets[text + 1] - begin, ld = learn_round16(n);
-    size_t key_at = begin * p->keys + key_head * width;
+    size_t key_at = begin * p->keys + key_head * width, n_queries = last ? 1 : n;
     for (size_t i = 0; i < group; i++) {
-        size_t head = key_head * group + i, at = begin * p->queries + head * width;
-        const float *probs = from->probs + p->probs_at[text] + head * n * ld;
-        float *mixed = g->mixed + p->probs_at[text] + head * n * ld, beta = i == 0 ? 0.0f : 1.0f;
-        FINCH_TRY(
-            gemm_f32(true, false, n, width, n, probs, ld, g->context + at, p->queries, beta, g->v + key_at, p->keys, err));
-        FINCH_TRY(gemm_f32(false, true, n, n, width, g->context + at, p->queries, from->v + key_at, p->keys, 0.0f, mixed, ld,
-                           err));
-        softmax_back(probs, mixed, n, ld);
-        FINCH_TRY(
-            gemm_f32(false, false, n, width, n, mixed, ld, from->k + key_at, p->keys, 0.0f, g->q + at, p->queries, err));
-        FINCH_TRY(
-            gemm_f32(true, false, n, width, n, mixed, ld, from->q + at, p->queries, beta, g->k + key_at, p->keys, err));
+        size_t head = key_head * group + i, at = (last ? text : begin) * p->queries + head * width;
+        const float *probs = from->probs + p->probs_at[text] + head * n_queries * ld;
+        float *mixed = g->mixed + p->probs_at[text] + head * n_queries * ld, beta = i == 0 ? 0.0f : 1.0f;
+        FINCH_TRY(gemm_f32(true, false, n, width, n_queries, probs, ld, g->context + at, p->queries, beta, g->v + key_at,
+                           p->keys, err));
+        FINCH_TRY(gemm_f32(false, true, n_queries, n, width, g->context + at, p->queries, from->v + key_at, p->keys, 0.0f,
+                           mixed, ld, err));
+        softmax_back(probs, mixed, n_queries, n, ld);
+        FINCH_TRY(gemm_f32(false, false, n_queries, width, n, mixed, ld, from->k + key_at, p->keys, 0.0f, g->q + at,
+                           p->queries, err));
+        FINCH_TRY(gemm_f32(true, false, n, width, n_queries, mixed, ld, from->q + at, p->queries, beta, g->k + key_at,
+                           p->keys, err));
     }
     return FINCH_OK;
 }
 
 static finch_status attend_back_all(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *from,
-                                    const learn_back *g, finch_error *err)
+                                    const learn_back *g, bool last, finch_error *err)
 {
     size_t n_heads = l->base->config.n_key_heads, n = p->how.batch->n_texts * n_heads;
     finch_status worst = FINCH_OK;
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < n; i++) {
         finch_error own;
-        finch_status st = attend_back(l, p, from, g, i / n_heads, i % n_heads, &own);
+        finch_status st = attend_back(l, p, from, g, i / n_heads, i % n_heads, last, &own);
         if (st == FINCH_OK) continue;
 #pragma omp critical(finch_gemma_learn)
         {
@@ -133,21 +134,23 @@ static finch_status attend_back_all(const gemma_learner *l, const gemma_learnt_p
     return worst;
 }
 
-/* Back through rotation and norm, in place. before: what the norm read. */
+/* Back through rotation and norm, in place. before: what the norm read; rows as turn has them. */
 static void turn_back(const gemma_learner *l, const gemma_learnt_pass *p, const float *before, size_t n_heads,
-                      const float *gain, bool is_global, float *grad)
+                      const float *gain, bool is_global, bool last, float *grad)
 {
     const model_batch *b = p->how.batch;
     size_t width = l->base->config.head_width, half = width / 2;
 #pragma omp parallel for schedule(static)
-    for (size_t text = 0; text < b->n_texts; text++)
-        for (size_t i = b->offsets[text]; i < b->offsets[text + 1]; i++) {
-            const float *angles = p->angles[is_global] + (i - b->offsets[text]) * width;
-            float sine[KERNEL_HEAD_MAX / 2], *heads = grad + i * n_heads * width;
+    for (size_t text = 0; text < b->n_texts; text++) {
+        size_t begin = b->offsets[text], end = b->offsets[text + 1];
+        for (size_t i = last ? end - 1 : begin; i < end; i++) {
+            const float *angles = p->angles[is_global] + (i - begin) * width;
+            float sine[KERNEL_HEAD_MAX / 2], *heads = grad + (last ? text : i) * n_heads * width;
             for (size_t k = 0; k < half; k++) sine[k] = -angles[half + k];
             l->base->rows->rotate(&(decoder_rotate){heads, n_heads, width, angles, sine});
         }
-    norm_back(l, before, gain, grad, p->n_tokens * n_heads, width, false, grad);
+    }
+    norm_back(l, before, gain, grad, (last ? p->n_texts : p->n_tokens) * n_heads, width, false, grad);
 }
 
 /* ---- layers ---------------------------------------------------------------------------------------------------- */
@@ -157,19 +160,30 @@ static finch_status wide_back(gemma_learner *l, const gemma_learnt_pass *p, size
 {
     const gemma_config *c = &l->base->config;
     const gemma_layer *w = &l->base->layers[layer];
-    size_t hidden = c->hidden_size, n = p->n_tokens, items = n * c->intermediate_size;
-    norm_back(l, from->d, w->after_wide, g->x, n, hidden, false, g->hidden);
-    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_down, from->wide, g->hidden, false, g->wide, g->low, g->gate, err));
+    size_t hidden = c->hidden_size, n = learn_rows(l, p, layer), items = n * c->intermediate_size;
+    float *x = learn_is_last(l, layer) ? g->x_rows : g->x;
+    norm_back(l, from->d, w->after_wide, x, n, hidden, false, g->hidden);
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_down, n, from->wide, g->hidden, false, g->wide, g->low, g->gate, err));
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < items; i++) {
         g->gate[i] = g->wide[i] * from->up[i] * from->slope[i];
         g->up[i] = g->wide[i] * from->gelu[i];
     }
     FINCH_TRY(
-        multiply_back(l, p, layer, from, LEARN_gate, from->normed2, g->gate, false, g->normed, g->low, g->hidden, err));
-    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_up, from->normed2, g->up, true, g->normed, g->low, g->hidden, err));
-    norm_back(l, from->middle, w->before_wide, g->normed, n, hidden, true, g->x);
+        multiply_back(l, p, layer, from, LEARN_gate, n, from->normed2, g->gate, false, g->normed, g->low, g->hidden, err));
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_up, n, from->normed2, g->up, true, g->normed, g->low, g->hidden, err));
+    norm_back(l, from->middle, w->before_wide, g->normed, n, hidden, true, x);
     return FINCH_OK;
+}
+
+/* The last layer's rows back among all tokens: to[last token of a text] += rows. */
+static void scatter_rows(const gemma_learner *l, const gemma_learnt_pass *p, const float *rows, float *to)
+{
+    size_t hidden = l->base->config.hidden_size;
+    for (size_t text = 0; text < p->n_texts; text++) {
+        float *row = to + (p->how.batch->offsets[text + 1] - 1) * hidden;
+        for (size_t i = 0; i < hidden; i++) row[i] += rows[text * hidden + i];
+    }
 }
 
 static finch_status attention_back(gemma_learner *l, const gemma_learnt_pass *p, size_t layer, const learn_layer *from,
@@ -177,18 +191,27 @@ static finch_status attention_back(gemma_learner *l, const gemma_learnt_pass *p,
 {
     const gemma_config *c = &l->base->config;
     const gemma_layer *w = &l->base->layers[layer];
-    size_t hidden = c->hidden_size, n = p->n_tokens;
-    bool is_global = c->is_global[layer];
+    size_t hidden = c->hidden_size, n = p->n_tokens, rows = learn_rows(l, p, layer);
+    bool is_global = c->is_global[layer], last = learn_is_last(l, layer);
     float *below = layer == 0 ? NULL : g->normed; /* nothing learns below the first layer */
-    norm_back(l, from->o, w->after_attention, g->x, n, hidden, false, g->hidden);
-    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_out, from->context, g->hidden, false, g->context, g->low, g->q, err));
-    FINCH_TRY(attend_back_all(l, p, from, g, err));
-    turn_back(l, p, from->q0, c->n_heads, w->query_norm, is_global, g->q);
-    turn_back(l, p, from->k0, c->n_key_heads, w->key_norm, is_global, g->k);
-    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_query, from->normed1, g->q, false, below, g->low, g->hidden, err));
-    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_key, from->normed1, g->k, true, below, g->low, g->hidden, err));
-    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_value, from->normed1, g->v, true, below, g->low, g->hidden, err));
-    if (below != NULL) norm_back(l, from->x, w->before_attention, g->normed, n, hidden, true, g->x);
+    float *of_query = layer == 0 ? NULL : last ? g->query : g->normed;
+    const float *normed = last ? p->last_normed : from->normed1;
+    norm_back(l, from->o, w->after_attention, last ? g->x_rows : g->x, rows, hidden, false, g->hidden);
+    FINCH_TRY(
+        multiply_back(l, p, layer, from, LEARN_out, rows, from->context, g->hidden, false, g->context, g->low, g->q, err));
+    FINCH_TRY(attend_back_all(l, p, from, g, last, err));
+    turn_back(l, p, from->q0, c->n_heads, w->query_norm, is_global, last, g->q);
+    turn_back(l, p, from->k0, c->n_key_heads, w->key_norm, is_global, false, g->k);
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_query, rows, normed, g->q, false, of_query, g->low, g->hidden, err));
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_key, n, from->normed1, g->k, !last, below, g->low, g->hidden, err));
+    FINCH_TRY(multiply_back(l, p, layer, from, LEARN_value, n, from->normed1, g->v, true, below, g->low, g->hidden, err));
+    if (below == NULL) return FINCH_OK;
+    if (last) {
+        memset(g->x, 0, n * hidden * sizeof *g->x);
+        scatter_rows(l, p, g->query, g->normed);
+        scatter_rows(l, p, g->x_rows, g->x);
+    }
+    norm_back(l, from->x, w->before_attention, g->normed, n, hidden, true, g->x);
     return FINCH_OK;
 }
 
@@ -201,6 +224,8 @@ static finch_status plan(const gemma_learner *l, const gemma_learnt_pass *p, lea
     float **const wides[] = {&g->wide, &g->gate, &g->up};
     for (size_t i = 0; i < 3; i++) FINCH_TRY(ARENA_NEW(a, hiddens[i], n * c->hidden_size, err));
     for (size_t i = 0; i < 3; i++) FINCH_TRY(ARENA_NEW(a, wides[i], n * c->intermediate_size, err));
+    FINCH_TRY(ARENA_NEW(a, &g->query, p->n_texts * c->hidden_size, err));
+    FINCH_TRY(ARENA_NEW(a, &g->x_rows, p->n_texts * c->hidden_size, err));
     FINCH_TRY(ARENA_NEW(a, &g->q, n * p->queries, err));
     FINCH_TRY(ARENA_NEW(a, &g->context, n * p->queries, err));
     FINCH_TRY(ARENA_NEW(a, &g->k, n * p->keys, err));
@@ -209,21 +234,16 @@ static finch_status plan(const gemma_learner *l, const gemma_learnt_pass *p, lea
     return ARENA_NEW(a, &g->mixed, p->probs_at[p->how.batch->n_texts], err);
 }
 
-/* Classifier and last norm; leaves the gradient of the last layer's output in g->x. */
+/* Classifier and last norm; leaves the gradient of the last layer's output in g->x_rows. */
 static finch_status head_back(gemma_learner *l, const gemma_learnt_pass *p, const float *dlogits, const learn_back *g,
                               finch_error *err)
 {
-    const model_batch *b = p->how.batch;
-    size_t hidden = l->base->config.hidden_size, n = b->n_texts;
-    float *rows = g->hidden; /* at least as many tokens as texts */
+    size_t hidden = l->base->config.hidden_size, n = p->n_texts;
     FINCH_TRY(lora_product(true, false, l->n_classes, hidden, n, dlogits, l->n_classes, p->hidden, hidden, 1.0f, l->dscore,
                            hidden, err));
-    FINCH_TRY(lora_product(false, false, n, hidden, l->n_classes, dlogits, l->n_classes, l->score, hidden, 0.0f, rows,
+    FINCH_TRY(lora_product(false, false, n, hidden, l->n_classes, dlogits, l->n_classes, l->score, hidden, 0.0f, g->x_rows,
                            hidden, err));
-    norm_back(l, p->last, l->base->last_norm, rows, n, hidden, false, rows);
-    memset(g->x, 0, p->n_tokens * hidden * sizeof *g->x);
-    for (size_t text = 0; text < n; text++)
-        memcpy(g->x + (b->offsets[text + 1] - 1) * hidden, rows + text * hidden, hidden * sizeof *rows);
+    norm_back(l, p->last, l->base->last_norm, g->x_rows, n, hidden, false, g->x_rows);
     return FINCH_OK;
 }
 

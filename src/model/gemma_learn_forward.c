@@ -26,13 +26,12 @@ const gemma_matrix *learn_matrix_of(const gemma_layer *w, learn_matrix which)
 
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
-/* y = x W^T, and beside it the adapter's part. */
+/* y = x W^T of n rows, and beside it the adapter's part. */
 static finch_status multiply(gemma_learner *l, gemma_learnt_pass *p, size_t layer, learn_layer *to, learn_matrix which,
-                             const float *x, float *y, finch_error *err)
+                             size_t n, const float *x, float *y, finch_error *err)
 {
     const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
     const lora_pair *pair = &l->pairs[layer][which];
-    size_t n = p->n_tokens;
     frozen_product(&p->products, w, x, n, y, w->rows);
     if (!pair->used) return FINCH_OK;
     const lora_dropout d = {p->how.seed, p->how.step, layer, which};
@@ -62,48 +61,58 @@ static void norm_rows(const gemma_learner *l, const float *x, size_t n, size_t w
     }
 }
 
-void learn_norm(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, const float *gain, const float *residual,
-                float *y)
+bool learn_is_last(const gemma_learner *l, size_t layer) { return layer + 1 == l->base->config.n_layers; }
+
+size_t learn_rows(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer)
 {
-    norm_rows(l, x, p->n_tokens, l->base->config.hidden_size, gain, residual, y);
+    return learn_is_last(l, layer) ? p->n_texts : p->n_tokens;
 }
 
-/* Heads normalised and turned by their place: y from x, n_heads a token. */
+void learn_gather(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, float *rows)
+{
+    size_t hidden = l->base->config.hidden_size;
+    for (size_t text = 0; text < p->n_texts; text++)
+        memcpy(rows + text * hidden, x + (p->how.batch->offsets[text + 1] - 1) * hidden, hidden * sizeof *rows);
+}
+
+/* Heads normalised and turned by their place: y from x, n_heads a row; all tokens, or each text's last. */
 static void turn(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, size_t n_heads, const float *gain,
-                 bool is_global, float *y)
+                 bool is_global, bool last, float *y)
 {
     const model_batch *b = p->how.batch;
     size_t width = l->base->config.head_width;
-    norm_rows(l, x, p->n_tokens * n_heads, width, gain, NULL, y);
+    norm_rows(l, x, (last ? p->n_texts : p->n_tokens) * n_heads, width, gain, NULL, y);
 #pragma omp parallel for schedule(static)
-    for (size_t text = 0; text < b->n_texts; text++)
-        for (size_t i = b->offsets[text]; i < b->offsets[text + 1]; i++) {
-            const float *angles = p->angles[is_global] + (i - b->offsets[text]) * width;
-            l->base->rows->rotate(&(decoder_rotate){y + i * n_heads * width, n_heads, width, angles, angles + width / 2});
+    for (size_t text = 0; text < b->n_texts; text++) {
+        size_t begin = b->offsets[text], end = b->offsets[text + 1];
+        for (size_t i = last ? end - 1 : begin; i < end; i++) {
+            const float *angles = p->angles[is_global] + (i - begin) * width;
+            float *heads = y + (last ? text : i) * n_heads * width;
+            l->base->rows->rotate(&(decoder_rotate){heads, n_heads, width, angles, angles + width / 2});
         }
+    }
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------- */
 
-/* One head of one text: probabilities and their sum of the values. */
+/* One head of one text: probabilities and their sum of the values; of all its tokens, or of the last. */
 static finch_status attend(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *to, size_t text,
-                           size_t head, size_t window, finch_error *err)
+                           size_t head, size_t window, bool last, finch_error *err)
 {
     const gemma_config *c = &l->base->config;
     size_t width = c->head_width, begin = p->how.batch->offsets[text], n = p->how.batch->offsets[text + 1] - begin;
     size_t ld = learn_round16(n), key_head = head / (c->n_heads / c->n_key_heads);
-    const float *q = to->q + begin * p->queries + head * width, *k = to->k + begin * p->keys + key_head * width;
-    const float *v = to->v + begin * p->keys + key_head * width;
-    float *probs = to->probs + p->probs_at[text] + head * n * ld;
-    FINCH_TRY(gemm_f32(false, true, n, n, width, q, p->queries, k, p->keys, 0.0f, probs, ld, err));
-    for (size_t i = 0; i < n; i++) {
-        float *row = probs + i * ld;
-        size_t first = window == 0 || i + 1 < window ? 0 : i + 1 - window;
+    size_t n_queries = last ? 1 : n, at = (last ? text : begin) * p->queries + head * width;
+    const float *k = to->k + begin * p->keys + key_head * width, *v = to->v + begin * p->keys + key_head * width;
+    float *probs = to->probs + p->probs_at[text] + head * n_queries * ld;
+    FINCH_TRY(gemm_f32(false, true, n_queries, n, width, to->q + at, p->queries, k, p->keys, 0.0f, probs, ld, err));
+    for (size_t query = 0; query < n_queries; query++) {
+        float *row = probs + query * ld;
+        size_t i = n - n_queries + query, first = window == 0 || i + 1 < window ? 0 : i + 1 - window;
         float factor = l->base->rows->softmax(row, first, i + 1);
         for (size_t j = 0; j < ld; j++) row[j] = j <= i ? row[j] * factor : 0.0f;
     }
-    return gemm_f32(false, false, n, width, n, probs, ld, v, p->keys, 0.0f, to->context + begin * p->queries + head * width,
-                    p->queries, err);
+    return gemm_f32(false, false, n_queries, width, n, probs, ld, v, p->keys, 0.0f, to->context + at, p->queries, err);
 }
 
 static finch_status attend_all(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer, learn_layer *to,
@@ -115,7 +124,7 @@ static finch_status attend_all(const gemma_learner *l, const gemma_learnt_pass *
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < n; i++) {
         finch_error own;
-        finch_status st = attend(l, p, to, i / c->n_heads, i % c->n_heads, window, &own);
+        finch_status st = attend(l, p, to, i / c->n_heads, i % c->n_heads, window, learn_is_last(l, layer), &own);
         if (st == FINCH_OK) continue;
 #pragma omp critical(finch_gemma_learn)
         {
@@ -128,13 +137,13 @@ static finch_status attend_all(const gemma_learner *l, const gemma_learnt_pass *
 
 /* ---- layers ---------------------------------------------------------------------------------------------------- */
 
-static void gate(const gemma_learner *l, const gemma_learnt_pass *p, const learn_layer *to)
+static void gate(const gemma_learner *l, const learn_layer *to, size_t n)
 {
-    size_t width = l->base->config.intermediate_size, n_parts = (p->n_tokens + ROWS_PART - 1) / ROWS_PART;
+    size_t width = l->base->config.intermediate_size, n_parts = (n + ROWS_PART - 1) / ROWS_PART;
     const train_activate a = {.width = width, .kind = TRAIN_GELU_TANH, .x = to->slope, .bias = l->no_bias, .h = to->gelu};
 #pragma omp parallel for schedule(static)
     for (size_t part = 0; part < n_parts; part++) {
-        size_t end = size_least((part + 1) * ROWS_PART, p->n_tokens);
+        size_t end = size_least((part + 1) * ROWS_PART, n);
         l->setup.ops->activate(&a, part * ROWS_PART, end);
         for (size_t i = part * ROWS_PART * width; i < end * width; i++) to->wide[i] = to->gelu[i] * to->up[i];
     }
@@ -145,21 +154,28 @@ finch_status learn_layer_forward(gemma_learner *l, gemma_learnt_pass *p, size_t 
 {
     const gemma_config *c = &l->base->config;
     const gemma_layer *w = &l->base->layers[layer];
-    learn_norm(l, p, to->x, w->before_attention, NULL, to->normed1);
-    FINCH_TRY(multiply(l, p, layer, to, LEARN_query, to->normed1, to->q0, err));
-    FINCH_TRY(multiply(l, p, layer, to, LEARN_key, to->normed1, to->k0, err));
-    FINCH_TRY(multiply(l, p, layer, to, LEARN_value, to->normed1, to->v, err));
-    turn(l, p, to->q0, c->n_heads, w->query_norm, c->is_global[layer], to->q);
-    turn(l, p, to->k0, c->n_key_heads, w->key_norm, c->is_global[layer], to->k);
+    bool last = learn_is_last(l, layer), is_global = c->is_global[layer];
+    size_t n = p->n_tokens, rows = learn_rows(l, p, layer), hidden = c->hidden_size;
+    const float *x = last ? p->last_x : to->x, *normed = last ? p->last_normed : to->normed1;
+    norm_rows(l, to->x, n, hidden, w->before_attention, NULL, to->normed1);
+    if (last) {
+        learn_gather(l, p, to->x, p->last_x);
+        learn_gather(l, p, to->normed1, p->last_normed);
+    }
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_query, rows, normed, to->q0, err));
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_key, n, to->normed1, to->k0, err));
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_value, n, to->normed1, to->v, err));
+    turn(l, p, to->q0, c->n_heads, w->query_norm, is_global, last, to->q);
+    turn(l, p, to->k0, c->n_key_heads, w->key_norm, is_global, false, to->k);
     FINCH_TRY(attend_all(l, p, layer, to, err));
-    FINCH_TRY(multiply(l, p, layer, to, LEARN_out, to->context, to->o, err));
-    learn_norm(l, p, to->o, w->after_attention, to->x, to->middle);
-    learn_norm(l, p, to->middle, w->before_wide, NULL, to->normed2);
-    FINCH_TRY(multiply(l, p, layer, to, LEARN_gate, to->normed2, to->slope, err));
-    FINCH_TRY(multiply(l, p, layer, to, LEARN_up, to->normed2, to->up, err));
-    gate(l, p, to);
-    FINCH_TRY(multiply(l, p, layer, to, LEARN_down, to->wide, to->d, err));
-    learn_norm(l, p, to->d, w->after_wide, to->middle, next);
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_out, rows, to->context, to->o, err));
+    norm_rows(l, to->o, rows, hidden, w->after_attention, x, to->middle);
+    norm_rows(l, to->middle, rows, hidden, w->before_wide, NULL, to->normed2);
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_gate, rows, to->normed2, to->slope, err));
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_up, rows, to->normed2, to->up, err));
+    gate(l, to, rows);
+    FINCH_TRY(multiply(l, p, layer, to, LEARN_down, rows, to->wide, to->d, err));
+    norm_rows(l, to->d, rows, hidden, w->after_wide, to->middle, next);
     return FINCH_OK;
 }
 
@@ -241,6 +257,8 @@ static finch_status plan(gemma_learner *l, gemma_learnt_pass *p, finch_error *er
     FINCH_TRY(ARENA_NEW(a, &p->end, n * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &p->last, p->how.batch->n_texts * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &p->hidden, p->how.batch->n_texts * hidden, err));
+    FINCH_TRY(ARENA_NEW(a, &p->last_x, p->how.batch->n_texts * hidden, err));
+    FINCH_TRY(ARENA_NEW(a, &p->last_normed, p->how.batch->n_texts * hidden, err));
     FINCH_TRY(ARENA_NEW(a, &p->room, n * larger(larger(hidden, c->intermediate_size), p->queries), err));
     return plan_products(l, p, err);
 }
@@ -267,14 +285,15 @@ finch_status gemma_learner_forward(gemma_learner *l, const gemma_learning *how, 
     size_t hidden = c->hidden_size;
     gemma_learnt_pass *p;
     FINCH_TRY(ARENA_NEW(how->scratch, &p, 1, err));
-    *p = (gemma_learnt_pass){
-        .how = *how, .n_tokens = b->n_tokens, .queries = c->n_heads * c->head_width, .keys = c->n_key_heads * c->head_width};
+    *p = (gemma_learnt_pass){.how = *how,
+                             .n_tokens = b->n_tokens,
+                             .n_texts = b->n_texts,
+                             .queries = c->n_heads * c->head_width,
+                             .keys = c->n_key_heads * c->head_width};
     FINCH_TRY(plan(l, p, err));
     embed(l, p);
     for (size_t i = 0; i < c->n_layers; i++)
-        FINCH_TRY(learn_layer_forward(l, p, i, &p->layers[i], i + 1 < c->n_layers ? p->layers[i + 1].x : p->end, err));
-    for (size_t text = 0; text < b->n_texts; text++)
-        memcpy(p->last + text * hidden, p->end + (b->offsets[text + 1] - 1) * hidden, hidden * sizeof *p->last);
+        FINCH_TRY(learn_layer_forward(l, p, i, &p->layers[i], i + 1 < c->n_layers ? p->layers[i + 1].x : p->last, err));
     norm_rows(l, p->last, b->n_texts, hidden, l->base->last_norm, NULL, p->hidden);
     *out = p;
     return lora_product(false, true, b->n_texts, l->n_classes, hidden, p->hidden, hidden, l->score, hidden, 0.0f, logits,

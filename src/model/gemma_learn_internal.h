@@ -36,12 +36,13 @@ typedef struct learn_layer {
 
 struct gemma_learnt_pass {
     gemma_learning how;
-    size_t n_tokens, queries, keys;
+    size_t n_tokens, n_texts, queries, keys;
     const float *angles[2]; /* local and global */
     size_t *probs_at;       /* [n_texts + 1] */
     learn_layer *layers;    /* [n_layers]; of a checkpointing learner all but x are one layer's, in turns */
-    float *end;             /* [n_tokens, hidden]: behind the last layer */
-    float *last, *hidden;   /* [n_texts, hidden]: the last tokens of end, and normalised */
+    float *end;             /* [n_tokens, hidden]: what a layer that is computed again gives */
+    float *last, *hidden;   /* [n_texts, hidden]: the last tokens behind the last layer, and normalised */
+    float *last_x, *last_normed; /* [n_texts, hidden]: the last tokens of the last layer's x and normed1 */
     float *room;            /* [n_tokens, widest input]: of the adapters' dropout */
     frozen_products products;
 };
@@ -49,10 +50,13 @@ struct gemma_learnt_pass {
 size_t learn_round16(size_t n);
 const gemma_matrix *learn_matrix_of(const gemma_layer *w, learn_matrix which);
 
-/* Rows' steps, spread over threads. */
-void learn_norm(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, const float *gain, const float *residual,
-                float *y);
-/* The forward of one layer into *to, whose x is filled; *next [n_tokens, hidden] is the input of the one behind. */
+/* Of the last layer only the texts' last tokens are read, so behind its keys and values it has a row a text. */
+bool learn_is_last(const gemma_learner *l, size_t layer);
+size_t learn_rows(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer);
+/* rows [n_texts, hidden] of x [n_tokens, hidden]: the texts' last tokens. */
+void learn_gather(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, float *rows);
+
+/* The forward of one layer into *to, whose x is filled; *next [learn_rows, hidden] is the input of the one behind. */
 finch_status learn_layer_forward(gemma_learner *l, gemma_learnt_pass *p, size_t layer, learn_layer *to, float *next,
                                  finch_error *err);
 

@@ -39,7 +39,7 @@ BASE = [
 ]
 
 CLI = [
-    ("src/cli/options.c", "a required option may be left out", "if (option->required && !value->given)", "if (0)", "cli_test_options"),
+    ("src/cli/options.c", "a required option may be left out", "if (all && option->required && !value->given)", "if (all && option->required && !value->given && c->alone != NULL)", "cli_test_options"),
     ("src/cli/options.c", "numbers past the bound pass", "number <= option->maximum", "number <= option->maximum + 1", "cli_test_options"),
     ("src/cli/options.c", "-- does not end the options", "r->ended = true;", "r->ended = false;", "cli_test_options"),
     ("src/cli/output.c", "a full disk goes unseen", " && fflush(stdout) == 0", "", "cli_test_help"),
@@ -65,6 +65,8 @@ CLI = [
     ("src/cli/generate.c", "all rows draw alike", "    q.seed += row;\n", "    (void)row;\n", "cli_test_generate"),
     ("src/cli/model_path.c", "a registered model that was changed is used", "        st = check_whole(s, &v, err);\n", "", "cli_test_models"),
     ("src/cli/history_import.c", "rows of a flood are none", "return near ? HISTORY_NEAR_DUPLICATE : HISTORY_SPAM;", "return near ? HISTORY_NEAR_DUPLICATE : 0;", "cli_test_history"),
+    ("src/cli/options.c", "a preset overrides what was written", "return value == NULL || value->given ? FINCH_OK", "return value == NULL ? FINCH_OK", "cli_test_presets"),
+    ("src/cli/merge.c", "merging past a bound is written", "if (!(bounds[i].found <= most))", "if (!(bounds[i].found <= most + 1e9))", "cli_test_merge"),
 ]
 
 TEXT = [
@@ -364,13 +366,18 @@ GEMMA = [
     ("src/tensor/kernels/scalar/decoder.c", "rotations go the other way", "a * p->cosine[i] - b * p->sine[i]", "a * p->cosine[i] + b * p->sine[i]", "tensor_test_decoder_ops"),
     ("src/model/gemma_model.c", "what words get with no text is not taken off", "logits[i] -= w->bias[i % WORDS];", "(void)w;", "parity_test_gemma_score"),
     ("src/model/gemma_model.c", "texts keep their <bos> inside the prompt", "if (b->ids[from] == bos) from++;", "(void)bos;", "parity_test_gemma_score"),
-    ("src/model/gemma_adapter.c", "alpha counts for nothing", "a->rank, a->scale, &to->high", "a->rank, 1.0, &to->high", "parity_test_lora"),
-    ("src/model/gemma_adapter.c", "probes are not held", "if (!(apart <= limit))", "if (0)", "parity_test_lora"),
-    ("src/model/gemma_adapter.c", "tensors that belong nowhere pass", "if (a->n_used != weights_count(g->adapter))", "if (0)", "parity_test_lora"),
+    ("src/model/adapter.c", "alpha counts for nothing", "a->scale * factor, memory", "factor, memory", "parity_test_lora"),
+    ("src/model/adapter_probes.c", "probes are not held", "if (!(apart <= limit))", "if (0)", "parity_test_lora"),
+    ("src/model/adapter.c", "tensors that belong nowhere pass", "if (a->n_used == n) return FINCH_OK;", "if (a->n_used <= n) return FINCH_OK;", "parity_test_lora"),
+    ("src/model/lora.c", "a part of a name names a module", "(whole == size || module[whole - size - 1] == '.')", "whole >= size", "model_test_lora_bert"),
+    ("src/model/trainable_dense.c", "a part's gradient overwrites that of the part before", "i > 0 || beta != 0.0f", "beta != 0.0f", "model_test_lora_bert"),
+    ("src/model/forward.c", "the first tokens' queries have no adapter",
+     "        add_adapter(p, rank, &layer->query, p->first + i * hidden, hidden, 1, 0, hidden, p->first_query + i * part, part);\n", "", "parity_test_lora_bert"),
+    ("src/model/merge.c", "merging forgets alpha", " * j->adapter.scale);", ");", "cli_test_merge"),
     ("src/model/gemma_learn_backward.c", "a norm's gradient forgets that its input scales it", "r * gain[i] * dy[i] - x[i] * shift", "r * gain[i] * dy[i]", "model_test_gemma_learn"),
     ("src/model/gemma_learn_backward.c", "key heads keep the last query head's gradient only", "beta = i == 0 ? 0.0f : 1.0f", "beta = 0.0f", "model_test_gemma_learn"),
     ("src/model/gemma_learn_backward.c", "rotations are not turned back", "sine[k] = -angles[half + k]", "sine[k] = angles[half + k]", "model_test_gemma_learn"),
-    ("src/model/gemma_learn_backward.c", "the adapter's part of an input's gradient is lost", "    add_dropped(l, p, from->kept[which], room, in, dx);\n", "", "model_test_gemma_learn"),
+    ("src/model/lora.c", "the adapter's part of an input's gradient is lost", "if (g->dx == NULL) return FINCH_OK;", "if (s != NULL) return FINCH_OK;", "model_test_gemma_learn"),
     ("src/tensor/stored.c", "a gradient's product is not added", "add ? y[row * ldy + first + i] + sum[row * BACK_COLUMNS + i]", "add ? sum[row * BACK_COLUMNS + i]", "model_test_gemma_learn"),
     ("src/tensor/stored.c", "a cut product begins at the first panel again", "at = panel_begin;", "at = 0;", "tensor_test_decoder_ops"),
 ]
