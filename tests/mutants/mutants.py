@@ -65,7 +65,7 @@ CLI = [
     ("src/cli/generate.c", "all rows draw alike", "    q.seed += row;\n", "    (void)row;\n", "cli_test_generate"),
     ("src/cli/model_path.c", "a registered model that was changed is used", "        st = check_whole(s, &v, err);\n", "", "cli_test_models"),
     ("src/cli/history_import.c", "rows of a flood are none", "return near ? HISTORY_NEAR_DUPLICATE : HISTORY_SPAM;", "return near ? HISTORY_NEAR_DUPLICATE : 0;", "cli_test_history"),
-    ("src/cli/options.c", "a preset overrides what was written", "return value == NULL || value->given ? FINCH_OK", "return value == NULL ? FINCH_OK", "cli_test_presets"),
+    ("src/cli/train_presets.c", "the card tells another setting than was used", "value_of(args, s));", "value_of(args, found->settings));", "cli_test_presets"),
     ("src/cli/merge.c", "merging past a bound is written", "if (!(bounds[i].found <= most))", "if (!(bounds[i].found <= most + 1e9))", "cli_test_merge"),
 ]
 
