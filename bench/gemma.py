@@ -1,22 +1,18 @@
-"""Gemma 3 beside llama.cpp and PEFT, a case at a time: each prints one JSON document and takes two or three minutes on two cores.
+"""Gemma 3 beside llama.cpp, a case at a time (LoRA beside PEFT is lora.py): each prints one JSON document and takes two or three minutes on two cores.
 
-    python bench/gemma.py --case prompt-128|prompt-512|prefix|lora-f32|lora-bf16|12b [--rounds 5] [--threads 2] [--save FILE]
+    python bench/gemma.py --case prompt-128|prompt-512|prefix|12b [--rounds 5] [--threads 2] [--save FILE]
 
 prompt-N   the real 270M in Q8_0, a prompt of N random tokens read at once, with the logits behind the last: finch bench prompt beside llama.cpp on
            the same file. In rounds, by turns; ratios are taken inside a round.
 prefix     tweets scored by label words behind one prompt: finch bench score (the prompt's beginning read once, packed batches) beside
            llama.cpp with one prompt at a time, and, printed too, with the beginning kept in its cache.
-lora-*     LoRA, fintweets5/train.csv, batch 8, r = 8 on q_proj and v_proj, dropout 0.1, AdamW: beside PEFT on PyTorch in f32 or bf16. finch's base
-           is the GGUF file, PEFT's the same weights; the peer pads its batches, as PEFT has to. Loading is not counted. Peaks are the processes'.
 12b        a synthetic 12B in int8 (bench/make_12b.py, 13 GB in build/bench-models): scoring by label words, and LoRA steps at batch 1 x 64 tokens;
            tokens a second and peak memory of both. No peer fits beside it.
 
 llama.cpp: bench/peers/make_llama.sh builds it for this machine (build/llama-native; --llama-python names another).
 """
-import argparse
 import csv
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -31,7 +27,6 @@ DATA = ROOT / "data" / "fintweets5"
 LLAMA = ROOT / "bench" / "peers" / "llama_peer.py"
 MEMORY_MOST = {"score": 16 << 30, "train": 20 << 30}
 LABELS = ("STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE")
-BATCH, MAX_TOKENS = 8, 128
 
 
 def rows(n):
@@ -39,68 +34,14 @@ def rows(n):
         return [(row["text"], row["label"]) for row in csv.DictReader(lines) if row["label"] in LABELS][:n]
 
 
-def peer(steps, threads, kind):
-    """Runs in a process of its own; prints one JSON object."""
-    import resource
-    import time
-
-    import gemma_models
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from tokenizers import Tokenizer
-    from transformers import Gemma3TextForSequenceClassification
-    torch.set_num_threads(threads)
-    tokenizer = Tokenizer.from_file(os.environ["BENCH_TOKENIZER"])
-    model = Gemma3TextForSequenceClassification.from_pretrained(gemma_models.MODELS / "gemma-3-270m-f32", num_labels=5, dtype=getattr(torch, kind))
-    model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.1, target_modules=["q_proj", "v_proj"]))
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    texts, seconds = rows((steps + 1) * BATCH), 0.0
-    model.train()
-    for step in range(steps + 1):
-        begin = time.perf_counter()
-        batch = texts[step * BATCH:(step + 1) * BATCH]
-        ids = [found.ids[:MAX_TOKENS] for found in tokenizer.encode_batch([text for text, _ in batch])]
-        longest = max(map(len, ids))
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in ids])
-        loss = model(input_ids=ids, attention_mask=mask, labels=torch.tensor([LABELS.index(label) for _, label in batch])).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        if step > 0:  # the first warms up
-            seconds += time.perf_counter() - begin
-    print(json.dumps({"examples_per_second": steps * BATCH / seconds,
-                      "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
-
-
-def train_with_finch(model, steps, threads, place, turn, batch=BATCH, max_tokens=MAX_TOKENS, texts=None):
-    """The card of a few LoRA steps."""
-    train, valid, out = place / "train.csv", place / "valid.csv", place / f"out{turn}"
-    texts = texts or rows(steps * batch + 8)
-    for path, some in ((train, texts[:steps * batch]), (valid, texts[-8:])):
+def train_with_finch(model, steps, threads, place, texts):
+    """The card of a few LoRA steps at batch 1 x 64 tokens."""
+    train, valid, out = place / "train.csv", place / "valid.csv", place / "out"
+    for path, some in ((train, texts[:steps]), (valid, texts[-8:])):
         with path.open("w", encoding="utf-8", newline="") as lines:
             csv.writer(lines).writerows([("text", "label"), *some])
-    card = drive.finch(threads, "train", "--lora", "--model", model, "--train", train, "--valid", valid, "--output", out, "--batch", batch,
-                       "--max-tokens", max_tokens, "--epochs", 1, "--max-steps", steps, "--eval-every", 1000000, "--learning-rate", "1e-5", "--quiet")
-    os.environ["BENCH_TOKENIZER"] = str(out / "tokenizer.json")
-    return card
-
-
-def lora(args, kind):
-    import gemma_models
-    gemma_models.dequantised_folder()
-    ours, theirs = [], []
-    with tempfile.TemporaryDirectory(prefix="finch-bench-") as place:
-        for turn in range(args.rounds):
-            card = train_with_finch(gemma_models.gguf_file(), args.steps, args.threads, pathlib.Path(place), turn)
-            ours.append({"examples_per_second": card["training"]["examples_per_second"], "peak_rss_bytes": card["peak_rss_bytes"]})
-            done = subprocess.run([sys.executable, __file__, "--case", "lora-f32", "--peer", kind, "--steps", str(args.steps), "--threads", str(args.threads)],
-                                  check=True, capture_output=True, text=True)
-            theirs.append(json.loads(done.stdout.splitlines()[-1]))
-    return {"finch": ours, "peft": theirs, "kind": kind,
-            "speed_ratio": benchlib.spread([a["examples_per_second"] / b["examples_per_second"] for a, b in zip(ours, theirs)]),
-            "memory_ratio": benchlib.spread([b["peak_rss_bytes"] / a["peak_rss_bytes"] for a, b in zip(ours, theirs)])}
+    return drive.finch(threads, "train", "--lora", "--model", model, "--train", train, "--valid", valid, "--output", out, "--batch", 1,
+                       "--max-tokens", 64, "--epochs", 1, "--max-steps", steps, "--eval-every", 1000000, "--learning-rate", "1e-5", "--quiet")
 
 
 # ---- beside llama.cpp -------------------------------------------------------------------------------------------------------------------------
@@ -161,15 +102,14 @@ def large(args):
         score = drive.finch(args.threads, "score", "--model", model, "--input", table, "--text-column", "text", "--output", pathlib.Path(place) / "out.csv",
                             "--quiet")
         prompt = drive.finch(args.threads, "bench", "prompt", "--model", model, "--max-tokens", 128, "--runs", 1, "--steps", 1, "--quiet")
-        card = train_with_finch(model, args.steps, args.threads, pathlib.Path(place), 0, batch=1, max_tokens=64, texts=texts)
+        card = train_with_finch(model, args.steps, args.threads, pathlib.Path(place), texts)
     peaks = {"score": max(score["peak_rss_bytes"], prompt["peak_rss_bytes"]), "train": card["peak_rss_bytes"]}
     return {"score": score, "prompt": prompt, "training": card["training"], "peak_rss_bytes": peaks, "peak_most_bytes": MEMORY_MOST,
             "holds": {name: peaks[name] <= most for name, most in MEMORY_MOST.items()},
             "tokens_per_second": {"score": prompt["prompt_tokens_per_second"], "train": card["training"]["examples_per_second"] * 64}}
 
 
-CASES = {"prompt-128": lambda args: prompts(args, 128), "prompt-512": lambda args: prompts(args, 512), "prefix": prefix,
-         "lora-f32": lambda args: lora(args, "float32"), "lora-bf16": lambda args: lora(args, "bfloat16"), "12b": large}
+CASES = {"prompt-128": lambda args: prompts(args, 128), "prompt-512": lambda args: prompts(args, 512), "prefix": prefix, "12b": large}
 
 
 def main():
@@ -177,14 +117,10 @@ def main():
     options.add_argument("--case", choices=CASES, required=True)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--runs", type=int, default=5, help="prompt: passes in a round behind one that warms up (default 5)")
-    options.add_argument("--steps", type=int, default=4, help="lora, 12b: optimiser steps (default 4)")
+    options.add_argument("--steps", type=int, default=4, help="12b: optimiser steps (default 4)")
     options.add_argument("--tweets", type=int, default=60, help="prefix: how many (default 60)")
     options.add_argument("--llama-python", default=ROOT / "build" / "llama-native" / "bin" / "python")
-    options.add_argument("--peer", choices=("float32", "bfloat16"), help=argparse.SUPPRESS)
     args = options.parse_args()
-    if args.peer:
-        peer(args.steps, args.threads, args.peer)
-        return
     benchlib.emit({"bench": "gemma", "case": args.case, "environment": benchlib.environment(args.threads), **CASES[args.case](args)}, args.save)
 
 

@@ -31,6 +31,10 @@ run spm spm "$@"
 [ $# -gt 0 ] || run label-memory label --cases memory
 [ $# -gt 0 ] || run clean clean
 [ $# -gt 0 ] || run lora lora --threads "$threads"
+if [ $# -eq 0 ]; then
+    bench/peers/make_llama.sh
+    for case in prompt-128 prompt-512 prefix; do run "gemma-$case" gemma --threads "$threads" --case "$case"; done
+fi
 # A case a file, so that one can be measured again alone.
 for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do
     run "score-$case" score --threads "$threads" --cases "$case" "$@"

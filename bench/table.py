@@ -111,7 +111,7 @@ def beside():
     fast = dig(wordpiece, ["beside", "encode_batch_fast"])
     if fast:
         lines.append(f"- HF tokenizers `encode_batch_fast` (no offsets): {fast['median']:,.0f} tweets/s.")
-    lines += labelling() + serving()
+    lines += labelling() + serving() + gemma() + adapters()
     return "\n".join(lines) + "\n" if lines else NOT_MEASURED + "\n"
 
 
@@ -136,6 +136,27 @@ def serving():
         others = ", ".join(f"{name} asked directly {found['median']:.1f} ms" for name, found in case["ms"].items() if name != "finch")
         lines.append(f"- sentiment over HTTP out of {history['rows']:,} predictions, {case['question']}: {case['ms']['finch']['median']:.1f} ms, "
                      f"at most {case['ms']['finch']['max']:.1f} (asked: under {history['goal_ms']:g}); {others}.")
+    return lines
+
+
+def gemma():
+    lines = []
+    for case, asked, said in (("prompt-128", 1.5, "a prompt of 128 tokens"), ("prompt-512", 1.5, "a prompt of 512 tokens"),
+                              ("prefix", 4, "tweets behind a shared prompt, one at a time there")):
+        ratio = dig(load(f"gemma-{case}"), ["speed_ratio"])
+        if ratio:
+            lines.append(f"- Gemma 3 270M in Q8_0 beside llama.cpp, {said}: {ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f} times as fast "
+                         f"(asked: {asked:g}).")
+    return lines
+
+
+def adapters():
+    lines = []
+    for case, found in (dig(load("lora"), ["cases"]) or {}).items():
+        for kind, against in found["against"].items():
+            speed_of, memory = against["best"]["speed"], against["best"]["memory"]
+            lines.append(f"- LoRA on {case} ({found['finch_best']}) beside PEFT in {kind}: {speed_of['min']:.2f} / **{speed_of['median']:.2f}** / {speed_of['max']:.2f} "
+                         f"times the examples/s (asked: {against['asked_speed']:g}), its peak memory {memory['median']:.2f} times ours (asked: {against['asked_memory']:g}).")
     return lines
 
 
@@ -169,7 +190,7 @@ def products():
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
     for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
-                 "near", "score-files", "serve-load", "serve-one", "history", "baseline_trainer"):
+                 "near", "score-files", "serve-load", "serve-one", "history", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer"):
         found = load(name)
         if found is None:
             text += f"| {name} | | {NOT_MEASURED} | | | |\n"
