@@ -59,7 +59,8 @@ static const setting gamma_3[] = {
 
 #define FINBERT_SETTINGS                                                                                                    \
     {"epochs", "6", "times over the training rows, at most: early stopping ends it before"},                                \
-        {"batch", "32", "texts of one step"}, {"learning-rate", "2e-5", "the rate of BERT's and FinBERT's authors"},        \
+        {"batch", "32", "texts of one step, in the range of BERT's authors"},                                               \
+        {"learning-rate", "2e-5", "the rate of BERT's and FinBERT's authors"},                                              \
         {"warmup", "0.2", "FinBERT's: the rate rises over a fifth of the steps"},                                           \
         {"schedule", "linear", "and falls in a line to zero"},                                                              \
         {"weight-decay", "0.01", "decoupled decay of weights, none on biases and norms"},                                   \
