@@ -69,7 +69,7 @@ class Case:
     def test_what_comes_out_scores_and_opens_in_peft(self):
         import transformers
         from peft import PeftModel
-        card = finch_json(*self.words("out", "--lora-rank", 4, "--lora-targets", self.targets))
+        card = finch_json(*self.words("out", "--epochs", 12, "--lora-rank", 4, "--lora-targets", self.targets))
         self.assertEqual(card["hyperparameters"]["lora"]["rank"], 4)
         self.assertGreater(card["metrics"]["accuracy"], 0.5)
         found = self.logits(self.place / "out")

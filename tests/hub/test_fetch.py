@@ -367,7 +367,7 @@ class Trouble(Fetch):
         self.hub.rules.append(Rule("cdn", "/lfs/", drop=1_500_000))
         with self.hub:
             self.bad(retries="0")
-            self.assertEqual(len(strays(self.home)), 1)
+            self.assertGreaterEqual(len(strays(self.home)), 1)  # the small files may be under way too
             self.hub.rules.clear()
             blobs = os.path.join(self.home, "hub", "models--own--er", "blobs")
             with open(os.path.join(blobs, self.repo.sha256["model.safetensors"]), "wb") as file:
