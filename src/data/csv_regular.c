@@ -3,10 +3,17 @@
 #include "base/file.h"
 #include "data/utf8.h"
 
-#include <omp.h>
 #include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+
+static int threads_most(void) { return omp_get_max_threads(); }
+#else
+static int threads_most(void) { return 1; }
+#endif
 #endif
 
 enum { BLOCK = 64, PIECE_BYTES = 2 << 20, PIECES_MAX = 64 };
@@ -253,7 +260,7 @@ static finch_status scan_all(scanner *s, const file_map *map, char separator, co
 {
     piece *pieces = NULL;
     narrow_set *types = NULL;
-    int n_pieces = omp_get_max_threads() < PIECES_MAX ? omp_get_max_threads() : PIECES_MAX;
+    int n_threads = threads_most(), n_pieces = n_threads < PIECES_MAX ? n_threads : PIECES_MAX;
     finch_status st;
     FINCH_GO(done, st, MEM_NEW(&pieces, (size_t)n_pieces, err));
     FINCH_GO(done, st, MEM_NEW(&types, (size_t)n_pieces * s->n_columns, err));

@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 
-#include <fcntl.h>
+#include <errno.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -54,7 +54,9 @@ static void close_connection(void *context)
     mem_free(c);
 }
 
-/* The file is made for its owner alone: it holds texts and answers. */
+/* The file is made for its owner alone: it holds texts and answers. It is made without being opened: closing a descriptor of ours would
+ * take away the locks of every other connection of this process, and another process would then tear the log away under them
+ * (sqlite.org/howtocorrupt.html, 2.2). */
 static finch_status make_file(const char *path, finch_error *err)
 {
     str folder = {0};
@@ -66,12 +68,10 @@ static finch_status make_file(const char *path, finch_error *err)
         str_free(&folder);
     }
     if (st != FINCH_OK) return st;
-    int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (descriptor < 0)
+    if ((mknod(path, S_IFREG | 0600, 0) != 0 && errno != EEXIST) || access(path, R_OK | W_OK) != 0)
         return finch_fail(err, FINCH_E_IO,
                           "the store %s can not be opened; check that it is yours to write, or name another with --state",
                           path);
-    close(descriptor);
     return FINCH_OK;
 }
 
