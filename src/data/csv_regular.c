@@ -6,6 +6,7 @@
 #include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
+#endif
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -13,7 +14,6 @@
 static int threads_most(void) { return omp_get_max_threads(); }
 #else
 static int threads_most(void) { return 1; }
-#endif
 #endif
 
 enum { BLOCK = 64, PIECE_BYTES = 2 << 20, PIECES_MAX = 64 };
