@@ -1,28 +1,13 @@
 #include "data/zip.h"
 
+#include "base/zip_directory.h"
 #include "data/files.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <zlib.h>
 
-enum {
-    STEP_BYTES = 1 << 16,
-    END_BYTES = 22,
-    COMMENT_MAX_BYTES = 65535,
-    LOCATOR_BYTES = 20,
-    STORED = 0,
-    DEFLATED = 8,
-    ZIP64_FIELD = 1
-};
-#define IN_ZIP64 UINT32_MAX /* the number stands in the extra field instead */
-
-typedef struct member {
-    bytes name;
-    uint16_t flags, method;
-    uint32_t crc;
-    uint64_t packed, size, offset;
-} member;
+enum { STEP_BYTES = 1 << 16 };
 
 typedef struct archive {
     bytes content;
@@ -36,85 +21,8 @@ static finch_status fail_broken(const archive *a, finch_error *err)
     return finch_fail(err, FINCH_E_DATA, "%s was cut or is no whole ZIP archive; copy or download it again", a->path);
 }
 
-static bool from(bytes whole, uint64_t begin, bytes *out) { return bytes_range(whole, begin, whole.size, out); }
-
-static bool skip(bytes *rest, uint64_t n)
-{
-    bytes skipped;
-    return bytes_take(rest, n, &skipped);
-}
-
-/* ---- the list of members ---- */
-
-static bool find_end(bytes content, size_t *out)
-{
-    if (content.size < END_BYTES) return false;
-    size_t last = content.size - END_BYTES, first = last > COMMENT_MAX_BYTES ? last - COMMENT_MAX_BYTES : 0;
-    for (*out = last;; --*out) {
-        if (memcmp(content.at + *out, "PK\x05\x06", 4) == 0) return true;
-        if (*out == first) return false;
-    }
-}
-
-/* Where the list is, from the record at the archive's end or from zip64's, which stands before. */
-static bool find_list(bytes content, bytes *list, uint64_t *n)
-{
-    size_t end;
-    bytes rest, wide;
-    uint16_t n_short;
-    uint32_t size, offset;
-    uint64_t at, size_wide, offset_wide;
-    if (!find_end(content, &end) || !from(content, end, &rest) || !skip(&rest, 10)) return false;
-    if (!bytes_take_u16(&rest, &n_short) || !bytes_take_u32(&rest, &size) || !bytes_take_u32(&rest, &offset)) return false;
-    *n = n_short;
-    if (n_short != UINT16_MAX && size != IN_ZIP64 && offset != IN_ZIP64)
-        return bytes_range(content, offset, (uint64_t)offset + size, list);
-    if (end < LOCATOR_BYTES || !from(content, end - LOCATOR_BYTES, &rest) || memcmp(rest.at, "PK\x06\x07", 4) != 0)
-        return false;
-    if (!skip(&rest, 8) || !bytes_take_u64(&rest, &at) || !from(content, at, &wide)) return false;
-    if (wide.size < 4 || memcmp(wide.at, "PK\x06\x06", 4) != 0 || !skip(&wide, 32)) return false;
-    if (!bytes_take_u64(&wide, n) || !bytes_take_u64(&wide, &size_wide) || !bytes_take_u64(&wide, &offset_wide))
-        return false;
-    return size_wide <= content.size && bytes_range(content, offset_wide, offset_wide + size_wide, list);
-}
-
-static bool take_wide(bytes extra, uint64_t *const *numbers, size_t n)
-{
-    uint16_t kind, size;
-    bytes field;
-    while (bytes_take_u16(&extra, &kind) && bytes_take_u16(&extra, &size) && bytes_take(&extra, size, &field)) {
-        if (kind != ZIP64_FIELD) continue;
-        for (size_t i = 0; i < n; i++)
-            if (!bytes_take_u64(&field, numbers[i])) return false;
-        return true;
-    }
-    return n == 0;
-}
-
-static bool take_member(bytes *list, member *out)
-{
-    uint16_t name_size, extra_size, comment_size;
-    uint32_t packed, size, offset;
-    bytes extra;
-    *out = (member){0};
-    if (list->size < 4 || memcmp(list->at, "PK\x01\x02", 4) != 0 || !skip(list, 8)) return false;
-    if (!bytes_take_u16(list, &out->flags) || !bytes_take_u16(list, &out->method) || !skip(list, 4)) return false;
-    if (!bytes_take_u32(list, &out->crc) || !bytes_take_u32(list, &packed) || !bytes_take_u32(list, &size)) return false;
-    if (!bytes_take_u16(list, &name_size) || !bytes_take_u16(list, &extra_size) || !bytes_take_u16(list, &comment_size))
-        return false;
-    if (!skip(list, 8) || !bytes_take_u32(list, &offset) || !bytes_take(list, name_size, &out->name)) return false;
-    if (!bytes_take(list, extra_size, &extra) || !skip(list, comment_size)) return false;
-    uint64_t *wide[3];
-    size_t n = 0;
-    out->packed = packed, out->size = size, out->offset = offset;
-    if (size == IN_ZIP64) wide[n++] = &out->size;
-    if (packed == IN_ZIP64) wide[n++] = &out->packed;
-    if (offset == IN_ZIP64) wide[n++] = &out->offset;
-    return take_wide(extra, wide, n);
-}
-
 /* A table by its name, and no file that an operating system leaves behind. */
-static finch_status is_table(const member *m, bool *out, finch_error *err)
+static finch_status is_table(const zip_member *m, bool *out, finch_error *err)
 {
     data_kind kind;
     str name = {0};
@@ -125,15 +33,15 @@ static finch_status is_table(const member *m, bool *out, finch_error *err)
     return FINCH_OK;
 }
 
-static finch_status find_table(const archive *a, member *out, finch_error *err)
+static finch_status find_table(const archive *a, zip_member *out, finch_error *err)
 {
-    bytes list;
-    uint64_t n, n_tables = 0;
-    if (!find_list(a->content, &list, &n)) return fail_broken(a, err);
-    for (uint64_t i = 0; i < n; i++) {
-        member m;
+    zip_directory directory;
+    uint64_t n_tables = 0;
+    if (zip_directory_find(a->content, &directory) != NULL) return fail_broken(a, err);
+    for (uint64_t i = 0; i < directory.n_members; i++) {
+        zip_member m;
         bool table;
-        if (!take_member(&list, &m)) return fail_broken(a, err);
+        if (zip_directory_next(&directory, &m) != NULL) return fail_broken(a, err);
         FINCH_TRY(is_table(&m, &table, err));
         if (table && n_tables++ > 0)
             return finch_fail(err, FINCH_E_DATA,
@@ -148,19 +56,9 @@ static finch_status find_table(const archive *a, member *out, finch_error *err)
 
 /* ---- one member ---- */
 
-static finch_status find_content(const archive *a, const member *m, bytes *out, finch_error *err)
-{
-    uint16_t name_size, extra_size;
-    bytes rest;
-    bool there = from(a->content, m->offset, &rest) && data_zip_is(rest) && skip(&rest, 26) &&
-                 bytes_take_u16(&rest, &name_size) && bytes_take_u16(&rest, &extra_size) &&
-                 skip(&rest, (uint64_t)name_size + extra_size) && bytes_take(&rest, m->packed, out);
-    return there ? FINCH_OK : fail_broken(a, err);
-}
-
 typedef struct unpacking {
     const archive *a;
-    const member *m;
+    const zip_member *m;
     data_spool *out;
     const progress *watch;
     uint64_t n;
@@ -169,7 +67,7 @@ typedef struct unpacking {
 
 static finch_status put(unpacking *u, const unsigned char *at, size_t size, finch_error *err)
 {
-    if (size > u->m->size - u->n) return fail_broken(u->a, err); /* more than it says */
+    if (size > u->m->size_bytes - u->n) return fail_broken(u->a, err); /* more than it says */
     u->n += size;
     u->crc = crc32(u->crc, at, (uInt)size);
     if (!progress_report(u->watch, 0, 0, NULL)) return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
@@ -225,17 +123,17 @@ finch_status data_zip_unpack(bytes content, const char *path, const progress *wa
                              finch_error *err)
 {
     archive a = {content, path};
-    member m;
+    zip_member m;
     bytes packed;
     FINCH_TRY(find_table(&a, &m, err));
     FINCH_TRY(str_add(name, (const char *)m.name.at, m.name.size, err));
-    if ((m.flags & 1) != 0 || (m.method != STORED && m.method != DEFLATED))
+    if ((m.flags & ZIP_ENCRYPTED) != 0 || (m.method != ZIP_STORED && m.method != ZIP_DEFLATED))
         return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: %s is %s; unpack it first", path, name->at,
-                          (m.flags & 1) != 0 ? "encrypted" : "packed in another way than zip's usual one");
-    FINCH_TRY(find_content(&a, &m, &packed, err));
+                          (m.flags & ZIP_ENCRYPTED) != 0 ? "encrypted" : "packed in another way than zip's usual one");
+    if (!zip_member_content(content, &m, &packed)) return fail_broken(&a, err);
     unpacking u = {&a, &m, out, watch, 0, crc32(0, NULL, 0)};
     FINCH_TRY(data_spool_open(out, err));
-    FINCH_TRY(m.method == STORED ? copy_stored(&u, packed, err) : inflate_packed(&u, packed, err));
-    if (u.n != m.size || u.crc != m.crc) return fail_broken(&a, err);
+    FINCH_TRY(m.method == ZIP_STORED ? copy_stored(&u, packed, err) : inflate_packed(&u, packed, err));
+    if (u.n != m.size_bytes || u.crc != m.crc) return fail_broken(&a, err);
     return data_spool_flush(out, err);
 }
