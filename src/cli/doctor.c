@@ -126,13 +126,9 @@ typedef struct probe {
 static void read_probabilities(const model *m, const float *probabilities, size_t n_labels, size_t i, probe *out)
 {
     const float *row = probabilities + i * n_labels;
-    size_t best = 0;
     double sum = 0;
-    for (size_t j = 0; j < n_labels; j++) {
-        sum += (double)row[j];
-        if (row[j] > row[best]) best = j;
-    }
-    out->label[i] = model_get_config(m)->labels[best];
+    for (size_t j = 0; j < n_labels; j++) sum += (double)row[j];
+    out->label[i] = model_get_config(m)->labels[model_best_label(row, n_labels)];
     out->sentiment[i] = model_sentiment(m, row);
     if (!(fabs(sum - 1) < 1e-5) || !isfinite(out->sentiment[i])) out->sane = false;
 }

@@ -80,7 +80,7 @@ static finch_status profiling_open(const cli_args *args, const char *folder, pro
     FINCH_TRY(text_scratch_create(&p->scratch, err));
     FINCH_TRY(drift_counts_make(&p->counts, err));
     size_t most = model_config_max_tokens(model_get_config(p->engine)), asked = cli_size(args, "max-tokens");
-    p->max_tokens = asked < most ? asked : most;
+    p->max_tokens = size_least(asked, most);
     FINCH_TRY(ARENA_NEW(&p->memory, &p->logits, SCORED_AT_ONCE * model_get_config(p->engine)->n_labels, err));
     FINCH_TRY(ARENA_NEW(&p->memory, &p->info, SCORED_AT_ONCE, err));
     return ARENA_NEW(&p->memory, &p->ids, p->max_tokens, err);
@@ -88,13 +88,11 @@ static finch_status profiling_open(const cli_args *args, const char *folder, pro
 
 static finch_status count_text(profiling *p, finch_text text, const float *logits, finch_error *err)
 {
-    size_t n, best = 0, n_labels = model_get_config(p->engine)->n_labels;
+    size_t n, label = model_best_label(logits, model_get_config(p->engine)->n_labels);
     const text_tokenizer *t = model_tokenizer(p->engine);
     FINCH_TRY(text_encode(t, text, p->max_tokens, p->ids, &n, NULL, NULL, p->scratch, err));
-    for (size_t c = 1; c < n_labels; c++)
-        if (logits[c] > logits[best]) best = c;
     cache_info info = {.n_tokens = (uint32_t)n, .n_unknown = drift_book_unknown(t, p->ids, n)};
-    return drift_book_add(p->counts, text, info, model_class_id(p->engine, best), err);
+    return drift_book_add(p->counts, text, info, model_class_id(p->engine, label), err);
 }
 
 static finch_status count_all(const cli_args *args, profiling *p, const eval_data *d, finch_error *err)
@@ -105,7 +103,7 @@ static finch_status count_all(const cli_args *args, profiling *p, const eval_dat
     cli_bar_begin(&bar, args, "scoring", "texts");
     progress watch = cli_bar_progress(&bar);
     for (size_t at = 0; st == FINCH_OK && at < d->n; at += SCORED_AT_ONCE) {
-        size_t n = d->n - at < SCORED_AT_ONCE ? d->n - at : SCORED_AT_ONCE;
+        size_t n = size_least(SCORED_AT_ONCE, d->n - at);
         st = model_score_texts(p->scorer, d->texts + at, n, p->max_tokens, p->logits, p->info, err);
         for (size_t i = 0; st == FINCH_OK && i < n; i++) st = count_text(p, d->texts[at + i], p->logits + i * n_labels, err);
         if (st == FINCH_OK && !progress_report(&watch, at + n, d->n, NULL)) st = cli_cancelled_fail(err);

@@ -42,14 +42,6 @@ void data_scoring_close(data_scoring *s)
     *s = (data_scoring){0};
 }
 
-static size_t largest(const float *values, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (values[i] > values[best]) best = i;
-    return best;
-}
-
 static finch_status note_row(data_scoring *s, size_t dense, const data_scoring_input *in, data_scoring_output *out,
                              finch_error *err)
 {
@@ -57,7 +49,7 @@ static finch_status note_row(data_scoring *s, size_t dense, const data_scoring_i
     *out = (data_scoring_output){
         .scored = true,
         .truncated = s->info[dense].truncated,
-        .label = largest(p, s->n_labels),
+        .label = model_best_label(p, s->n_labels),
         .score = model_sentiment(s->engine, p),
         .probabilities = p,
         .logits = s->logits + dense * s->n_labels,

@@ -65,10 +65,7 @@ static void keep_scores(sql_engine *e, const size_t *entries, size_t n)
     model_probabilities(e->m, e->logits, n, e->logits);
     for (size_t i = 0; i < n; i++) {
         const float *p = e->logits + i * e->n_labels;
-        size_t best = 0;
-        for (size_t c = 1; c < e->n_labels; c++)
-            if (p[c] > p[best]) best = c;
-        e->memory.young.labels[entries[i]] = (uint16_t)best;
+        e->memory.young.labels[entries[i]] = (uint16_t)model_best_label(p, e->n_labels);
         e->memory.young.scores[entries[i]] = (float)model_sentiment(e->m, p);
         memcpy(e->memory.young.probabilities + entries[i] * e->n_labels, p, e->n_labels * sizeof *p);
     }

@@ -265,6 +265,14 @@ void model_probabilities(const model *m, const float *logits, size_t n_texts, fl
     for (size_t i = 0; i < n_texts; i++) softmax(logits + i * n, n, (double)m->temperature, probabilities + i * n);
 }
 
+size_t model_best_label(const float *row, size_t n_labels)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n_labels; i++)
+        if (row[i] > row[best]) best = i;
+    return best;
+}
+
 int model_class_id(const model *m, size_t label_index)
 {
     return label_index < m->config.n_labels ? model_label_class(m->config.labels[label_index]) : -1;

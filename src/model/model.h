@@ -80,6 +80,8 @@ finch_status model_score_texts(model_scorer *s, const finch_text *texts, size_t 
 void model_probabilities(const model *m, const float *logits, size_t n_texts, float *probabilities);
 float model_temperature(const model *m);
 
+/* The label of a row of probabilities or logits [n_labels]: the first of the largest. */
+size_t model_best_label(const float *row, size_t n_labels);
 /* The five-class id 0..4 of a label, -1 where its name is unknown (config.h's model_label_class). */
 int model_class_id(const model *m, size_t label_index);
 /* Sum of probability x (id - 2) / 2 over the labels with an id: -1 to 1. probabilities [n_labels]. */

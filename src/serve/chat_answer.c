@@ -78,6 +78,14 @@ void chat_answer_whole(chat_work *w)
 
 /* ---- streamed --------------------------------------------------------------------------------------------------------- */
 
+/* Under the lock: a connection that sleeps until there is more goes on. */
+static void wake_reader(chat_stream *s)
+{
+    if (!s->suspended || s->left) return;
+    s->suspended = false;
+    MHD_resume_connection(s->connection);
+}
+
 /* Takes over the reference. */
 static bool send_event(chat_work *w, json_t *event)
 {
@@ -90,10 +98,7 @@ static bool send_event(chat_work *w, json_t *event)
         s->sent = 0;
     }
     sent = sent && str_add_format(&s->pending, NULL, "data: %s\n\n", text) == FINCH_OK;
-    if (s->suspended && !s->left) {
-        s->suspended = false;
-        MHD_resume_connection(s->connection);
-    }
+    wake_reader(s);
     sent = sent && !s->left;
     pthread_mutex_unlock(&s->lock);
     json_decref(event);
@@ -135,10 +140,7 @@ static void end_stream(chat_work *w)
     pthread_mutex_lock(&s->lock);
     (void)str_add(&s->pending, done, sizeof done - 1, NULL);
     s->ended = true;
-    if (s->suspended && !s->left) {
-        s->suspended = false;
-        MHD_resume_connection(s->connection);
-    }
+    wake_reader(s);
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -127,10 +127,8 @@ static finch_status score_shadow(observer *o, const observed *x, finch_error *er
 
 static finch_status count_drift(observer *o, const observed *x, finch_error *err)
 {
-    size_t best = 0;
-    for (size_t c = 1; c < x->slot->n_labels; c++)
-        if (x->probabilities[c] > x->probabilities[best]) best = c;
-    FINCH_TRY(drift_book_count(o->drift, x->slot, x->text, x->info, model_class_id(x->slot->engine, best), err));
+    size_t label = model_best_label(x->probabilities, x->slot->n_labels);
+    FINCH_TRY(drift_book_count(o->drift, x->slot, x->text, x->info, model_class_id(x->slot->engine, label), err));
     metrics_add(&o->server->metrics->observed, 1);
     return FINCH_OK;
 }

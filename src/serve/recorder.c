@@ -78,14 +78,11 @@ void recorder_keep(recorder *r, const model_slot *slot, finch_text text, const f
                    unsigned flags)
 {
     char tickers[HISTORY_TICKERS_MOST][HISTORY_TICKER_BYTES];
-    size_t best = 0;
-    for (size_t k = 1; k < slot->n_labels; k++)
-        if (probabilities[k] > probabilities[best]) best = k;
     history_prediction h = {.time_ms = time_ms,
                             .model = slot->title,
                             .source = "api",
                             .text = text,
-                            .label = model_class_id(slot->engine, best),
+                            .label = model_class_id(slot->engine, model_best_label(probabilities, slot->n_labels)),
                             .score = model_sentiment(slot->engine, probabilities),
                             .flags = flags};
     if (h.label < 0) return;

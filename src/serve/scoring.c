@@ -109,11 +109,8 @@ handler_answer scoring_run(scoring *s)
 
 size_t scoring_probabilities(const scoring *s, size_t i, float *probabilities)
 {
-    size_t best = 0;
     model_probabilities(s->job.slot->engine, s->job.texts[i].logits, 1, probabilities);
-    for (size_t c = 1; c < s->job.slot->n_labels; c++)
-        if (probabilities[c] > probabilities[best]) best = c;
-    return best;
+    return model_best_label(probabilities, s->job.slot->n_labels);
 }
 
 double scoring_value(const scoring *s, size_t i)

@@ -66,17 +66,9 @@ static comparison *find(shadow_book *b, const char *name)
     return NULL;
 }
 
-static size_t best_of(const float *probabilities, size_t n)
-{
-    size_t best = 0;
-    for (size_t c = 1; c < n; c++)
-        if (probabilities[c] > probabilities[best]) best = c;
-    return best;
-}
-
 static void note(comparison *c, const model_slot *served, const float *p, const model_slot *candidate, const float *q)
 {
-    size_t a = best_of(p, served->n_labels), b = best_of(q, candidate->n_labels);
+    size_t a = model_best_label(p, served->n_labels), b = model_best_label(q, candidate->n_labels);
     const char *said = model_get_config(served->engine)->labels[a], *would = model_get_config(candidate->engine)->labels[b];
     int from = model_class_id(served->engine, a), to = model_class_id(candidate->engine, b);
     c->n++;
