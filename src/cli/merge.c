@@ -38,7 +38,7 @@ typedef struct judgement {
     const cli_args *args;
     const char *base; /* NULL: where the adapters say */
     train_input input;
-    size_t n_rows, n_labels;
+    size_t n_rows, n_unlabelled, n_labels;
     finch_text *texts;
     int32_t *truth;
     float *before, *after; /* logits [n_rows, n_labels] */
@@ -74,7 +74,10 @@ static int32_t class_of(const model_config *c, finch_text label)
 static finch_status take_table(judgement *j, const examples_table *t, const model_config *c, finch_error *err)
 {
     for (size_t i = 0; i < t->n; i++) {
-        if (t->labels[i].size_bytes == 0) continue;
+        if (t->labels[i].size_bytes == 0) {
+            j->n_unlabelled++;
+            continue;
+        }
         int32_t truth = class_of(c, t->labels[i]);
         if (truth < 0)
             return finch_fail_row(err, FINCH_E_DATA, t->row[i], "%s, row %llu: the label \"%.40s\" is none of the model's",
@@ -157,19 +160,12 @@ static finch_status macro_f1(const judgement *j, const float *logits, double *ou
     return st;
 }
 
-static size_t largest(const float *row, size_t n)
-{
-    size_t at = 0;
-    for (size_t i = 1; i < n; i++) at = row[i] > row[at] ? i : at;
-    return at;
-}
-
 static finch_status compare(judgement *j, finch_error *err)
 {
     size_t n = j->n_labels;
     for (size_t i = 0; i < j->n_rows; i++) {
         const float *before = j->before + i * n, *after = j->after + i * n;
-        j->n_flipped += largest(before, n) != largest(after, n);
+        j->n_flipped += model_best_label(before, n) != model_best_label(after, n);
         for (size_t k = 0; k < n; k++) j->worst_gap = fmax(j->worst_gap, fabs((double)before[k] - (double)after[k]));
     }
     FINCH_TRY(macro_f1(j, j->before, &j->f1_before, err));
@@ -181,6 +177,7 @@ static void say_changes(const judgement *j)
     cli_say(j->args, "on %zu rows: macro F1 %.4f before, %.4f merged; %zu labels flipped (%.2f %%); worst logit gap %.4g\n",
             j->n_rows, j->f1_before, j->f1_after, j->n_flipped, 100.0 * (double)j->n_flipped / (double)j->n_rows,
             j->worst_gap);
+    if (j->n_unlabelled > 0) cli_say(j->args, "%zu rows without a label were left out\n", j->n_unlabelled);
 }
 
 static finch_status hold_bounds(const judgement *j, finch_error *err)
@@ -208,9 +205,9 @@ static finch_status hold_bounds(const judgement *j, finch_error *err)
 static json_t *changes_json(const judgement *j)
 {
     if (j->n_rows == 0) return json_null();
-    return json_pack("{s:I,s:f,s:f,s:I,s:f,s:O}", "rows", (json_int_t)j->n_rows, "macro_f1_before", j->f1_before,
-                     "macro_f1_after", j->f1_after, "flipped_labels", (json_int_t)j->n_flipped, "worst_logit_gap",
-                     j->worst_gap, "data", j->input.files);
+    return json_pack("{s:I,s:I,s:f,s:f,s:I,s:f,s:O}", "rows", (json_int_t)j->n_rows, "unlabelled",
+                     (json_int_t)j->n_unlabelled, "macro_f1_before", j->f1_before, "macro_f1_after", j->f1_after,
+                     "flipped_labels", (json_int_t)j->n_flipped, "worst_logit_gap", j->worst_gap, "data", j->input.files);
 }
 
 /* The adapters' card, where there is one, tells that they were merged. */
