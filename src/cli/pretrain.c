@@ -3,7 +3,6 @@
 #include "cli/tables.h"
 #include "cli/train_input.h"
 #include "cli/train_options.h"
-#include "train/pretrain_run.h"
 
 static const cli_option options[] = {
     {"model", "MODEL", CLI_PATH, NULL, "folder to start from", true, 0, 0},
@@ -32,27 +31,6 @@ static void say_result(const cli_args *args, const json_t *card)
             json_number_value(json_object_get(training, "examples_per_second")));
 }
 
-static pretrain_options options_of(const cli_args *args)
-{
-    double dropout = train_options_dropout(args);
-    return (pretrain_options){
-        .output = cli_text(args, "output"),
-        .rule = cli_text(args, "stop"),
-        .max_tokens = cli_size(args, "max-tokens"),
-        .patience = cli_size(args, "patience"),
-        .bf16 = cli_flag(args, "bf16"),
-        .resume = cli_flag(args, "resume"),
-        .restart = cli_flag(args, "restart"),
-        .hidden_dropout = dropout,
-        .attention_dropout = dropout,
-        .share = cli_real(args, "mask"),
-        .hold_out = cli_real(args, "hold-out"),
-        .loop = train_options_loop(args),
-        .say = train_say,
-        .say_context = (void *)(uintptr_t)args,
-    };
-}
-
 static finch_status read_inputs(const cli_args *args, train_input *input, train_input *exclude, finch_error *err)
 {
     size_t n, n_exclude;
@@ -67,11 +45,14 @@ static finch_status read_inputs(const cli_args *args, train_input *input, train_
 static finch_status pretrain_tables(const cli_args *args, const train_input *input, const train_input *exclude,
                                     const char *folder, finch_error *err)
 {
-    pretrain_options o = options_of(args);
+    pretrain_options o = train_options_pretrain(args, "mask", "hold-out");
     json_t *card, *about = json_pack("{s:O,s:O*}", "input", input->files, "exclude", exclude->files);
     train_bar bar;
     if (about == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the list of files");
     o.model = folder;
+    o.output = cli_text(args, "output");
+    o.rule = cli_text(args, "stop");
+    o.patience = cli_size(args, "patience");
     o.about = about;
     train_bar_begin(&bar, args);
     progress watch = train_bar_progress(&bar);

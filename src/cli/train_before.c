@@ -4,7 +4,6 @@
 #include "cli/train_options.h"
 #include "tensor/compressed.h"
 #include "tensor/gguf.h"
-#include "train/pretrain_run.h"
 
 #include <string.h>
 
@@ -103,23 +102,10 @@ finch_status train_before_base(const cli_args *args, str *folder, finch_error *e
 
 static pretrain_options domain_options(const cli_args *args, const char *start, const char *output)
 {
-    double dropout = train_options_dropout(args);
-    pretrain_options o = {
-        .model = start,
-        .output = output,
-        .rule = "log_loss better",
-        .max_tokens = cli_size(args, "max-tokens"),
-        .bf16 = cli_flag(args, "bf16"),
-        .resume = cli_flag(args, "resume"),
-        .restart = cli_flag(args, "restart"),
-        .hidden_dropout = dropout,
-        .attention_dropout = dropout,
-        .share = cli_real(args, "domain-mask"),
-        .hold_out = cli_real(args, "domain-hold-out"),
-        .loop = train_options_loop(args),
-        .say = train_say,
-        .say_context = (void *)(uintptr_t)args,
-    };
+    pretrain_options o = train_options_pretrain(args, "domain-mask", "domain-hold-out");
+    o.model = start;
+    o.output = output;
+    o.rule = "log_loss better";
     o.loop.epochs = cli_size(args, "domain-epochs");
     o.loop.learning_rate = cli_real(args, "domain-learning-rate");
     o.loop.average = 1;

@@ -27,6 +27,24 @@ loop_options train_options_loop(const cli_args *args)
 
 double train_options_dropout(const cli_args *args) { return cli_given(args, "dropout") ? cli_real(args, "dropout") : -1.0; }
 
+pretrain_options train_options_pretrain(const cli_args *args, const char *share, const char *hold_out)
+{
+    double dropout = train_options_dropout(args);
+    return (pretrain_options){
+        .max_tokens = cli_size(args, "max-tokens"),
+        .bf16 = cli_flag(args, "bf16"),
+        .resume = cli_flag(args, "resume"),
+        .restart = cli_flag(args, "restart"),
+        .hidden_dropout = dropout,
+        .attention_dropout = dropout,
+        .share = cli_real(args, share),
+        .hold_out = cli_real(args, hold_out),
+        .loop = train_options_loop(args),
+        .say = train_say,
+        .say_context = (void *)(uintptr_t)args,
+    };
+}
+
 finch_status train_options_check(const cli_args *args, finch_error *err)
 {
     if (!cli_flag(args, "resume") || !cli_flag(args, "restart")) return FINCH_OK;

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "train/loop.h"
+#include "train/pretrain_run.h"
 
 #define TRAIN_OPTIONS_LOOP(epochs, rate, patience)                                                                           \
     {"epochs", "N", CLI_SIZE, epochs, "times over the training rows", false, 1, 100000},                                     \
@@ -35,6 +36,8 @@
 loop_options train_options_loop(const cli_args *args);
 /* --dropout, or -1 for the model's own. */
 double train_options_dropout(const cli_args *args);
+/* What every pre-training takes from the options; share and hold_out are the names of those two. Model, output and rule are the caller's. */
+pretrain_options train_options_pretrain(const cli_args *args, const char *share, const char *hold_out);
 
 /* Options that exclude each other. Errors: FINCH_E_USAGE. */
 finch_status train_options_check(const cli_args *args, finch_error *err);
