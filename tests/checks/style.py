@@ -1,6 +1,6 @@
 """The style checks that need no compiler. Each prints `file:line: what is wrong` and ends with 1 where it found anything.
 
-    python3 style.py includes|calls|notes|places|length|guards      in the root of the checkout
+    python3 style.py includes|calls|notes|places|length|guards|mutants      in the root of the checkout
 """
 import os
 import re
@@ -149,6 +149,16 @@ def check_guards():
         code = [line for _, line in code_lines(path) if line.strip()]
         if code[:2] != [f"#ifndef {want}", f"#define {want}"] or code[-1] != "#endif":
             yield path, 1, f"the header needs the guard {want} around everything"
+
+
+def check_mutants():
+    """Each planted bug's text stands exactly once in its file: else `make mutants` could not plant it."""
+    sys.path.insert(0, os.path.join("tests", "mutants"))
+    from mutants import MUTANTS
+    for bug in MUTANTS:
+        n = "\n".join(lines_of(bug.file)).count(bug.old) if os.path.isfile(bug.file) else 0
+        if n != 1:
+            yield bug.file, 1, f"the text of the planted bug \"{bug.what}\" stands {n} times in it (tests/mutants/mutants.py)"
 
 
 def main(name):

@@ -7,12 +7,17 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+PLANTED = """import collections
+Mutant = collections.namedtuple("Mutant", "file what old new tests")
+MUTANTS = [Mutant("src/base/a.c", "another text", "static const", "const", ["t"])]
+"""
 CLEAN = {
     "src/base/a.h": "/* printf( in a comment */\n#ifndef FINCH_BASE_A_H\n#define FINCH_BASE_A_H\n#include \"finch.h\"\n#endif\n",
     "src/base/a.c": "#include \"base/a.h\"\nstatic const char *text = \"exit(1) abort() strcpy(\";\n",
     "src/cli/main.c": "#include \"base/a.h\"\nint main(void) { printf(\"%s\", \"x\"); return 0; }\n",
     "src/data/d.c": "#include \"model/m.h\"\n#include \"tensor/t.h\"\n",
     "include/finch.h": "#ifndef FINCH_H\n#define FINCH_H\n#endif\n",
+    "tests/mutants/mutants.py": PLANTED,
     "docs/a.md": "See https://arxiv.org/abs/1810.04805 and src/base/a.c.\n",
 }
 
@@ -38,6 +43,8 @@ OFFENCES = [
     ("places", "tests/x.py", "URL = 'http://1" "0.1.2.3:80/'\n", "tests/x.py:1:"),
     ("length", "src/base/x.c", "int x;\n" * 801, "802 lines"),
     ("guards", "src/base/b.h", "#ifndef B_H\n#define B_H\n#endif\n", "FINCH_BASE_B_H"),
+    ("mutants", "src/base/a.c", "static int x;\n", 'src/base/a.c:1: the text of the planted bug "another text" stands 0 times'),
+    ("mutants", "src/base/a.c", "static const int x;\nstatic const int y;\n", "stands 2 times"),
     ("guards", "src/base/b.h", "#pragma once\n", "FINCH_BASE_B_H"),
     ("guards", "src/base/b.h", "#ifndef FINCH_BASE_B_H\n#define FINCH_BASE_B_H\n#endif\nint x;\n", "FINCH_BASE_B_H"),
 ]
@@ -56,7 +63,7 @@ def run_check(check, tree):
 
 class Checks(unittest.TestCase):
     def test_a_clean_tree_passes(self):
-        for check in ("includes", "calls", "notes", "places", "length", "guards"):
+        for check in ("includes", "calls", "notes", "places", "length", "guards", "mutants"):
             self.assertEqual(run_check(check, CLEAN), (0, ""), check)
 
     def test_each_offence_is_found_with_its_place(self):
