@@ -10,22 +10,10 @@ here=$source/tests/containers
 parts=" ${*:-images services monitoring development} "
 work=$(mktemp -d)
 tree=$work/tree
-passed=0 failed=0 skipped=0
 started=
 IMAGE_BYTES_MAX=250000000
 
-pass() { passed=$((passed + 1)); echo "ok    $*"; }
-fail() { failed=$((failed + 1)); echo "FAIL  $*"; }
-skip() { skipped=$((skipped + 1)); echo "skip  $1: $2"; }
-check() { # what command...
-    local what=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then pass "$what"; else fail "$what"; tail -n 25 "$work/log" | sed 's/^/      /'; fi
-}
-finish() {
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" -eq 0 ]
-}
+. "$source/tests/steps.sh"
 part() { [[ $parts == *" $1 "* ]] && echo "-- $1"; }
 until_true() { # seconds command...: polled each second
     local until=$(($(date +%s) + $1))

@@ -9,7 +9,6 @@ set -euo pipefail
 export LC_ALL=C
 source=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
-passed=0 failed=0 skipped=0
 tree=
 clean_up() {
     [ -n "$tree" ] && mountpoint -q "$tree/proc" && umount "$tree/proc"
@@ -17,14 +16,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-pass() { passed=$((passed + 1)); echo "ok    $*"; }
-fail() { failed=$((failed + 1)); echo "FAIL  $*"; }
-skip() { skipped=$((skipped + 1)); echo "skip  $1: $2"; }
-check() { # what command...
-    local what=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then pass "$what"; else fail "$what"; sed 's/^/      /' "$work/log" | tail -n 30; fi
-}
+. "$source/tests/steps.sh"
 
 # The sources as they lie here, without what was built.
 copy_sources() {
@@ -102,5 +94,4 @@ else
     fi
 fi
 
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

@@ -4,10 +4,8 @@ layer are its, and what finch saves gives the same logits in PEFT.
     FINCH_SOURCE=. python tests/parity/test_lora.py
 """
 import json
-import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -16,15 +14,12 @@ import gemma_models
 import numpy as np
 import test_gemma
 import torch
+from lora_peft import DRIVER, LOGITS_MAX, LOSS_MAX, STEPS, finch, logits_of, peft_train
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Gemma3TextForSequenceClassification
 
 torch.set_num_threads(1)
-DRIVER = pathlib.Path(os.environ.get("FINCH", gemma_models.SOURCE / "build" / "finch")).parent / "parity_lora_run"
 ALL = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
-BATCH, STEPS = 8, 30
-LOSS_MAX = 1e-3    # after 30 steps; seen 1e-5
-LOGITS_MAX = 1e-4
 
 
 def make_texts(n, vocabulary=60, longest=30, seed=2):
@@ -36,43 +31,6 @@ def make_texts(n, vocabulary=60, longest=30, seed=2):
         ids = draw.integers(10, vocabulary, draw.integers(1, longest)).tolist()
         texts.append((label, [3 + label] + ids))
     return texts
-
-
-def finch(folder, steps, rate, targets, checkpointed, out, texts):
-    command = [str(DRIVER), str(folder), str(steps), str(rate), targets, str(int(checkpointed)), str(out)]
-    lines = "".join(f"{label} {' '.join(map(str, ids))}\n" for label, ids in texts)
-    done = subprocess.run(command, input=lines, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    lines = done.stdout.splitlines()
-    return np.array([float(line) for line in lines[:steps]]), np.array([[float(x) for x in line.split()] for line in lines[steps:]])
-
-
-def logits_of(model, texts):
-    with torch.inference_mode():
-        return np.concatenate([model(input_ids=torch.tensor([ids])).logits.numpy() for _, ids in texts])
-
-
-def peft_train(model, texts, steps, rate):
-    """Losses; batches padded, as PEFT has to."""
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(learnt, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
-    losses = []
-    model.train()
-    for step in range(steps):
-        first = step * BATCH % (len(texts) - BATCH + 1)
-        batch = texts[first:first + BATCH]
-        longest = max(len(ids) for _, ids in batch)
-        ids = torch.tensor([row + [0] * (longest - len(row)) for _, row in batch])
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for _, row in batch])
-        found = model(input_ids=ids, attention_mask=mask).logits
-        loss = torch.nn.functional.cross_entropy(found, torch.tensor([label for label, _ in batch]))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
-        optimiser.step()
-        losses.append(loss.item())
-    return np.array(losses)
 
 
 class LoraTest(unittest.TestCase):
@@ -91,9 +49,9 @@ class LoraTest(unittest.TestCase):
 
     def follow(self, targets, steps=STEPS, rate=2e-3):
         texts = make_texts(40)
-        losses, logits = finch(self.base, steps, rate, targets, False, self.place / "out", texts)
+        losses, logits = finch(self.base, steps, rate, targets, self.place / "out", texts)
         model = self.open_peft("out/start", trainable=True)
-        expected = peft_train(model, texts, steps, rate)
+        expected = peft_train(model.train(), texts, steps, rate)
         if steps == STEPS:
             self.assertLess(expected[-1], expected[0], "nothing was learnt: this test would see no gradient")
         self.assertLess(np.abs(losses - expected).max(), LOSS_MAX)
@@ -117,7 +75,7 @@ class LoraTest(unittest.TestCase):
 
     def test_what_finch_saves_finch_opens(self):
         texts = make_texts(12)
-        _, logits = finch(self.base, 4, 2e-2, ALL, False, self.place / "out", texts)
+        _, logits = finch(self.base, 4, 2e-2, ALL, self.place / "out", texts)
         self.assertLess(np.abs(self.run_finch("out/end", texts) - logits).max(), LOGITS_MAX)
         scale = np.abs(logits).max()
         self.assertLess(np.abs(self.run_finch("out/end", texts, "int8") - logits).max() / scale, 0.3)
@@ -138,7 +96,7 @@ class LoraTest(unittest.TestCase):
 
     def test_another_base_rank_or_classifier_is_refused(self):
         from safetensors.torch import load_file, save_file
-        finch(self.base, 2, 2e-2, "q_proj,v_proj", False, self.place / "out", make_texts(12))
+        finch(self.base, 2, 2e-2, "q_proj,v_proj", self.place / "out", make_texts(12))
         folder = self.place / "out" / "end"
         config = json.loads((folder / "adapter_config.json").read_text())
         tensors = load_file(folder / "adapter_model.safetensors")
@@ -164,7 +122,7 @@ class LoraTest(unittest.TestCase):
 
     def test_every_linear_layer_and_checkpointed_activations(self):
         losses, logits = self.follow(ALL)
-        again, same = finch(self.base, STEPS, 2e-3, ALL, True, self.place / "checkpointed", make_texts(40))
+        again, same = finch(self.base, STEPS, 2e-3, ALL, self.place / "checkpointed", make_texts(40), True)
         self.assertEqual(losses.tobytes(), again.tobytes())
         self.assertEqual(logits.tobytes(), same.tobytes())
 

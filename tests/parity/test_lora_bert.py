@@ -17,19 +17,14 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
 import torch
+from lora_peft import DRIVER, LOGITS_MAX, LOSS_MAX, PROGRAM, SOURCE, STEPS, finch, logits_of, peft_train
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 torch.set_num_threads(1)
-SOURCE = pathlib.Path(os.environ.get("FINCH_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
-PROGRAM = os.environ.get("FINCH", str(SOURCE / "build" / "finch"))
-DRIVER = pathlib.Path(PROGRAM).parent / "parity_lora_run"
 FIXTURES = SOURCE / "tests" / "fixtures" / "models"
 LABELS = ["STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE"]
-BATCH, STEPS = 8, 30
-LOSS_MAX = 1e-3
-LOGITS_MAX = 1e-4
 EVERY = {"tiny-bert": "query,key,value,dense", "tiny-mpnet": "q,k,v,o,intermediate.dense,output.dense"}
 
 
@@ -43,47 +38,9 @@ def make_texts(n, longest=30, seed=2):
     return texts
 
 
-def finch(folder, steps, rate, targets, out, texts, checkpointed=False, extra=()):
-    command = [str(DRIVER), str(folder), str(steps), str(rate), targets, str(int(checkpointed)), str(out), *extra]
-    lines = "".join(f"{label} {' '.join(map(str, ids))}\n" for label, ids in texts)
-    done = subprocess.run(command, input=lines, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    lines = done.stdout.splitlines()
-    return np.array([float(line) for line in lines[:steps]]), np.array([[float(x) for x in line.split()] for line in lines[steps:]])
-
-
 def open_base(folder):
     return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=5, dtype=torch.float32, attn_implementation="eager",
                                                               ignore_mismatched_sizes=True)
-
-
-def logits_of(model, texts):
-    with torch.inference_mode():
-        return np.concatenate([model(input_ids=torch.tensor([ids])).logits.numpy() for _, ids in texts])
-
-
-def peft_train(model, texts, steps, rate):
-    """Losses; no decay on biases, as finch and transformers' trainer have it."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    groups = [{"params": [p for name, p in named if not name.endswith(".bias")], "weight_decay": 0.01},
-              {"params": [p for name, p in named if name.endswith(".bias")], "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999), eps=1e-8)
-    losses = []
-    model.eval()  # no dropout anywhere
-    for step in range(steps):
-        first = step * BATCH % (len(texts) - BATCH + 1)
-        batch = texts[first:first + BATCH]
-        longest = max(len(ids) for _, ids in batch)
-        ids = torch.tensor([row + [model.config.pad_token_id] * (longest - len(row)) for _, row in batch])
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for _, row in batch])
-        loss = torch.nn.functional.cross_entropy(model(input_ids=ids, attention_mask=mask).logits, torch.tensor([label for label, _ in batch]))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
-        optimiser.step()
-        losses.append(loss.item())
-    return np.array(losses)
 
 
 class LoraBertTest(unittest.TestCase):
@@ -99,7 +56,7 @@ class LoraBertTest(unittest.TestCase):
         losses, logits = finch(base, steps, rate, targets, out, texts)
         model = PeftModel.from_pretrained(open_base(peft_base or base), out / "start", is_trainable=True)
         learnt = {n for n, p in model.named_parameters() if p.requires_grad}
-        expected = peft_train(model, texts, steps, rate)
+        expected = peft_train(model.eval(), texts, steps, rate)  # no dropout anywhere
         if steps == STEPS:
             self.assertLess(expected[-1], expected[0], "nothing was learnt: this test would see no gradient")
         self.assertLess(np.abs(losses - expected).max(), LOSS_MAX, name)
