@@ -200,6 +200,7 @@ class RealTest(unittest.TestCase):
         error = np.median(np.sqrt(((found - self.expected) ** 2).mean(axis=1) / (self.expected ** 2).mean(axis=1)))
         print(f"270M int8: worst difference over the largest logit {apart(found, self.expected):.3f}, of all logits {error:.3f}, "
               f"top-1 agrees {agree:.3f}", flush=True)
+        self.assertGreaterEqual(agree, 0.9)
         self.assertLess(error, REAL_INT8_MAX)
         self.assertLess(apart(found, self.expected), 0.2)
 
