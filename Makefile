@@ -58,6 +58,7 @@ test-tsan: setup-test deps
 	@ninja -C build-tsan -j $(JOBS) thread_tests
 	@cd build-tsan && $(NO_ASLR) $(CTEST) -j $(JOBS) -L threads
 
+# The seed is fixed, so that a run can be repeated; FINCH_FUZZ_SEED=0 searches from a new one.
 test-fuzz: setup-test deps
 	@cmake --preset fuzz -DFINCH_FUZZ_SECONDS=$(FUZZ_SECONDS) >build/configure-fuzz.log || { cat build/configure-fuzz.log; exit 1; }
 	@ninja -C build-fuzz -j $(JOBS) fuzzers

@@ -41,7 +41,7 @@ static void check_copy(const data_file *file, const data_dialect *dialect, const
 /* The same grammar, written as one reads it: what the scan's states must agree with. For UTF-8 with doubled quotes. */
 typedef struct counts {
     size_t good, bad;
-    bool cut;
+    bool refused; /* a quote is never closed, or the names are longer than a record may be */
 } counts;
 
 static bool at_end(const uint8_t *at, const uint8_t *end) { return at == end || *at == '\n' || *at == '\r'; }
@@ -58,19 +58,22 @@ static const uint8_t *plain_field(const uint8_t *at, const uint8_t *end, char se
     return at;
 }
 
-static counts count_plainly(const uint8_t *at, size_t size, const data_dialect *dialect)
+static counts count_plainly(const uint8_t *at, size_t size, const data_dialect *dialect, size_t max_bytes)
 {
     const uint8_t *end = at + size;
     counts c = {0};
     bool header = true;
     if (size >= 3 && memcmp(at, "\xEF\xBB\xBF", 3) == 0) at += 3;
-    while (at < end && !c.cut) {
+    while (at < end && !c.refused) {
         const uint8_t *begin = at;
         bool junk = false;
         size_t n = 1;
-        for (; at = plain_field(at, end, dialect->separator, &junk, &c.cut), !at_end(at, end); at++) n++;
-        bool good = !junk && n == dialect->columns.n && data_utf8_valid((const char *)begin, (size_t)(at - begin));
-        if (at > begin && !header && !c.cut) *(good ? &c.good : &c.bad) += 1;
+        for (; at = plain_field(at, end, dialect->separator, &junk, &c.refused), !at_end(at, end); at++) n++;
+        size_t n_bytes = (size_t)(at - begin);
+        bool too_long = n_bytes > max_bytes;
+        bool good = !junk && !too_long && n == dialect->columns.n && data_utf8_valid((const char *)begin, n_bytes);
+        c.refused = c.refused || (header && too_long);
+        if (at > begin && !header && !c.refused) *(good ? &c.good : &c.bad) += 1;
         if (at > begin) header = false;
         if (at < end) at++; /* of \r\n the \n ends a blank record, which is none */
     }
@@ -99,10 +102,10 @@ static void check_plainly(const data_file *file, const data_dialect *dialect, co
 {
     data_rejects rejects = {0};
     data_scan scanned;
-    counts plain = count_plainly(data, size, dialect);
+    counts plain = count_plainly(data, size, dialect, file->max_line_bytes);
     finch_status st = data_csv_scan(file, dialect, NULL, &rejects, NULL, &scanned, NULL);
-    need((st == FINCH_OK) == !plain.cut);
-    need(plain.cut || (scanned.n_rows == plain.good && rejects.n == plain.bad));
+    need((st == FINCH_OK) == !plain.refused);
+    need(plain.refused || (scanned.n_rows == plain.good && rejects.n == plain.bad));
     data_rejects_free(&rejects);
 }
 

@@ -4,6 +4,7 @@
 # The corpus is tests/fuzz/corpus/TARGET (or TARGET without "fuzz_"); it is read, never written: what the run finds goes to
 # a temporary folder. A dictionary beside the source (TARGET.dict) is used where there is one. Exit status: not 0 where the
 # target crashed, leaked, hung or ran out of memory; the input that did it is then kept and named.
+# The seed is 1, so that a run says the same tomorrow; FINCH_FUZZ_SEED=0 takes a new one each time, to search.
 # To add to the corpus: TARGET -merge=1 tests/fuzz/corpus/TARGET FOLDER.
 set -euo pipefail
 
@@ -25,7 +26,7 @@ fi
 
 found=$(mktemp -d "${TMPDIR:-/tmp}/$name.XXXXXX")
 mkdir "$found/corpus" "$found/crash"
-options=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$found/crash/" -print_final_stats=1)
+options=(-seed="${FINCH_FUZZ_SEED:-1}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$found/crash/" -print_final_stats=1)
 [ -f "$here/$name.dict" ] && options+=(-dict="$here/$name.dict")
 
 status=0
