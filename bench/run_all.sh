@@ -46,6 +46,7 @@ if [ $# -eq 0 ]; then
     run serve-load serve --threads "$threads" --cases load
     run serve-one serve --threads "$threads" --cases one health
     run history history --threads "$threads" --peers duckdb
+    run simulate simulate
 fi
 run train train --threads "$threads" "$@"
 if [ $# -eq 0 ]; then
