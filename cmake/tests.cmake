@@ -70,7 +70,7 @@ if(FINCH_FUZZ)
   file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
   set(FINCH_FUZZ_SECONDS 10 CACHE STRING "Seconds each fuzz target of the files that come from strangers runs under ctest")
   # The formats that people download get the whole time, the others a quarter.
-  set(fuzz_longest fuzz_safetensors fuzz_checkpoint fuzz_config_json fuzz_tokenizer_file fuzz_tokenizer fuzz_torch_zip fuzz_bpe)
+  set(fuzz_longest fuzz_safetensors fuzz_checkpoint fuzz_config_json fuzz_tokenizer_file fuzz_tokenizer fuzz_torch_zip fuzz_zip fuzz_bpe)
   add_custom_target(fuzzers)
   foreach(source IN LISTS fuzz_sources)
     get_filename_component(name ${source} NAME_WE)

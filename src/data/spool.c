@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { BUFFER_BYTES = 1 << 16 };
@@ -42,6 +43,16 @@ finch_status data_spool_open(data_spool *s, finch_error *err)
     snprintf(s->path, sizeof s->path, "/proc/self/fd/%d", s->descriptor);
     if (st != FINCH_OK) data_spool_close(s);
     return st;
+}
+
+finch_status data_spool_need(const data_spool *s, uint64_t size_bytes, const char *file, finch_error *err)
+{
+    struct statvfs disk;
+    if (fstatvfs(s->descriptor, &disk) != 0 || disk.f_blocks == 0) return FINCH_OK;
+    uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    if (size_bytes <= free_bytes) return FINCH_OK;
+    return finch_fail(err, FINCH_E_IO, "%s unpacks to %.1f GB and %s has %.1f GB free; set TMPDIR to a folder with room",
+                      file, (double)size_bytes / 1e9, folder(), (double)free_bytes / 1e9);
 }
 
 finch_status data_spool_flush(data_spool *s, finch_error *err)

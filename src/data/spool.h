@@ -16,6 +16,8 @@ typedef struct data_spool {
 /* close takes a zeroed struct. Errors: FINCH_E_IO naming the folder, FINCH_E_MEMORY. */
 finch_status data_spool_open(data_spool *s, finch_error *err);
 finch_status data_spool_add(data_spool *s, const char *text, size_t size, finch_error *err);
+/* Whether the disk has room for so many bytes more, of the file that is named in the message; yes where it does not say. */
+finch_status data_spool_need(const data_spool *s, uint64_t size_bytes, const char *file, finch_error *err);
 finch_status data_spool_flush(data_spool *s, finch_error *err);
 /* Up to size bytes from byte `at`; *n is 0 at the end. */
 finch_status data_spool_read(const data_spool *s, uint64_t at, char *out, size_t size, size_t *n, finch_error *err);

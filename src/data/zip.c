@@ -7,7 +7,10 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { STEP_BYTES = 1 << 16 };
+enum {
+    STEP_BYTES = 1 << 16,
+    DEFLATE_RATIO_MAX = 1032, /* 258 bytes of two bits: zlib's technical details, "Maximum Compression Factor" */
+};
 
 typedef struct archive {
     bytes content;
@@ -119,6 +122,14 @@ static finch_status inflate_packed(unpacking *u, bytes packed, finch_error *err)
     return st;
 }
 
+/* Before the first byte is written: a size that the packed bytes can not have, and one for which the disk has no room. */
+static finch_status check_size(const archive *a, const zip_member *m, bytes packed, const data_spool *out, finch_error *err)
+{
+    bool possible = m->method == ZIP_STORED ? m->size_bytes == packed.size
+                                            : m->size_bytes / DEFLATE_RATIO_MAX <= packed.size;
+    return possible ? data_spool_need(out, m->size_bytes, a->path, err) : fail_broken(a, err);
+}
+
 finch_status data_zip_unpack(bytes content, const char *path, const progress *watch, str *name, data_spool *out,
                              finch_error *err)
 {
@@ -133,6 +144,7 @@ finch_status data_zip_unpack(bytes content, const char *path, const progress *wa
     if (!zip_member_content(content, &m, &packed)) return fail_broken(&a, err);
     unpacking u = {&a, &m, out, watch, 0, crc32(0, NULL, 0)};
     FINCH_TRY(data_spool_open(out, err));
+    FINCH_TRY(check_size(&a, &m, packed, out, err));
     FINCH_TRY(m.method == ZIP_STORED ? copy_stored(&u, packed, err) : inflate_packed(&u, packed, err));
     if (u.n != m.size_bytes || u.crc != m.crc) return fail_broken(&a, err);
     return data_spool_flush(out, err);

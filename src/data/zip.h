@@ -1,6 +1,7 @@
 /* The table in a ZIP archive (.zip): read by nothing that DuckDB or zlib has, so it is unpacked into a temporary file first.
  * Format: PKWARE's APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16 and 4.5.3; stored and deflated members, also past 4 GB
- * (zip64); neither encrypted nor split over several files. */
+ * (zip64); neither encrypted nor split over several files. What it may take is bounded before the first byte is written: no
+ * size is believed that deflate can not reach, and none that $TMPDIR has no room for. */
 #ifndef FINCH_DATA_ZIP_H
 #define FINCH_DATA_ZIP_H
 

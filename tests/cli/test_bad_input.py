@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import struct
 import subprocess
 import unittest
 import zipfile
@@ -274,6 +275,10 @@ class BadInput(FolderTest):
         spoilt[at:at + 4] = bytes(255 - byte for byte in spoilt[at:at + 4])
         for name, changed in (("cut.zip", content[:len(content) // 2]), ("spoilt.zip", bytes(spoilt)), ("head.zip", content[:40])):
             self.refused("convert", [self.write(name, changed)], name, "ZIP archive")
+        for name, size in (("less.zip", len(plain) - 1), ("more.zip", len(plain) + 1), ("impossible.zip", 0x7FFFFFFF)):
+            lying = bytearray(content)
+            struct.pack_into("<I", lying, content.rindex(b"PK\x01\x02") + 24, size)
+            self.refused("convert", [self.write(name, bytes(lying))], name, "ZIP archive")
         self.refused("convert", [archive("several.zip", ("a.csv", plain), ("b.csv", plain))], "a.csv and b.csv", "unpack it")
         self.refused("convert", [archive("none.zip", ("a.xls", plain))], "holds no table")
         encrypted = bytearray(content)
