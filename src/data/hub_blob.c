@@ -238,8 +238,7 @@ finch_status hub_blob_restart(hub_blob *blob, bool whole, finch_error *err)
 
 /* ---- the check ---- */
 
-/* How far the content is there without a hole. */
-static uint64_t solid_bytes(const hub_blob *blob)
+uint64_t hub_blob_solid(const hub_blob *blob)
 {
     for (size_t i = 0; i < blob->n_parts; i++) {
         const hub_part *part = &blob->parts[i];
@@ -248,16 +247,14 @@ static uint64_t solid_bytes(const hub_blob *blob)
     return blob->file->size;
 }
 
-finch_status hub_blob_digest(hub_blob *blob, uint64_t budget_bytes, bool *finished, finch_error *err)
+finch_status hub_blob_digest(hub_blob *blob, uint64_t end, finch_error *err)
 {
-    uint64_t solid = solid_bytes(blob);
     unsigned char *piece;
-    *finished = blob->hashed == blob->file->size;
-    if (*finished || blob->hashed == solid) return FINCH_OK;
+    if (blob->hashed >= end) return FINCH_OK;
     FINCH_TRY(mem_alloc(PIECE_BYTES, 1, (void **)&piece, err));
     finch_status st = FINCH_OK;
-    while (st == FINCH_OK && blob->hashed < solid && budget_bytes > 0) {
-        uint64_t want = solid - blob->hashed < PIECE_BYTES ? solid - blob->hashed : PIECE_BYTES;
+    while (st == FINCH_OK && blob->hashed < end) {
+        uint64_t want = end - blob->hashed < PIECE_BYTES ? end - blob->hashed : PIECE_BYTES;
         size_t got = 0;
         st = get(blob, piece, (size_t)want, blob->hashed, &got, err);
         if (st == FINCH_OK && got < want)
@@ -265,10 +262,8 @@ finch_status hub_blob_digest(hub_blob *blob, uint64_t budget_bytes, bool *finish
         if (st == FINCH_OK && EVP_DigestUpdate(blob->digest, piece, got) != 1)
             st = finch_fail(err, FINCH_E_FAILED, "OpenSSL fails on a checksum");
         blob->hashed += got;
-        budget_bytes -= got < budget_bytes ? got : budget_bytes;
     }
     mem_free(piece);
-    *finished = blob->hashed == blob->file->size;
     return st;
 }
 
@@ -304,12 +299,11 @@ finch_status hub_blob_check(const char *path, const hub_file *file, bool check_h
     if (!*good || !check_hash) return FINCH_OK;
     hub_part whole = {.begin = 0, .end = file->size, .done = file->size};
     hub_blob blob = {.file = file, .lock = -1, .parts = &whole, .n_parts = 1};
-    bool finished = false;
     blob.descriptor = open(path, O_RDONLY | O_CLOEXEC);
     finch_status st = str_add_text(&blob.path, path, err);
     if (st == FINCH_OK && blob.descriptor < 0) st = fail_errno(&blob, "opening", err);
     if (st == FINCH_OK) st = begin_digest(&blob, err);
-    if (st == FINCH_OK) st = hub_blob_digest(&blob, UINT64_MAX, &finished, err);
+    if (st == FINCH_OK) st = hub_blob_digest(&blob, file->size, err);
     if (st == FINCH_OK) *good = hub_blob_good(&blob);
     blob.parts = NULL;
     hub_blob_close(&blob);

@@ -53,9 +53,12 @@ finch_status hub_blob_write(hub_blob *blob, size_t index, const void *data, size
 /* Forgets everything; afterwards the content is one part where whole, else parts as before. */
 finch_status hub_blob_restart(hub_blob *blob, bool whole, finch_error *err);
 
-/* Takes up to budget_bytes more of what is there into the digest. *finished: the whole content is in. */
-finch_status hub_blob_digest(hub_blob *blob, uint64_t budget_bytes, bool *finished, finch_error *err);
-/* After the digest finished: whether the content is the one its id names. */
+/* How far the content is there without a hole. */
+uint64_t hub_blob_solid(const hub_blob *blob);
+/* Takes the content up to byte `end`, which is there, into the digest. Touches neither the parts nor what counts them, so these may grow
+ * meanwhile on another thread (hub_worker.h). */
+finch_status hub_blob_digest(hub_blob *blob, uint64_t end, finch_error *err);
+/* After the whole content was digested, once: whether the content is the one its id names. */
 bool hub_blob_good(hub_blob *blob);
 
 /* Puts the content in place: cut to its size, flushed to disk, renamed. */

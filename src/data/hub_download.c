@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "data/hub_header.h"
+#include "data/hub_worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { POLL_MS = 50, DIGEST_BUDGET_BYTES = 8 << 20, IGNORED_BYTES = 64 << 10, OPEN_PER_CONNECTION = 2 };
+enum { POLL_MS = 50, TASK_LEAST_BYTES = 1 << 20, IGNORED_BYTES = 64 << 10, OPEN_PER_CONNECTION = 2 };
 
 #define HELD_SECONDS 0.2 /* between two questions for a lock that another process has */
 
@@ -22,6 +23,7 @@ typedef struct item {
     uint64_t size;
     item_state state;
     hub_blob blob; /* while open */
+    hub_task task; /* hashes it, and puts it in place */
     str location;  /* where the Hub last sent on to; empty: ask the Hub */
     size_t n_busy;
     size_t n_restarts; /* of a whole that broke off */
@@ -64,7 +66,7 @@ struct loop {
     slot slots[HUB_CONNECTIONS_MOST];
     uint64_t done_bytes;
     uint64_t received;
-    bool digesting; /* there is more for the digests than one turn takes */
+    hub_workers *workers;
     finch_error *err;
 };
 
@@ -172,19 +174,18 @@ static finch_status open_item(loop *l, size_t index, bool *opened)
 
 static finch_status restart_item(loop *l, item *it)
 {
+    hub_workers_recall(l->workers, &it->task);
     l->done_bytes -= hub_blob_done(&it->blob);
     str_clear(&it->location);
     return hub_blob_restart(&it->blob, it->whole, l->err);
 }
 
-static finch_status finish_item(loop *l, item *it, bool *closed)
+/* Its settling task ended. */
+static finch_status finish_item(loop *l, item *it)
 {
-    *closed = false;
-    if (hub_blob_good(&it->blob)) {
-        FINCH_TRY(hub_blob_commit(&it->blob, l->job->cache, l->err));
+    if (it->task.good) {
         hub_blob_close(&it->blob);
         l->done_bytes += it->size * (it->n - 1);
-        *closed = true;
         return link_files(l, it);
     }
     if (!it->redone) {
@@ -200,21 +201,39 @@ static finch_status finish_item(loop *l, item *it, bool *closed)
     return fail_for(l, it, FINCH_E_REMOTE);
 }
 
-/* Takes what is there into the digests and finishes what is whole. */
+static void give_task(loop *l, item *it)
+{
+    uint64_t solid = hub_blob_solid(&it->blob), ready = solid - it->blob.hashed;
+    bool whole = solid == it->size && it->n_busy == 0, last = whole && ready <= HUB_TASK_BYTES;
+    if (!last && ready < TASK_LEAST_BYTES) return;
+    it->task.blob = &it->blob;
+    it->task.end = last ? solid : it->blob.hashed + (ready < HUB_TASK_BYTES ? ready : HUB_TASK_BYTES);
+    it->task.settles = last;
+    hub_workers_give(l->workers, &it->task);
+}
+
+/* Takes what the workers did, finishes what is whole, and gives them what came since. */
 static finch_status tend(loop *l)
 {
-    l->digesting = false;
     for (size_t i = 0; i < l->n_open;) {
         item *it = &l->items[l->open[i]];
-        bool finished = false, closed = false;
-        FINCH_TRY(hub_blob_digest(&it->blob, DIGEST_BUDGET_BYTES, &finished, l->err));
-        if (!finished && it->n_busy == 0 && hub_blob_complete(&it->blob)) l->digesting = true;
-        if (finished && it->n_busy == 0) FINCH_TRY(finish_item(l, it, &closed));
-        if (closed) memmove(l->open + i, l->open + i + 1, (--l->n_open - i) * sizeof *l->open);
-        else i++;
+        bool ended = false, idle = hub_workers_take(l->workers, &it->task, &ended);
+        if (ended && it->task.err.status != FINCH_OK) {
+            if (l->err != NULL) *l->err = it->task.err;
+            return it->task.err.status;
+        }
+        if (ended && it->task.settles) FINCH_TRY(finish_item(l, it));
+        if (it->state == ITEM_DONE) {
+            memmove(l->open + i, l->open + i + 1, (--l->n_open - i) * sizeof *l->open);
+            continue;
+        }
+        if (idle) give_task(l, it);
+        i++;
     }
     return FINCH_OK;
 }
+
+static void wake(void *multi) { curl_multi_wakeup(multi); }
 
 /* The disk must have room for what is still to come: said before the first byte, where the disk says it at all. */
 static finch_status check_space(const loop *l)
@@ -524,7 +543,7 @@ static finch_status turn(loop *l)
     CURLMcode m = curl_multi_perform(l->job->client->multi, &running);
     if (m == CURLM_OK) FINCH_TRY(take_messages(l));
     FINCH_TRY(tend(l));
-    bool idle = !l->digesting && l->n_done < l->n_items;
+    bool idle = l->n_done < l->n_items;
     /* A place that became free is filled before anything is waited for. */
     for (size_t i = 0; idle && i < l->job->n_connections && (l->next < l->n_items); i++)
         if (l->slots[i].item == NULL && l->n_open < l->most_open && clock_seconds() >= l->not_before) idle = false;
@@ -534,6 +553,7 @@ static finch_status turn(loop *l)
 
 static void close_loop(loop *l)
 {
+    hub_workers_close(l->workers);
     for (size_t i = 0; i < HUB_CONNECTIONS_MOST; i++) {
         release(l, &l->slots[i]);
         hub_call_close(l->job->client, &l->slots[i].call);
@@ -559,6 +579,7 @@ finch_status hub_download_run(const hub_download *job, uint64_t *received, finch
     l->err = err;
     finch_status st = make_items(l, err);
     if (st == FINCH_OK) st = check_space(l);
+    if (st == FINCH_OK && l->n_items > 0) st = hub_workers_open(job->cache, wake, job->client->multi, &l->workers, err);
     while (st == FINCH_OK && l->n_done < l->n_items) st = turn(l);
     *received = l->received;
     close_loop(l);

@@ -1,7 +1,7 @@
 /* Contents into the cache: many at once, large ones in parts at once, each checked against its id before it gets its name.
  *
- * One thread turns one wheel: start requests up to n_connections, let libcurl work, take what ended, take what is there into
- * the digests, put finished contents in place. Work comes from the list in order: parts of an open content first, then the
+ * One thread turns one wheel: start requests up to n_connections, let libcurl work, take what ended, give what is there to
+ * the threads that hash it and put finished contents in place (hub_worker.h). Work comes from the list in order: parts of an open content first, then the
  * next content whose lock is free; one that another process holds is asked about again and again, and is often simply there
  * in the end.
  *

@@ -56,9 +56,9 @@ static void fill_rest(hub_blob *blob)
 
 static bool digest_is_good(hub_blob *blob)
 {
-    bool finished = false;
-    for (int i = 0; i < 100 && !finished; i++) CHECK_OK(hub_blob_digest(blob, 10000, &finished, &err), &err);
-    CHECK(finished);
+    CHECK_EQUAL(blob->file->size, hub_blob_solid(blob));
+    for (uint64_t end = 0; end <= blob->file->size; end += 10000) CHECK_OK(hub_blob_digest(blob, end, &err), &err);
+    CHECK_EQUAL(blob->file->size, blob->hashed);
     return hub_blob_good(blob);
 }
 
@@ -219,7 +219,6 @@ static finch_status make_all(const hub_cache *cache, const hub_file *file)
 {
     hub_blob blob;
     int lock = -1;
-    bool finished = false;
     FINCH_TRY(hub_cache_prepare(cache, COMMIT, &err));
     FINCH_TRY(hub_cache_lock(cache, hub_file_id(file), &lock, &err));
     FINCH_TRY(hub_blob_open(cache, file, lock, PART, &blob, &err));
@@ -228,7 +227,7 @@ static finch_status make_all(const hub_cache *cache, const hub_file *file)
         const hub_part *p = &blob.parts[i];
         st = hub_blob_write(&blob, i, content + p->begin + p->done, (size_t)(p->end - p->begin - p->done), &err);
     }
-    if (st == FINCH_OK) st = hub_blob_digest(&blob, UINT64_MAX, &finished, &err);
+    if (st == FINCH_OK) st = hub_blob_digest(&blob, file->size, &err);
     if (st == FINCH_OK && !hub_blob_good(&blob)) st = FINCH_E_FAILED;
     if (st == FINCH_OK) st = hub_blob_commit(&blob, cache, &err);
     hub_blob_close(&blob);
