@@ -1,25 +1,9 @@
-/* The Arrow C data and stream interfaces, as their specification gives them to be copied:
- * https://arrow.apache.org/docs/format/CDataInterface.html and CStreamInterface.html. */
+/* The Arrow C stream interface, as its specification gives it to be copied
+ * (https://arrow.apache.org/docs/format/CStreamInterface.html); finch.h has the structs of its schemas and arrays. */
 #ifndef FINCH_DATA_ARROW_H
 #define FINCH_DATA_ARROW_H
 
-#include <stdint.h>
-
-struct ArrowSchema {
-    const char *format, *name, *metadata;
-    int64_t flags, n_children;
-    struct ArrowSchema **children, *dictionary;
-    void (*release)(struct ArrowSchema *);
-    void *private_data;
-};
-
-struct ArrowArray {
-    int64_t length, null_count, offset, n_buffers, n_children;
-    const void **buffers;
-    struct ArrowArray **children, *dictionary;
-    void (*release)(struct ArrowArray *);
-    void *private_data;
-};
+#include "finch.h"
 
 /* The callbacks give 0 or an errno. */
 struct ArrowArrayStream {
