@@ -262,7 +262,7 @@ static finch_status run(const cli_args *args, finch_error *err)
 static const cli_option options[] = {
     CLI_OPTION_MODEL,
     {"input", "F...", CLI_LIST, NULL, "tables with texts: for score, tokenize and train", false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "body", "the column with the text", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "body", CLI_TEXT_COLUMN, false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label", "train: the column with the label", false, 0, 0},
     {"rows", "N", CLI_SIZE, "4000", "rows from the top of the input (tokenize: all unless written; train: all)", false, 1,
      1e9},
@@ -298,6 +298,7 @@ const cli_command cli_command_bench = {
     .operands_max = 1,
     .operand_words = "score|train|tokenize|gemm|prompt",
     .options = options,
+    .texts_of = "input",
     .many_barriers = true,
     .run = run,
 };

@@ -34,6 +34,9 @@ typedef struct cli_option {
     double maximum;
 } cli_option;
 
+/* The help of --text-column in commands with texts_of. */
+#define CLI_TEXT_COLUMN "the column of the texts; where it is not written and not there, body or text"
+
 typedef enum cli_group { CLI_GROUP_USE, CLI_GROUP_MAKE, CLI_GROUP_LOOK, CLI_GROUP_COUNT } cli_group;
 
 typedef struct cli_args cli_args;
@@ -49,6 +52,7 @@ typedef struct cli_command {
     size_t operands_max;
     const char *operand_words; /* "bash|zsh|fish" for completion and checking; NULL: any */
     const char *alone;         /* a flag with which nothing else is required ("list-presets"); NULL: none */
+    const char *texts_of;      /* option with tables, the first of which says what --text-column is; or NULL */
     bool many_barriers;        /* its OpenMP teams meet thousands of times a second (threads.h: threads_yield) */
     const cli_option *options; /* ended by {0}; --json --threads --quiet --help come with every command */
     finch_status (*run)(const cli_args *args, finch_error *err);

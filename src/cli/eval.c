@@ -14,7 +14,7 @@ static const cli_option options[] = {
     {"model", "MODEL...", CLI_LIST, NULL, "model folders or names, compared side by side (default: the model that ships)",
      false, 0, 0},
     {"data", "F...", CLI_LIST, NULL, "labelled tables: CSV, JSONL, Parquet, globs", true, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "text", "column with the texts", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", CLI_TEXT_COLUMN, false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label",
      "column with the true labels; rows where it is empty are left out and counted", false, 0, 0},
     {"ticker-column", "NAME", CLI_TEXT, "ticker_symbol",
@@ -246,5 +246,6 @@ const cli_command cli_command_eval = {
     .example = "finch eval --data data/fintweets5/valid.csv --output report.html\n"
                "finch eval --model models/finch-mini-5 my-model --data labelled.parquet --collapse 3 --json",
     .options = options,
+    .texts_of = "data",
     .run = run,
 };

@@ -14,7 +14,7 @@
 
 static const cli_option options[] = {
     {"input", "F...", CLI_LIST, NULL, "import: tables that finch score or finch label wrote; globs", false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "body", "import: the column of the texts", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "body", "import: " CLI_TEXT_COLUMN, false, 0, 0},
     {"date-column", "NAME", CLI_TEXT, "post_date", "import: the column of times: Unix seconds, dates, time stamps", false, 0,
      0},
     {"ticker-column", "NAME", CLI_TEXT, "ticker_symbol",
@@ -378,5 +378,6 @@ const cli_command cli_command_history = {
     .operands_max = 1,
     .operand_words = "info|import|sentiment|rows|export|prune|forget",
     .options = options,
+    .texts_of = "input",
     .run = run,
 };

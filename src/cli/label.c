@@ -13,7 +13,7 @@ static const cli_option options[] = {
     {"input", "F...", CLI_LIST, NULL, "tables of texts: .csv .tsv .jsonl .json .parquet, text also as .gz or .zst; globs",
      false, 0, 0},
     {"output", "FILE", CLI_PATH, NULL, "the labelled table, its format by its ending; - for JSONL on stdout", false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "text", "the column of the texts", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", CLI_TEXT_COLUMN, false, 0, 0},
     {"provider", "openrouter|openai|mistral|groq|together|deepseek|ollama|llama.cpp|vllm", CLI_CHOICE, "openrouter",
      "whose endpoint is asked", false, 0, 0},
     {"provider-url", "URL", CLI_TEXT, NULL, "any other OpenAI-compatible endpoint, without /chat/completions", false, 0, 0},
@@ -281,5 +281,6 @@ const cli_command cli_command_label = {
     .operands_max = 1,
     .operand_words = "status|pause|resume|export",
     .options = options,
+    .texts_of = "input",
     .run = run,
 };

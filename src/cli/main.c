@@ -5,6 +5,7 @@
 #include "cli/output.h"
 #include "cli/signals.h"
 #include "cli/threads.h"
+#include "data/text_column.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,15 @@ static finch_status fail_unknown(const char *name, finch_error *err)
     return finch_fail(err, FINCH_E_USAGE, "there is no command \"%.200s\"; finch alone lists them", name);
 }
 
+static finch_status find_text_column(const cli_command *command, const cli_args *args, finch_error *err)
+{
+    size_t n;
+    if (command->texts_of == NULL || cli_given(args, "text-column")) return FINCH_OK;
+    const char *const *inputs = cli_list(args, command->texts_of, &n);
+    const char *found = data_text_column(inputs, n, cli_text(args, "text-column"));
+    return cli_preset(args, "text-column", found, err);
+}
+
 static finch_status run_command(const cli_command *command, const char *const *words, size_t n_words, finch_error *err)
 {
     arena memory;
@@ -53,7 +63,8 @@ static finch_status run_command(const cli_command *command, const char *const *w
         size_t n_threads = cli_given(args, "threads") ? cli_size(args, "threads") : threads_default();
         cli_set_threads(args, n_threads);
         threads_use(n_threads);
-        st = command->run(args, err);
+        st = find_text_column(command, args, err);
+        if (st == FINCH_OK) st = command->run(args, err);
     }
     arena_free(&memory);
     return st;

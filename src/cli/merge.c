@@ -16,7 +16,7 @@ static const cli_option options[] = {
     {"output", "FOLDER", CLI_PATH, NULL, "the merged model's folder; must not exist yet", true, 0, 0},
     {"data", "F...", CLI_LIST, NULL,
      "labelled tables to measure on; needed where the base is int8, since merging rounds there", false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "text", "column with the texts", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", CLI_TEXT_COLUMN, false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label", "column with the true labels", false, 0, 0},
     {"max-flipped", "SHARE", CLI_REAL, "0.02", "refuse where more of the rows get another label", false, 0, 1},
     {"max-logit-gap", "GAP", CLI_REAL, "0.5", "refuse where a logit moves further", false, 0, 1e6},
@@ -303,5 +303,6 @@ const cli_command cli_command_merge = {
     .example = "finch merge --adapter my-adapters --output my-model\n"
                "finch merge --model gemma-int8 --adapter my-adapters --output merged --data valid.csv --max-flipped 0.01",
     .options = options,
+    .texts_of = "data",
     .run = run,
 };

@@ -23,7 +23,7 @@ static const cli_option options[] = {
     {"evaluation", "FILE", CLI_PATH, NULL, "register, attach: what finch eval --json printed", false, 0, 0},
     {"samples", "FILE", CLI_PATH, NULL, "register, attach: predictions to show, one JSON object a line", false, 0, 0},
     {"data", "F...", CLI_LIST, NULL, "evaluate, profile: labelled tables (profile: those it was trained on)", false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "text", "evaluate, profile: column with the texts", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", "evaluate, profile: " CLI_TEXT_COLUMN, false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label", "evaluate, profile: column with the true labels", false, 0, 0},
     {"max-tokens", "N", CLI_SIZE, "128", "evaluate, profile: tokens of a text that are read; as finch serve has it", false,
      2, 65536},
@@ -521,5 +521,6 @@ const cli_command cli_command_models = {
     .operands_min = 1,
     .operands_max = 2,
     .options = options,
+    .texts_of = "data",
     .run = run,
 };

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "data/prepare.h"
+#include "data/text_column.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -24,7 +25,7 @@ static const cli_option options[] = {
      0},
     {"dropped", "FILE", CLI_PATH, NULL, "the table of dropped rows (default: P.dropped.parquet for an output P.parquet)",
      false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "body", "the column of the texts", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "body", CLI_TEXT_COLUMN, false, 0, 0},
     {"author-column", "NAME", CLI_TEXT, "writer", "the column of the authors, for floods", false, 0, 0},
     {"time-column", "NAME", CLI_TEXT, "post_date", "the column of the times, for the report", false, 0, 0},
     {"map", "NEW=OLD...", CLI_LIST, NULL, "rename columns of the input: --map tweet_id=id", false, 0, 0},
@@ -166,6 +167,8 @@ static finch_status read_options(job *j, finch_error *err)
     cli_warn_of_differences(args, &j->differences, &o->source);
     o->output = cli_text(args, "output");
     o->text_column = cli_text(args, "text-column");
+    if (!cli_given(args, "text-column") && !cli_given(args, "map"))
+        o->text_column = data_text_column(inputs, n_inputs, o->text_column);
     o->author_column = cli_text(args, "author-column");
     o->time_column = cli_text(args, "time-column");
     o->author_needed = cli_given(args, "author-column");

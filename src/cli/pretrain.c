@@ -9,7 +9,7 @@ static const cli_option options[] = {
     {"input", "F...", CLI_LIST, NULL, "tables with a text column (CSV, JSONL, Parquet)", true, 0, 0},
     {"output", "FOLDER", CLI_PATH, NULL, "folder of the new model; appears when all is done", true, 0, 0},
     {"exclude", "F...", CLI_LIST, NULL, "tables whose texts are never learnt from (validation and test sets)", false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "text", "column with the text", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", CLI_TEXT_COLUMN, false, 0, 0},
     {"exclude-column", "NAME", CLI_TEXT, "text", "column with the text in the tables of --exclude", false, 0, 0},
     {"mask", "SHARE", CLI_REAL, "0.15", "share of the tokens that are to be guessed", false, 0.01, 0.9},
     {"hold-out", "SHARE", CLI_REAL, "0.02", "share of the rows that are only measured on", false, 0.0001, 0.9},
@@ -94,6 +94,7 @@ const cli_command cli_command_pretrain = {
                "build/domain\n"
                "finch train --model build/domain --train train.csv --valid valid.csv --output my-model",
     .options = options,
+    .texts_of = "input",
     .many_barriers = true,
     .run = run,
 };

@@ -19,7 +19,7 @@ static const cli_option options[] = {
      0, 0},
     {"output", "FILE", CLI_PATH, NULL, "the scored table, its format by its ending as for the input; - for JSONL on stdout",
      true, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "body", "the column of the texts", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "body", CLI_TEXT_COLUMN, false, 0, 0},
     {"ticker-column", "NAME", CLI_TEXT, "ticker_symbol",
      "for the summary: the column of the tickers (A|B for several); where there is none, the texts' cashtags", false, 0, 0},
     {"time-column", "NAME", CLI_TEXT, "post_date", "for the summary: the column of the times", false, 0, 0},
@@ -82,6 +82,7 @@ static finch_status read_options(job *j, finch_error *err)
     cli_warn_of_differences(args, &j->differences, &o->source);
     o->output = cli_text(args, "output");
     o->text_column = cli_text(args, "text-column");
+    if (!cli_given(args, "text-column")) o->text_otherwise = "text";
     o->ticker_column = cli_text(args, "ticker-column");
     o->time_column = cli_text(args, "time-column");
     o->ticker_needed = cli_given(args, "ticker-column");
@@ -204,5 +205,6 @@ const cli_command cli_command_score = {
                "finch score --input 'day-*.jsonl.gz' --text-column text --output scored.csv\n"
                "echo '{\"body\":\"$AAPL to the moon\"}' | finch score --input - --output -",
     .options = options,
+    .texts_of = "input",
     .run = run,
 };

@@ -5,6 +5,7 @@
 #include "cli/label_view.h"
 #include "data/look.h"
 #include "data/score.h"
+#include "data/text_column.h"
 #include "label/review.h"
 #include "model/config.h"
 
@@ -31,18 +32,10 @@ static finch_status score_column(data_scoring *s, const serve_table_task *task, 
 static finch_status score_opened(data_scoring *s, const serve_table_task *task, const char *rejects, json_t **summary,
                                  finch_error *err)
 {
-    finch_error other;
     uint64_t n_rejected = 0;
     double begin = clock_seconds();
-    const char *column = task->text_column != NULL ? task->text_column : "body";
-    finch_status st = score_column(s, task, column, rejects, &n_rejected, err);
-    /* Without a column named by the client "text" does as well; what is wrong is said of "body". */
-    if (st == FINCH_E_DATA && task->text_column == NULL &&
-        score_column(s, task, "text", rejects, &n_rejected, &other) == FINCH_OK) {
-        column = "text";
-        st = FINCH_OK;
-    }
-    FINCH_TRY(st);
+    const char *column = task->text_column != NULL ? task->text_column : data_text_column(&task->input, 1, "body");
+    FINCH_TRY(score_column(s, task, column, rejects, &n_rejected, err));
     *summary = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "model", task->model, "text_column", column,
                          "rows", (json_int_t)s->counts.rows, "scored", (json_int_t)s->counts.scored, "skipped",
                          (json_int_t)s->counts.skipped, "rejected", (json_int_t)n_rejected, "truncated",

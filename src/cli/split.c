@@ -25,8 +25,7 @@ static const cli_option options[] = {
     {"label-column", "NAME", CLI_TEXT, "label", "the column of the classes", false, 0, 0},
     {"time-column", "NAME", CLI_TEXT, "post_date", "by time: the column of times, dates or numbers such as Unix seconds",
      false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "text", "the column of the texts (body where there is none of that name)", false, 0,
-     0},
+    {"text-column", "NAME", CLI_TEXT, "text", CLI_TEXT_COLUMN, false, 0, 0},
     {"cluster-column", "NAME", CLI_TEXT, "cluster_id",
      "rows with the same value stay together; rows without one are not looked at", false, 0, 0},
     {"clusters", "auto|column|texts|both|none", CLI_CHOICE, "auto",
@@ -262,5 +261,6 @@ const cli_command cli_command_split = {
                "finch split --input tweets.csv --by time --train a.csv --test b.csv --test-size 500 --dropped copies.csv\n"
                "finch split --input labelled.csv --folds 5 --group-column writer --output folds",
     .options = options,
+    .texts_of = "input",
     .run = run,
 };

@@ -247,7 +247,7 @@ static const cli_option options[] = {
     {"input", "F...", CLI_LIST, NULL, "CSV, JSONL or Parquet files, globs, or - for JSONL on the standard input", true, 0,
      0},
     {"output", "O.jsonl", CLI_PATH, NULL, "where the ids go, a line a row; - is the standard output", true, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "body", "the column (JSONL: the key) with the text", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "body", CLI_TEXT_COLUMN, false, 0, 0},
     {"max-tokens", "N", CLI_SIZE, NULL, "cut longer texts, special tokens counted (default: what the model takes)", false, 2,
      TOKENS_MAX},
     CLI_OPTION_MAX_LINE,
@@ -268,5 +268,6 @@ const cli_command cli_command_tokenize = {
                "finch tokenize --model gemma-3-270m.gguf --input tweets.csv --output ids.jsonl\n"
                "echo '{\"body\":\"$AAPL to the moon\"}' | finch tokenize --input - --output -",
     .options = options,
+    .texts_of = "input",
     .run = run,
 };

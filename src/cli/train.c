@@ -20,7 +20,7 @@ static const cli_option options[] = {
      false, 0, 0},
     {"coarse-weight", "R", CLI_REAL, "1", "how much a coarse row counts beside another", false, 1e-6, 1e6},
     {"exclude", "F...", CLI_LIST, NULL, "tables whose texts are never learnt from (a test set)", false, 0, 0},
-    {"text-column", "NAME", CLI_TEXT, "text", "column with the text", false, 0, 0},
+    {"text-column", "NAME", CLI_TEXT, "text", CLI_TEXT_COLUMN, false, 0, 0},
     {"label-column", "NAME", CLI_TEXT, "label", "column with the label: a class, or several joined by |", false, 0, 0},
     {"labels", "A,B,...", CLI_TEXT, NULL,
      "the classes in the order of their ids (default: the model's own, else finch's five)", false, 0, 0},
@@ -248,6 +248,7 @@ const cli_command cli_command_train = {
         "finch train --list-presets\n"
         "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model --resume",
     .options = options,
+    .texts_of = "train",
     .alone = "list-presets",
     .many_barriers = true,
     .run = run,

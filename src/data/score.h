@@ -6,6 +6,7 @@
 #include "data/table.h"
 
 /* text_column     a column of texts that every input has.
+ * text_otherwise  the key of a line on a pipe that has none named text_column; NULL: such a line is broken.
  * ticker_column   for the summary; where the inputs lack it, cashtags are found in the texts. May be NULL.
  * time_column     for the summary; may be NULL or absent.
  * output          its ending says the format: .csv .tsv .jsonl .json .parquet, text also with .gz or .zst; "-": JSONL on
@@ -18,7 +19,7 @@ typedef struct data_score_options {
     data_source source;
     const char *output;
     const char *rejects;
-    const char *text_column;
+    const char *text_column, *text_otherwise;
     const char *ticker_column;
     const char *time_column;
     bool ticker_needed; /* the column was asked for by name: missing, it is an error */

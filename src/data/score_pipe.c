@@ -139,6 +139,12 @@ static bool reason(pipe_line *line, const char *format, ...)
     return false;
 }
 
+static const json_t *text_value(const pipe_job *j, const json_t *object)
+{
+    const json_t *text = json_object_get(object, j->options->text_column);
+    return text != NULL || j->options->text_otherwise == NULL ? text : json_object_get(object, j->options->text_otherwise);
+}
+
 /* Whether the line can be scored; else why not. */
 static bool understand(const pipe_job *j, pipe_line *line, const char *at)
 {
@@ -148,7 +154,7 @@ static bool understand(const pipe_job *j, pipe_line *line, const char *at)
     line->object = json_loadb(at, line->size, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &where);
     if (line->object == NULL) return reason(line, "no valid JSON object: %.100s (column %d)", where.text, where.column);
     if (!json_is_object(line->object)) return reason(line, "the line is no JSON object {...}");
-    const json_t *text = json_object_get(line->object, key);
+    const json_t *text = text_value(j, line->object);
     if (text == NULL) return reason(line, "there is no key \"%.60s\"; name the texts' key with --text-column", key);
     if (!json_is_string(text) && !json_is_null(text)) return reason(line, "the value of \"%.60s\" is no text", key);
     for (size_t i = 0; i < j->added.n; i++)
@@ -170,7 +176,7 @@ static void take_line(pipe_job *j, size_t begin, size_t end)
     if (line->size > j->max_line_bytes)
         reason(line, "the line has more than %zu bytes; a longer one is read with --max-line-bytes", j->max_line_bytes);
     else if (understand(j, line, j->in.at + begin)) {
-        const json_t *text = json_object_get(line->object, j->options->text_column);
+        const json_t *text = text_value(j, line->object);
         if (json_is_string(text)) j->inputs[i].text = text_of(text);
         j->inputs[i].tickers = summary_field(line, j->options->ticker_column, &j->tickers[i]);
         j->inputs[i].time = summary_field(line, j->options->time_column, &j->times[i]);

@@ -48,7 +48,6 @@ static finch_status find_text(const data_relation *relation, const data_split_op
     bool wanted = o->clusters != DATA_SPLIT_CLUSTERS_NONE;
     if (o->text_needed && wanted) FINCH_TRY(data_relation_need(relation, o->text_column, "--text-column", err));
     t->columns.text = column_if_there(relation, o->text_column);
-    if (t->columns.text == NULL && !o->text_needed) t->columns.text = column_if_there(relation, "body");
     bool needed = t->clusters == DATA_SPLIT_CLUSTERS_TEXTS || t->clusters == DATA_SPLIT_CLUSTERS_BOTH;
     if (!needed) return FINCH_OK;
     if (t->columns.text != NULL) return data_relation_need_text(relation, t->columns.text, "--text-column", err);

@@ -96,6 +96,18 @@ class Formats(Folder):
             with self.subTest(name):
                 self.assertEqual([row["body"] for row in self.scored(self.write(name, content))], want)
 
+    def test_the_texts_may_be_called_text(self):
+        path = self.write("a.csv", "id,text\n1,up we go\n")
+        self.assertEqual([row["text"] for row in self.scored(path)], ["up we go"])
+        pq.write_table(pa.table({"id": [1], "text": ["up we go"]}), self.path("a.parquet"))
+        self.assertEqual([row["text"] for row in self.scored(self.path("a.parquet"))], ["up we go"])
+        done = finch("score", "--input", "-", "--output", "-", "--quiet", stdin=b'{"text":"up we go"}\n{"texts":"up"}\n')
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertIn("label", answers[0])
+        self.assertIn('no key "body"', answers[1]["error"])
+        done = finch("score", "--input", "-", "--output", "-", "--quiet", "--text-column", "body", stdin=b'{"text":"up we go"}\n')
+        self.assertIn('no key "body"', done.stdout)
+
     def test_the_real_semicolon_file(self):
         path = os.path.join(SOURCE, "data", "spx", "tweets_2020.csv")
         rows = self.scored(path, words=["--text-column", "text", "--limit", "300"])
@@ -398,7 +410,7 @@ class Pipes(Folder):
         running.stdout.close()
 
     def test_broken_lines_are_answered_in_their_place(self):
-        lines = [b'{"body":"x"}', b"{broken", b"", b'{"text":"no body"}', b'{"body":7}', b'{"body":null}', b'{"body":"\xff"}', b'{"body":"y","label":"z"}',
+        lines = [b'{"body":"x"}', b"{broken", b"", b'{"texts":"no body"}', b'{"body":7}', b'{"body":null}', b'{"body":"\xff"}', b'{"body":"y","label":"z"}',
                  b'{"body":"' + b"l" * 2100000 + b'"}', b'{"body":"last, without a newline"}']
         done = score("--input", "-", "--output", "-", stdin=b"\n".join(lines))
         self.assertEqual(done.returncode, 3, done.stderr[-500:])
