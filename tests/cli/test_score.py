@@ -106,7 +106,7 @@ class Formats(Folder):
         self.assertIn("label", answers[0])
         self.assertIn('no key "body"', answers[1]["error"])
         done = finch("score", "--input", "-", "--output", "-", "--quiet", "--text-column", "body", stdin=b'{"text":"up we go"}\n')
-        self.assertIn('no key "body"', done.stdout)
+        self.assertIn('no key "body"', json.loads(done.stdout)["error"])
 
     def test_the_real_semicolon_file(self):
         path = os.path.join(SOURCE, "data", "spx", "tweets_2020.csv")
