@@ -243,7 +243,7 @@ confined() { # service: no capability, no way to more, nothing to write but the 
 if part services; then
     postgres_image=$(sed -n 's/^POSTGRES_IMAGE=//p' "$source/.env.example")
     if reason=$(base "$postgres_image" stand_in_image "$postgres_image" postgres.Dockerfile); then
-        export FINCH_STORE=postgres FINCH_WATCHDOG_SECONDS=5
+        export FINCH_STORE=postgres FINCH_WATCHDOG_SECONDS=15 # slower than three of the health checks, each of which waits 10 s for a hung backend
         check "up, with the store in PostgreSQL" services_up
         for service in postgres backend frontend; do check "$service becomes healthy" until_true 180 is_healthy $service; done
         until_true 60 answers 200 "$web/ready"
