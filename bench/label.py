@@ -1,6 +1,6 @@
 """Labelling through a provider with 300 ms latency, finch beside the script that people write.
 
-    python bench/label.py [--rounds 5] [--tweets 10000] [--cases speed faults memory fleet autolabel] [--autolabel VENV/bin/python]
+    python bench/label.py [--rounds 5] [--tweets 10000] [--cases speed faults memory fleet autolabel] [--realtime] [--autolabel VENV/bin/python]
 
 The provider is the tests' stand-in (tests/provider), over TLS, on this machine, with no faults; both sides keep to the
 same number of requests in flight. Two peers, both requests in a ThreadPoolExecutor (bench/peers/label_threads.py): `rows`
@@ -8,14 +8,19 @@ asks for one tweet a prompt, as refuel-ai's autolabel and most scripts do; `batc
 labels a tenth of the tweets: its speed is that of the latency and does not depend on how many there are. All labels on all
 sides are held against the stand-in's own.
 
+--realtime  gives all sides, the stand-in and PostgreSQL the CPU before the machine's other work (SCHED_RR; needs CAP_SYS_NICE). All of them
+        wait nearly all the time, so on a busy machine the time without it is that of the queue for a CPU.
+
 ideal   rounds of requests x latency: ceil(ceil(tweets / batch) / in flight) x 0.3 s; finch's time is the whole command, with
-        start, reading, the journal on disk (every request is written and flushed before it is sent) and the output.
+        start, reading, the journal on disk (every request is written and flushed before it is sent) and the output. `lost` tells where
+        the rest went, as the stand-in saw it: until the first request came; in the stand-in, which holds an answer longer than the latency
+        (the median's excess, in each round of requests); after the last answer.
 faults  2,000 tweets while a tenth of the requests goes wrong (tests/label/fleet.py: 429s, 5xx, resets, broken and misleading
         answers): of each side how many tweets have the stand-in's own class, none, another tweet's, or were paid for twice.
 memory  1.7 million tweets queued in the store (--queued), finch stopped after --max-requests 200, then exported in each format: the
         most each process used.
 fleet   1, then 4 workers (--fleet) on one PostgreSQL of the bench's own, each with 8 requests in flight: tweets/s from the first request to the
-        last answer, against so many times one worker's. Then 4 workers of which two are killed: how long after the kill the last tweet that
+        last answer, against so many times one worker's; commits are flushed to the disk. Then 4 workers of which two are killed: how long after the kill the last tweet that
         they had was asked by another one; a lease is LEASE seconds, and may be looked at two seconds late.
 autolabel  refuel-ai's autolabel (bench/peers/requirements-autolabel.txt, in a virtual environment of its own) on few tweets: it asks
         one prompt after another. Without --autolabel it is left out and the result says so.
@@ -46,7 +51,7 @@ FLEET_IN_FLIGHT, LEASE, LATE_SECONDS = 8, 6, 2
 
 def measure(words, env, folder):
     """Seconds, CPU seconds and most bytes of a process, and what it said on stdout."""
-    begin = time.monotonic()
+    began, begin = time.time(), time.monotonic()
     with open(os.path.join(folder, "said"), "w+b") as said, open(os.path.join(folder, "errors"), "w+b") as errors:
         process = subprocess.Popen([str(word) for word in words], env=env, stdout=said, stderr=errors)
         _, status, used = os.wait4(process.pid, 0)
@@ -54,7 +59,7 @@ def measure(words, env, folder):
         seconds = time.monotonic() - begin
         said.seek(0)
         errors.seek(0)
-        return {"status": process.returncode, "seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime,
+        return {"status": process.returncode, "began": began, "seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime,
                 "peak_rss_bytes": used.ru_maxrss * 1024, "said": said.read().decode(), "errors": errors.read().decode("utf-8", "replace")}
 
 
@@ -110,16 +115,27 @@ def each(runs, key):
     return benchlib.spread([run[key] for run in runs])
 
 
+def losses(provider, done, rounds):
+    """Seconds of a run beyond the latency of its rounds: before the first request, in the stand-in, after the last answer."""
+    times = [(came["at_ms"] * 1e-3, over["at_ms"] * 1e-3) for came, over in provider.requests().values()]
+    held = statistics.median(over - came for came, over in times)
+    return {"before_first": min(came for came, _ in times) - done["began"], "standin": rounds * (held - LATENCY),
+            "after_last": done["began"] + done["seconds"] - max(over for _, over in times)}
+
+
 def speed(args):
     texts = fleet.tweets(args.tweets)
     few = texts[:args.tweets // 10]
-    ideal = math.ceil(math.ceil(args.tweets / BATCH) / IN_FLIGHT) * LATENCY
+    n_rounds = math.ceil(math.ceil(args.tweets / BATCH) / IN_FLIGHT)
+    ideal, lost = n_rounds * LATENCY, []
     sides = {"finch": [], "rows": [], "batched": []}
     folder = tempfile.mkdtemp(prefix="finch-bench-label-")
     try:
         for turn in range(args.rounds):
             with Provider(tls=True, config={"latency_ms": LATENCY * 1e3}) as provider:
-                sides["finch"].append(speeds(run_finch(provider, folder, texts, turn), args.tweets))
+                done = run_finch(provider, folder, texts, turn)
+                sides["finch"].append(speeds(done, args.tweets))
+                lost.append(losses(provider, done, n_rounds))
                 if provider.most_at_once() > IN_FLIGHT:
                     raise SystemExit("finch had more requests in flight than it was allowed")
                 sides["batched"].append(speeds(run_threads(provider, folder, texts, BATCH), args.tweets))
@@ -130,6 +146,7 @@ def speed(args):
     result = {"tweets": args.tweets, "batch": BATCH, "in_flight": IN_FLIGHT, "latency_seconds": LATENCY, "ideal_seconds": ideal,
               "sides": {name: {key: each(runs, key) for key in runs[0]} for name, runs in sides.items()}}
     shares = [ideal / run["seconds"] for run in sides["finch"]]
+    result["lost"] = {where: each(lost, where) for where in lost[0]}
     result["of_ideal"] = {**benchlib.spread(shares), "at_least": GOALS["ideal"], "reached": statistics.median(shares) >= GOALS["ideal"]}
     cpu = result["sides"]["finch"]["cpu_ms_a_tweet"]["median"]
     result["cpu_ms_a_tweet"] = {"finch": cpu, "at_most": GOALS["cpu_ms_a_tweet"], "reached": cpu < GOALS["cpu_ms_a_tweet"]}
@@ -280,7 +297,7 @@ def take_over(server, args):
 
 
 def fleets(args):
-    with Postgres() as server:
+    with Postgres(durable=True) as server:
         rounds = []
         for turn in range(args.rounds):
             one, four = fleet_run(server, 1, args.fleet // 4, 2 * turn), fleet_run(server, 4, args.fleet, 2 * turn + 1)
@@ -304,8 +321,14 @@ def main():
     options.add_argument("--fleet", type=int, default=16000, help="tweets for the 4 workers of a fleet")
     options.add_argument("--cases", nargs="+", choices=tuple(CASES), default=list(CASES))
     options.add_argument("--autolabel", metavar="PYTHON")
+    options.add_argument("--realtime", action="store_true", help="the CPU before the machine's other work (needs CAP_SYS_NICE)")
     args = options.parse_args()
-    result = {"environment": benchlib.environment(args.threads)}
+    if args.realtime:
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # what is started from here on has it too
+        except PermissionError:
+            raise SystemExit("--realtime is not permitted here; it needs CAP_SYS_NICE") from None
+    result = {"environment": benchlib.environment(args.threads), "realtime": args.realtime}
     for case in args.cases:
         result[case] = CASES[case](args)
     benchlib.emit(result, args.save)

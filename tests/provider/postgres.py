@@ -30,7 +30,8 @@ def _free_port():
 
 
 class Postgres:
-    def __init__(self):
+    def __init__(self, durable=False):
+        """durable: commits wait for the disk, as a server's do. Tests need not: they kill processes, machines never lose power."""
         self.bin = _folder_of_programs()
         self.folder = tempfile.mkdtemp(prefix="finch-postgres-")
         self.data = os.path.join(self.folder, "data")
@@ -43,9 +44,9 @@ class Postgres:
         self._run("initdb", "-D", self.data, "-U", "finch", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="ascii") as file:
             file.write(f"\nport = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nshared_buffers = '16MB'\n"
-                       "max_connections = 40\nlog_min_messages = fatal\n"
-                       # Processes are killed here, machines never lose power: what was written is there without waiting for the disk.
-                       "fsync = off\nfull_page_writes = off\n")
+                       "max_connections = 40\nlog_min_messages = fatal\n")
+            if not durable:
+                file.write("fsync = off\nfull_page_writes = off\n")
         self.start()
 
     def _run(self, program, *words):
