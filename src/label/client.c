@@ -19,8 +19,10 @@ typedef struct transfer {
     struct curl_slist *headers;
     void *tag;
     str request, response;
-    double began;
+    double began, latest;
+    bool missed;
     bool first_byte, too_big;
+    bool left, left_told;
     bool over; /* in the list of those that have ended, or taken from it */
     CURLcode code;
     double retry_after;
@@ -38,7 +40,9 @@ struct client {
     transfer **all;
     size_t n_all;
     transfer *idle, *ended, **ended_tail, *taken;
+    transfer *first; /* begins the connection, and is none of all; NULL once it is over */
     size_t n_in_flight;
+    size_t n_left; /* have left, and were not told */
 };
 
 /* ---- the URL ---- */
@@ -134,6 +138,22 @@ static size_t on_header(char *at, size_t size, size_t n, void *context)
     return bytes;
 }
 
+/* Its connection is there, and the request is written next. */
+static int on_leaving(void *context, char *remote, char *local, int remote_port, int local_port)
+{
+    transfer *t = context;
+    long n_connects = 0;
+    (void)remote, (void)local, (void)remote_port, (void)local_port;
+    curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &n_connects);
+    t->missed = t->tag != NULL && n_connects == 0 && clock_seconds() > t->latest;
+    if (t->missed) return CURL_PREREQFUNC_ABORT;
+    bool known = t->tag == NULL || (t->left && !t->left_told); /* libcurl sends again where a kept connection had ended */
+    t->owner->n_left += !known;
+    t->left = true;
+    t->left_told = false;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* ---- handles ---- */
 
 static bool set_common(const client *c, transfer *t)
@@ -154,6 +174,8 @@ static bool set_common(const client *c, transfer *t)
     ok = ok && curl_easy_setopt(e, CURLOPT_WRITEDATA, t) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_HEADERDATA, t) == CURLE_OK;
+    ok = ok && curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_leaving) == CURLE_OK;
+    ok = ok && curl_easy_setopt(e, CURLOPT_PREREQDATA, t) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error) == CURLE_OK;
     ok = ok && curl_easy_setopt(e, CURLOPT_PRIVATE, t) == CURLE_OK;
     if (c->authorities != NULL) ok = ok && curl_easy_setopt(e, CURLOPT_CAINFO, c->authorities) == CURLE_OK;
@@ -172,16 +194,21 @@ static void transfer_free(transfer *t)
 
 static finch_status new_transfer(client *c, transfer **out, finch_error *err)
 {
-    FINCH_TRY(mem_grow((void **)&c->all, c->n_all * sizeof *c->all, c->n_all + 1, sizeof *c->all, err));
     FINCH_TRY(MEM_NEW(out, 1, err));
     transfer *t = *out;
     t->owner = c;
     t->easy = curl_easy_init();
-    if (t->easy == NULL || !set_common(c, t)) {
-        transfer_free(t);
-        return finch_fail(err, FINCH_E_MEMORY, "libcurl could not be set up");
-    }
-    c->all[c->n_all++] = t;
+    if (t->easy != NULL && set_common(c, t)) return FINCH_OK;
+    transfer_free(t);
+    *out = NULL;
+    return finch_fail(err, FINCH_E_MEMORY, "libcurl could not be set up");
+}
+
+static finch_status add_transfer(client *c, transfer **out, finch_error *err)
+{
+    FINCH_TRY(mem_grow((void **)&c->all, c->n_all * sizeof *c->all, c->n_all + 1, sizeof *c->all, err));
+    FINCH_TRY(new_transfer(c, out, err));
+    c->all[c->n_all++] = *out;
     return FINCH_OK;
 }
 
@@ -225,6 +252,28 @@ static const char *find_authorities(void)
     return NULL;
 }
 
+static finch_status connect_first(client *c, int url_bytes, finch_error *err)
+{
+    str url = {0};
+    FINCH_TRY(new_transfer(c, &c->first, err));
+    finch_status st = str_add_format(&url, err, "%.*s/models", url_bytes, c->options.url);
+    CURL *e = c->first->easy;
+    if (st == FINCH_OK &&
+        (curl_easy_setopt(e, CURLOPT_URL, url.at) != CURLE_OK || curl_easy_setopt(e, CURLOPT_NOBODY, 1L) != CURLE_OK ||
+         curl_multi_add_handle(c->multi, e) != CURLM_OK))
+        st = finch_fail(err, FINCH_E_MEMORY, "libcurl could not begin a connection");
+    str_free(&url); /* copied */
+    return st;
+}
+
+static void end_first(client *c)
+{
+    if (c->first == NULL) return;
+    if (c->multi != NULL) curl_multi_remove_handle(c->multi, c->first->easy);
+    transfer_free(c->first);
+    c->first = NULL;
+}
+
 finch_status client_open(const client_options *options, client **out, finch_error *err)
 {
     client_place place;
@@ -243,16 +292,19 @@ finch_status client_open(const client_options *options, client **out, finch_erro
         st = finch_fail(err, FINCH_E_MEMORY, "libcurl could not be set up");
     if (st == FINCH_OK) {
         curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-        curl_multi_setopt(c->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)options->most_at_once);
-        curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)options->most_at_once);
-        *out = c;
-    } else client_close(c);
+        curl_multi_setopt(c->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)options->most_at_once + 1); /* and the first */
+        curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)options->most_at_once + 1);
+        st = connect_first(c, (int)size, err);
+    }
+    if (st == FINCH_OK) *out = c;
+    else client_close(c);
     return st;
 }
 
 void client_close(client *c)
 {
     if (c == NULL) return;
+    end_first(c);
     for (size_t i = 0; i < c->n_all; i++) {
         if (c->multi != NULL) curl_multi_remove_handle(c->multi, c->all[i]->easy);
         transfer_free(c->all[i]);
@@ -265,14 +317,17 @@ void client_close(client *c)
 
 size_t client_in_flight(const client *c) { return c->n_in_flight; }
 
-finch_status client_send(client *c, void *tag, const char *secret, const char *body, size_t size, finch_error *err)
+finch_status client_send(client *c, void *tag, double latest, const char *secret, const char *body, size_t size,
+                         finch_error *err)
 {
     transfer *t = c->idle;
     if (t != NULL) c->idle = t->next;
-    else FINCH_TRY(new_transfer(c, &t, err));
+    else FINCH_TRY(add_transfer(c, &t, err));
     t->next = NULL;
     t->tag = tag;
-    t->first_byte = t->too_big = t->over = false;
+    t->latest = latest;
+    t->missed = false;
+    t->first_byte = t->too_big = t->over = t->left = t->left_told = false;
     t->server_now = -1;
     t->retry_text[0] = t->error[0] = '\0';
     t->began = clock_seconds();
@@ -297,6 +352,8 @@ static void end_transfer(client *c, transfer *t, CURLcode code)
 {
     curl_multi_remove_handle(c->multi, t->easy);
     c->n_in_flight--;
+    c->n_left -= t->left && !t->left_told;
+    t->left_told = true;
     t->over = true;
     t->code = code;
     t->next = NULL;
@@ -327,7 +384,8 @@ static finch_status collect(client *c, finch_error *err)
         CURLcode result = message->data.result; /* gone once the handle is removed */
         if (message->msg != CURLMSG_DONE) continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        if (t != NULL && t->tag != NULL && !t->over) end_transfer(c, t, result);
+        if (t != NULL && t == c->first) end_first(c); /* whatever it was answered */
+        else if (t != NULL && t->tag != NULL && !t->over) end_transfer(c, t, result);
     }
     end_silent(c);
     return FINCH_OK;
@@ -336,17 +394,33 @@ static finch_status collect(client *c, finch_error *err)
 finch_status client_poll(client *c, double seconds, finch_error *err)
 {
     FINCH_TRY(collect(c, err));
-    if (c->ended != NULL || seconds <= 0) return FINCH_OK;
+    if (c->ended != NULL || c->n_left > 0 || seconds <= 0) return FINCH_OK;
     double most = seconds < 60 ? seconds : 60;
     CURLMcode code = curl_multi_poll(c->multi, NULL, 0, (int)(most * 1e3 + 0.999), NULL);
     if (code != CURLM_OK) return finch_fail(err, FINCH_E_FAILED, "libcurl: %s", curl_multi_strerror(code));
     return collect(c, err);
 }
 
+bool client_ready(const client *c) { return c->first == NULL || c->first->left; }
+
+bool client_take_left(client *c, void **tag)
+{
+    for (size_t i = 0; i < c->n_all && c->n_left > 0; i++) {
+        transfer *t = c->all[i];
+        if (t->tag == NULL || !t->left || t->left_told) continue;
+        t->left_told = true;
+        c->n_left--;
+        *tag = t->tag;
+        return true;
+    }
+    return false;
+}
+
 void client_wake(client *c) { curl_multi_wakeup(c->multi); }
 
 static client_failure failure_of(const transfer *t)
 {
+    if (t->missed) return CLIENT_MISSED;
     switch (t->code) {
     case CURLE_OK: return CLIENT_NONE;
     case CURLE_OPERATION_TIMEDOUT: return CLIENT_TIMEOUT;

@@ -27,14 +27,29 @@ typedef struct client_place {
 
 finch_status client_check_url(const char *url, bool allow_plain, client_place *out, finch_error *err);
 
+/* Begins a connection with a HEAD of /models, without a key, so that the first request need not wait for one. */
 finch_status client_open(const client_options *options, client **out, finch_error *err);
 void client_close(client *c);
 
-/* Begins a POST. secret (may be NULL) goes into Authorization; body is copied. tag comes back with the response. */
-finch_status client_send(client *c, void *tag, const char *secret, const char *body, size_t size, finch_error *err);
+/* Begins a POST. secret (may be NULL) goes into Authorization; body is copied. tag comes back with the response. It leaves in
+ * a client_poll that follows, once there is a connection; after `latest` (clock_seconds) it does not leave any more and comes
+ * back as CLIENT_MISSED, unless a connection was made for it alone. */
+finch_status client_send(client *c, void *tag, double latest, const char *secret, const char *body, size_t size,
+                         finch_error *err);
+/* The tag of one that has left since; false where none has. To be asked before client_take: what has ended is not told. */
+bool client_take_left(client *c, void **tag);
+/* Whether the first connection was made, or could not be made: from then on what is sent leaves at once. */
+bool client_ready(const client *c);
 size_t client_in_flight(const client *c);
 
-typedef enum client_failure { CLIENT_NONE, CLIENT_TIMEOUT, CLIENT_NETWORK, CLIENT_TLS, CLIENT_TOO_BIG } client_failure;
+typedef enum client_failure {
+    CLIENT_NONE,
+    CLIENT_TIMEOUT,
+    CLIENT_NETWORK,
+    CLIENT_TLS,
+    CLIENT_TOO_BIG,
+    CLIENT_MISSED
+} client_failure;
 
 /* One that has ended. All borrowed until the next call of client_take or client_poll. */
 typedef struct client_response {
@@ -49,7 +64,7 @@ typedef struct client_response {
     int http_version; /* 1 or 2 */
 } client_response;
 
-/* Waits until something happens, at most `seconds`. */
+/* Waits until a request has left or ended or client_wake was called, at most about `seconds`. */
 finch_status client_poll(client *c, double seconds, finch_error *err);
 /* Ends a client_poll that another thread waits in, or its next one at once. */
 void client_wake(client *c);

@@ -71,7 +71,7 @@ static finch_status begin(engine *e, finch_error *err)
     e->last_renew = e->last_good;
     e->last_look = e->last_good;
     e->last_lease = e->last_watch = e->last_expired = -1e18;
-    for (size_t i = 0; i < KEYS_MAX; i++) e->last_sent[i] = -1e18;
+    for (size_t i = 0; i < KEYS_MAX; i++) e->free_at[i] = -1e18;
     /* Chance only spreads retries out; without the system's randomness they are spread by the clock. */
     if (RAND_bytes((unsigned char *)&seed, sizeof seed) != 1) seed = (uint64_t)clock_unix();
     e->random = (rng){.seed = seed};
@@ -107,6 +107,7 @@ static finch_status give_back(store *s, void *context, finch_error *err)
 static finch_status take_responses(engine *e, finch_error *err)
 {
     client_response r;
+    engine_note_left(e);
     while (client_take(e->provider, &r)) FINCH_TRY(engine_receive(e, &r, err));
     return FINCH_OK;
 }

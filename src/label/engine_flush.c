@@ -11,6 +11,7 @@
 
 #define LEASE_PAUSE_SECONDS 0.5 /* between two looks at an empty row */
 #define EXPIRED_PAUSE_SECONDS 1.0
+#define PLACE_AHEAD_US INT64_C(25000) /* doubled with each place that a request missed */
 #define LOOK_SECONDS 2.0 /* between two looks at the job's state and the others' spending */
 
 /* ---- what becomes of answered items ---- */
@@ -114,11 +115,21 @@ static finch_status keep_outcome(engine *e, outcome *o, finch_error *err)
     return any ? labels_verdicts(e->s, e->job, o->verdicts, o->of->n, err) : FINCH_OK;
 }
 
+/* One that missed its place was kept by the store or by this machine: it takes the next one further ahead each time. */
+static finch_status take_place(engine *e, batch *b, finch_error *err)
+{
+    int64_t wait_us = 0, ahead_us = b->late > 0 ? PLACE_AHEAD_US << (b->late < 6 ? b->late : 6) : 0;
+    double now = clock_seconds(); /* before the store is asked, which may take its time */
+    FINCH_TRY(labels_pace(e->s, b->by->print, b->interval_us, ahead_us, &wait_us, err));
+    b->due = now + (double)wait_us * 1e-6;
+    return FINCH_OK;
+}
+
 static finch_status journal_batch(engine *e, batch *b, finch_error *err)
 {
     const labels_item **items = NULL;
     bool judge = engine_judges(e, b);
-    if (b->interval_us > 0) FINCH_TRY(labels_pace(e->s, b->by->print, b->interval_us, &b->wait_us, err));
+    if (b->interval_us > 0) FINCH_TRY(take_place(e, b, err));
     FINCH_TRY(mem_alloc(b->n, sizeof *items, (void **)&items, err));
     for (size_t i = 0; i < b->n; i++) items[i] = &b->items[i];
     labels_request request = {
@@ -330,12 +341,9 @@ static void take_outcomes(engine *e, writing *w)
     w->outcomes = NULL;
 }
 
-static void take_planned(engine *e, writing *w, double now)
+static void take_planned(engine *e, writing *w)
 {
-    for (batch *b; (b = batch_list_take(&w->planned)) != NULL;) {
-        b->due = now + (double)b->wait_us * 1e-6;
-        batch_list_add(&e->paced, b);
-    }
+    for (batch *b; (b = batch_list_take(&w->planned)) != NULL;) batch_list_add(&e->paced, b);
 }
 
 static void take_lease(engine *e, const writing *w, double now)
@@ -397,7 +405,7 @@ finch_status engine_end_writing(engine *e, finch_error *err)
     }
     take_texts(e, w);
     take_outcomes(e, w);
-    take_planned(e, w, now);
+    take_planned(e, w);
     take_lease(e, w, now);
     take_looks(e, w, now);
     FINCH_TRY(engine_make_batches(e, &w->leased, err));

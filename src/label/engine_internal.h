@@ -24,7 +24,9 @@ typedef struct batch {
     char request_id[STORE_HASH_BYTES];
     key *by;
     request_format format;
-    int64_t interval_us, wait_us;
+    int64_t interval_us;
+    size_t late; /* places in its key's row that it missed */
+    bool left;   /* is on the wire */
     int64_t cost_nano;  /* expected */
     double tokens;      /* expected */
 } batch;
@@ -114,7 +116,8 @@ typedef struct engine {
     key_ring *keys;
     rng random;
     pace_window window;
-    double last_sent[KEYS_MAX]; /* a key's */
+    double free_at[KEYS_MAX];   /* a key's: an interval after its last request was known to be on the wire */
+    size_t n_leaving[KEYS_MAX]; /* a key's: sent, not known to be on the wire */
     batch_list ready;    /* leased, to be asked when due */
     batch_list planned;  /* in the next transaction's journal */
     batch_list paced;    /* journalled, waiting for their time and a place among the flying */
@@ -151,6 +154,12 @@ void engine_stop(engine *e, engine_end end, const char *format, ...) FINCH_PRINT
 bool engine_judges(const engine *e, const batch *b);
 
 /* engine_send.c */
+/* Notes which requests are on the wire by now. */
+void engine_note_left(engine *e);
+/* A request of b's key leaves no more: it has ended. */
+void engine_left(engine *e, batch *b);
+/* It could not leave at its place in its key's row, and takes another. */
+void engine_missed(engine *e, batch *b);
 finch_status engine_make_batches(engine *e, labels_items *leased, finch_error *err); /* which it empties */
 finch_status engine_plan(engine *e, double now, finch_error *err);
 finch_status engine_send_due(engine *e, double now, finch_error *err);

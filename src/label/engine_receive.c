@@ -365,6 +365,12 @@ finch_status engine_receive(engine *e, const client_response *r, finch_error *er
     batch *b = r->tag;
     outcome *o = NULL;
     batch_list_remove(&e->flying, b);
+    engine_left(e, b);
+    if (r->failure == CLIENT_MISSED) { /* it never left */
+        e->result->progress.requests--;
+        engine_missed(e, b);
+        return FINCH_OK;
+    }
     e->flying_cost_nano -= b->cost_nano;
     e->heard = true;
     finch_status st = outcome_new(e, b, &o, err);

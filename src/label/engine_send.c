@@ -9,6 +9,9 @@
 enum { BATCH_TEXT_BYTES = 96 << 10 }; /* a batch of long texts is smaller */
 
 #define AHEAD_SECONDS 0.1 /* requests are journalled this long before their time */
+/* One that could not be sent so soon after its place takes another: other processes keep to theirs, and half of the margin of
+ * the pace is the network's. */
+#define LATE_SECONDS ((PACE_MARGIN - 1) / 2)
 
 void batch_list_open(batch_list *list) { *list = (batch_list){NULL, &list->first, 0}; }
 
@@ -213,7 +216,7 @@ static finch_status plan_batch(engine *e, batch *b, key *by, finch_error *err)
     finch_status st = store_random_name(b->request_id, err);
     e->ready_items -= b->n;
     b->by = by;
-    b->wait_us = 0;
+    b->late = 0;
     b->interval_us = pace_interval_us(e->options->rpm, e->options->tpm, b->tokens);
     e->flying_cost_nano += b->cost_nano;
     batch_list_add(&e->planned, b);
@@ -223,6 +226,8 @@ static finch_status plan_batch(engine *e, batch *b, key *by, finch_error *err)
 finch_status engine_plan(engine *e, double now, finch_error *err)
 {
     size_t most = most_paced(e, pace_window_size(&e->window));
+    bool paced = e->options->rpm > 0 || e->options->tpm > 0;
+    if (paced && !client_ready(e->provider)) return FINCH_OK; /* they would wait for the connection and leave together */
     if (!e->ending && e->flying.n == 0 && e->ready.n + e->paced.n > 0) check_keys(e, now);
     while (!e->ending && e->paced.n + e->planned.n < most) {
         batch *b = take_due(e, now);
@@ -258,20 +263,48 @@ static finch_status send_batch(engine *e, batch *b, finch_error *err)
     for (size_t i = 0; i < b->n; i++) items[i] = &b->items[i];
     finch_status st = request_write(&request, items, b->n, &e->body, err);
     mem_free(items);
-    if (st == FINCH_OK) st = client_send(e->provider, b, b->by->secret, e->body.at, e->body.size, err);
+    double latest = b->interval_us > 0 ? b->due + LATE_SECONDS : INFINITY;
+    if (st == FINCH_OK) st = client_send(e->provider, b, latest, b->by->secret, e->body.at, e->body.size, err);
     if (st == FINCH_OK) {
+        b->left = false;
+        e->n_leaving[b->by - e->keys->at]++;
         batch_list_add(&e->flying, b);
         e->result->progress.requests++;
     } else batch_free(b);
     return st;
 }
 
-/* When a journalled batch may go: at its place in the key's row, a whole interval behind the key's last one, and not while
- * the key rests. */
+void engine_missed(engine *e, batch *b)
+{
+    b->late++;
+    batch_list_add(&e->planned, b);
+}
+
+void engine_left(engine *e, batch *b)
+{
+    if (b->left) return;
+    b->left = true;
+    e->n_leaving[b->by - e->keys->at]--;
+}
+
+void engine_note_left(engine *e)
+{
+    void *tag;
+    while (client_take_left(e->provider, &tag)) {
+        batch *b = tag;
+        engine_left(e, b);
+        e->free_at[b->by - e->keys->at] = clock_seconds() + (double)b->interval_us * 1e-6;
+    }
+}
+
+/* When a journalled batch may go: at its place in the key's row, a whole interval after the key's last one was on the wire -
+ * whatever held that one up, no second has more than its share - and not while the key rests. */
 static double send_time(const engine *e, const batch *b)
 {
-    double last = e->last_sent[b->by - e->keys->at], at = fmax(b->due, b->by->rests_until);
-    return b->interval_us > 0 ? fmax(at, last + (double)b->interval_us * 1e-6) : at;
+    size_t k = (size_t)(b->by - e->keys->at);
+    double at = fmax(b->due, b->by->rests_until);
+    if (b->interval_us <= 0) return at;
+    return e->n_leaving[k] > 0 ? INFINITY : fmax(at, e->free_at[k]);
 }
 
 /* A journalled batch that will not be sent: the run ends, or its key was refused meanwhile. */
@@ -305,10 +338,9 @@ finch_status engine_send_due(engine *e, double now, finch_error *err)
             FINCH_TRY(call_back(e, b, err));
         } else if (e->flying.n >= window || send_time(e, b) > now) {
             batch_list_add(&e->paced, b);
-        } else {
-            e->last_sent[b->by - e->keys->at] = now;
-            FINCH_TRY(send_batch(e, b, err));
-        }
+        } else if (b->interval_us > 0 && now - b->due > LATE_SECONDS) {
+            engine_missed(e, b);
+        } else FINCH_TRY(send_batch(e, b, err));
     }
     return FINCH_OK;
 }

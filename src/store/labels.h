@@ -165,9 +165,10 @@ finch_status labels_verdicts(store *s, const labels_job *job, const labels_verdi
 /* All votes of one text: labels[i] is LABELS_NO_CLASS where there is none. */
 finch_status labels_votes(store *s, int64_t asker, const char *hash, int *labels, size_t n, finch_error *err);
 
-/* A place in the row of requests of a key: the time from which on the next one may be sent, as microseconds from now.
- * interval_us is how long the key then rests. */
-finch_status labels_pace(store *s, const char *key, int64_t interval_us, int64_t *wait_us, finch_error *err);
+/* A place in the row of requests of a key: the time from which on the next one may be sent, as microseconds from the call, at
+ * least least_us. interval_us is how long the key then rests. */
+finch_status labels_pace(store *s, const char *key, int64_t interval_us, int64_t least_us, int64_t *wait_us,
+                         finch_error *err);
 
 /* ---- looking ---- */
 

@@ -309,7 +309,8 @@ finch_status labels_retry_aside(store *s, const labels_job *job, uint64_t *n, fi
     return store_run(s, &again, &value, 1, NULL, NULL, n, err);
 }
 
-finch_status labels_pace(store *s, const char *key, int64_t interval_us, int64_t *wait_us, finch_error *err)
+finch_status labels_pace(store *s, const char *key, int64_t interval_us, int64_t least_us, int64_t *wait_us,
+                         finch_error *err)
 {
     static const sql_statement reserve = {
         "INSERT INTO label_pace (key, next_us) VALUES ($1, $2 + $3) ON CONFLICT (key) DO UPDATE SET "
@@ -317,8 +318,8 @@ finch_status labels_pace(store *s, const char *key, int64_t interval_us, int64_t
         "INSERT INTO label_pace (key, next_us) VALUES ($1, $2 + $3) ON CONFLICT (key) DO UPDATE SET "
         "next_us = greatest(label_pace.next_us, $2) + $3 RETURNING next_us - $3"};
     int64_t now_us = store_now_ms(s) * 1000, at_us = now_us;
-    sql_value values[] = {sql_text(key), sql_integer(now_us), sql_integer(interval_us)};
+    sql_value values[] = {sql_text(key), sql_integer(now_us + least_us), sql_integer(interval_us)};
     FINCH_TRY(store_run(s, &reserve, values, 3, labels_take_integer, &at_us, NULL, err));
-    *wait_us = at_us > now_us ? at_us - now_us : 0;
+    *wait_us = at_us - now_us;
     return FINCH_OK;
 }

@@ -102,9 +102,16 @@ class Provider:
         return most
 
     def most_in_a_second(self, key=None):
-        """The most requests in any window of one second. Where the stand-in itself was woken late (a busy machine) requests
-        that came apart are written down together; the window is shorter by so much then, and never by more."""
-        return self.most_in(max(0.1, 1.0 - self.counts()["lag_ms"] / 1000), key)
+        """The most requests that certainly came within one second. Where the stand-in itself was woken late (a busy machine) the first
+        of them may have come that much before it was written down."""
+        lines = sorted((line["at_ms"], line["late_ms"]) for line in self.read_ledger() if line["event"] == "in" and (key is None or line.get("key") == key))
+        most, after = 0, 0
+        for first, (at, late) in enumerate(lines):
+            after = max(after, first)
+            while after < len(lines) and lines[after][0] < at + 1000:
+                after += 1
+            most = max(most, sum(1 for other, _ in lines[first:after] if other < at - late + 1000))
+        return most
 
     def most_at_once(self):
         running, most = 0, 0

@@ -34,6 +34,9 @@ CONFIG = {"style": "openrouter", "keys": [], "revoked": [], "models": MODELS, "l
           "date_offset_s": 0}
 
 
+TICK_SECONDS = 0.002
+
+
 class Ledger:
     def __init__(self, path):
         self.file = open(path, "a", encoding="utf-8", buffering=1) if path else None
@@ -71,15 +74,20 @@ class StandIn:
     def __init__(self, config, ledger):
         self.ledger, self.limits, self.n_requests = ledger, Limits(), 0
         self.counts = collections.Counter()
-        self.lag_ms = 0.0
+        self.lag_ms, self.last_lag, self.last_tick = 0.0, 0.0, time.monotonic()
         self.configure(config)
 
     async def feel_lag(self):
         """How late the busy machine wakes this process: so much later than they came can requests be written down."""
         while True:
-            begin = time.monotonic()
-            await asyncio.sleep(0.002)
-            self.lag_ms = max(self.lag_ms, (time.monotonic() - begin - 0.002) * 1000)
+            await asyncio.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            self.last_lag, self.last_tick = now - self.last_tick - TICK_SECONDS, now
+            self.lag_ms = max(self.lag_ms, self.last_lag * 1000)
+
+    def late_ms(self):
+        """How long ago, at most, what is seen now may have come."""
+        return round(1000 * max(0.0, self.last_lag, time.monotonic() - self.last_tick - TICK_SECONDS), 3)
 
     def configure(self, changes):
         config = {**getattr(self, "config", CONFIG), **changes}
@@ -105,8 +113,10 @@ class StandIn:
         path = request.path.split("?")[0]
         if path.startswith("/_standin/"):
             return await self.control(request, answer, path[len("/_standin/"):])
-        if path.endswith("/v1/models") and request.method == "GET":
-            self.ledger.write("models", protocol=request.protocol)
+        if path.endswith("/v1/models") and request.method in ("GET", "HEAD"):
+            self.ledger.write("models", protocol=request.protocol, method=request.method, authorized="authorization" in request.headers)
+            if request.method == "HEAD":
+                return await self.send(answer, 200, b"")
             return await self.send(answer, 200, chat.model_list(self.config))
         if not path.endswith("/v1/chat/completions"):
             refused = chat.error(self.config["style"], 404, f"Invalid URL ({request.method} {path})")
@@ -138,7 +148,7 @@ class StandIn:
         began = asyncio.get_running_loop().time()
         self.n_requests += 1
         identity = self.n_requests
-        came = {"id": identity, "protocol": request.protocol, "bytes": len(request.body)}
+        came = {"id": identity, "protocol": request.protocol, "bytes": len(request.body), "late_ms": self.late_ms()}
         out = {"id": identity, "status": 0, "fault": None, "answered": [], "delivered": False}
         key = ""
         try:

@@ -341,15 +341,17 @@ TEST(a_keys_places_in_the_row_never_come_twice)
     begin();
     for (int i = 0; i < 20; i++) {
         int64_t before = store_now_ms(s) * 1000;
-        CHECK_OK(labels_pace(s, "key", 1000000, &wait, &err), &err);
+        CHECK_OK(labels_pace(s, "key", 1000000, 0, &wait, &err), &err);
         int64_t latest = (store_now_ms(s) + 1) * 1000 + wait;
         if (i == 0) first = before;
         else CHECK(latest >= earliest_last + 1000000);
         earliest_last = before + wait;
     }
     CHECK(store_now_ms(s) * 1000 + wait >= first + 19 * INT64_C(1000000));
-    CHECK_OK(labels_pace(s, "another", 1000000, &wait, &err), &err);
+    CHECK_OK(labels_pace(s, "another", 1000000, 0, &wait, &err), &err);
     CHECK_EQUAL(0, wait);
+    CHECK_OK(labels_pace(s, "a third", 1000000, 50000, &wait, &err), &err);
+    CHECK_EQUAL(50000, wait);
     end();
 }
 
