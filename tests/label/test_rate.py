@@ -1,12 +1,59 @@
 """The rate that was asked for, measured at the provider over every window of one second; and what 429s, clock skew and
 broken keys do to it."""
 import shutil
+import socket
+import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
 import fleet
 from provider import Provider
+
+
+class SlowDoor:
+    """Hands connections on to a port of this machine, each after a while: what is far away takes so long to connect."""
+
+    def __init__(self, port, seconds):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port, self.to, self.seconds, self.n = self.server.getsockname()[1], port, seconds, 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                here, _ = self.server.accept()
+            except OSError:
+                return
+            self.n += 1
+            threading.Thread(target=self.hand_on, args=(here,), daemon=True).start()
+
+    def hand_on(self, here):
+        time.sleep(self.seconds)
+        with here, socket.create_connection(("127.0.0.1", self.to)) as there:
+            there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            back = threading.Thread(target=self.copy, args=(there, here), daemon=True)
+            back.start()
+            self.copy(here, there)
+            back.join()
+
+    @staticmethod
+    def copy(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # one side has gone
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
 
 
 class Rate(unittest.TestCase):
@@ -36,6 +83,22 @@ class Rate(unittest.TestCase):
                 # The window of most is shorter where the stand-in was late; this one is a second whatever happened.
                 self.assertGreater(provider.most_in(1.0), rpm // 60 * 0.7, "far below the rate that was allowed")
 
+    def test_requests_that_waited_for_a_connection_do_not_leave_together(self):
+        texts = fleet.tweets(60)
+        # Every 13th request takes the connection away from all of its fellows: a new one is made in the middle, slowly.
+        with Provider(tls=True, config={"rules": [{"fault": "close", "every": 13}], "latency_ms": 50}) as provider, SlowDoor(provider.port, 0.5) as door:
+            provider.url = f"https://127.0.0.1:{door.port}/v1"
+            output, _ = self.label(provider, texts, "--rpm", 600, "--batch", 2, *fleet.HASTE)
+            self.assertEqual(set(), fleet.check_output(self, output, texts))
+            self.assertGreater(door.n, 1, "no connection was made in the middle")
+            self.assertLessEqual(provider.most_in_a_second(), 10)
+
+    def test_the_first_connection_is_made_without_a_key(self):
+        with Provider(tls=True) as provider:
+            self.label(provider, fleet.tweets(3))
+            begun = [line for line in provider.read_ledger() if line["event"] == "models"]
+            self.assertEqual([("HEAD", False)], [(line["method"], line["authorized"]) for line in begun])
+
     def test_each_of_three_keys_has_its_own_rate(self):
         texts = fleet.tweets(90)
         keys = {f"OPENROUTER_API_KEY_{at}": f"{fleet.KEY}-{at}" for at in (1, 2, 3)}
@@ -50,7 +113,6 @@ class Rate(unittest.TestCase):
             self.assertGreater(provider.most_in(1.0), 15, "three keys were no faster than two")
 
     def test_several_processes_on_one_store_share_a_keys_rate(self):
-        import subprocess
         texts = fleet.tweets(60)
         source = fleet.write_input(self.folder, texts)
         with Provider(config={"keys": [fleet.KEY], "latency_ms": 20}) as provider:
