@@ -33,4 +33,23 @@ pkg_check_modules(libmicrohttpd REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.75)
 add_library(finch_room_dependencies INTERFACE)
 target_include_directories(finch_room_dependencies SYSTEM INTERFACE "${DUCKDB_ROOT}/include")
 target_link_libraries(finch_room_dependencies INTERFACE ${DUCKDB_LIBRARY} PkgConfig::zlib PkgConfig::zstd PkgConfig::libcrypto
-                      PkgConfig::libcurl PkgConfig::sqlite3 PkgConfig::libpq PkgConfig::libmicrohttpd)
+                      PkgConfig::libcurl PkgConfig::sqlite3 PkgConfig::libpq PkgConfig::libmicrohttpd
+                      ${CMAKE_DL_LIBS})
+
+# Clients of message brokers: their headers are needed at build; the libraries are opened when finch stream needs them, so that no
+# package depends on them, by the name that a program linked with them would ask for. Sets NAME in the definitions of finch stream.
+find_program(OBJDUMP_PROGRAM objdump)
+function(finch_broker_library name header library)
+  find_path(${name}_INCLUDE ${header})
+  find_library(${name}_LIBRARY ${library})
+  if(NOT ${name}_INCLUDE OR NOT ${name}_LIBRARY OR NOT OBJDUMP_PROGRAM)
+    message(STATUS "${header} or objdump is missing: finch stream is built without it. Run tools/setup.sh.")
+    return()
+  endif()
+  execute_process(COMMAND ${OBJDUMP_PROGRAM} -p "${${name}_LIBRARY}" OUTPUT_VARIABLE headers COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCH "SONAME +([^ \n]+)" found "${headers}")
+  target_compile_definitions(finch_room_dependencies INTERFACE "${name}=\"${CMAKE_MATCH_1}\"")
+  target_include_directories(finch_room_dependencies SYSTEM INTERFACE "${${name}_INCLUDE}")
+endfunction()
+finch_broker_library(FINCH_HIREDIS hiredis/hiredis.h hiredis)
+finch_broker_library(FINCH_NATS nats/nats.h nats)

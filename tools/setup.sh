@@ -8,10 +8,12 @@ cd "$(dirname "$0")/.."
 
 build_packages=(build-essential cmake ninja-build pkg-config npm nodejs
     libdnnl-dev libjansson-dev libutf8proc-dev zlib1g-dev libzstd-dev libssl-dev libcurl4-openssl-dev
-    libsqlite3-dev libpq-dev libmicrohttpd-dev)
+    libsqlite3-dev libpq-dev libmicrohttpd-dev
+    libhiredis-dev libnats-dev) # clients for finch stream: 0.1 and 0.25 MB to fetch; finch builds without them, too
 test_packages=(clang libclang-rt-14-dev libomp-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     clang-tidy cppcheck libcmocka-dev python3 python3-venv binutils
-    curl openssl postgresql wrk chromium)
+    curl openssl postgresql wrk chromium
+    redis-server nats-server) # brokers for tests/stream: 1.1 and 3.6 MB to fetch
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

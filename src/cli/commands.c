@@ -16,6 +16,7 @@
     X(eval)             \
     X(review)           \
     X(serve)            \
+    X(stream)           \
     X(generate)         \
     X(quantize)         \
     X(merge)            \

@@ -68,7 +68,7 @@ static finch_status hash_file(EVP_MD_CTX *hash, const char *folder, const char *
     return st;
 }
 
-static finch_status version_of(const char *folder, char *out, finch_error *err)
+finch_status models_version(const char *folder, char *out, finch_error *err)
 {
     static const char *const names[] = {"config.json", "model.safetensors", "model.safetensors.index.json",
                                         "finch.json",  "tokenizer.json",    "vocab.txt"};
@@ -107,7 +107,7 @@ static finch_status open_slot(const models_new *spec, model_slot *slot, finch_er
     snprintf(slot->name, sizeof slot->name, "%s", spec->name);
     FINCH_TRY(mem_text(spec->folder, strlen(spec->folder), &slot->folder, err));
     if (spec->version != NULL) snprintf(slot->version, sizeof slot->version, "%s", spec->version);
-    else FINCH_TRY(version_of(spec->folder, slot->version, err));
+    else FINCH_TRY(models_version(spec->folder, slot->version, err));
     snprintf(slot->title, sizeof slot->title, "%s@%s", slot->name, slot->version);
     FINCH_TRY(model_open(spec->folder, spec->compute, &slot->engine, err));
     const model_config *c = model_get_config(slot->engine);

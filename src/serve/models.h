@@ -31,6 +31,10 @@ typedef struct models models;
 finch_status models_create(models **out, finch_error *err);
 void models_destroy(models *m);
 
+/* What a model without a number is called: "w-" and 12 hex digits of the weights' and the configuration's SHA-256. folder may be a
+ * GGUF file; out has MODEL_VERSION_BYTES. Errors: those of file_map_open. */
+finch_status models_version(const char *folder, char *out, finch_error *err);
+
 /* version NULL: "w-" and 12 hex digits of the weights' and the configuration's SHA-256. max_tokens: of a text; cut to what the
  * model takes. */
 typedef struct models_new {

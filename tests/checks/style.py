@@ -9,10 +9,10 @@ import sys
 # A room and those it may include (the table of the design); a room may also use what these may use.
 ROOMS = {
     "base": [], "text": ["base"], "tensor": ["base"], "model": ["text", "tensor"], "train": ["model"],
-    "data": ["base", "text", "model"], "store": ["base"], "label": ["data", "store"], "serve": ["model", "store"],
-    "cli": ["base", "text", "tensor", "model", "train", "data", "store", "label", "serve"],
+    "data": ["base", "text", "model"], "store": ["base"], "label": ["data", "store"], "serve": ["model", "store"], "stream": ["data"],
+    "cli": ["base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "stream"],
 }
-SILENT_ROOMS = ["base", "text", "tensor", "model", "train", "data", "store", "label"]
+SILENT_ROOMS = ["base", "text", "tensor", "model", "train", "data", "store", "label", "stream"]
 
 UNSAFE = "strcpy strcat sprintf vsprintf stpcpy strtok atoi atol atoll atof gets rand srand random drand48 tmpnam mktemp alloca " \
          "system popen setjmp longjmp signal".split()

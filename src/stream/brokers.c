@@ -1,0 +1,13 @@
+/* The back ends that were found at build. */
+#include "stream/broker.h"
+
+#ifdef FINCH_HIREDIS
+extern const stream_broker stream_redis;
+#endif
+
+const stream_broker *const stream_brokers[] = {
+#ifdef FINCH_HIREDIS
+    &stream_redis,
+#endif
+    NULL,
+};
