@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/grid.h"
 #include "cli/tables.h"
+#include "data/shards.h"
 
 #include "data/files.h"
 #include "data/look.h"
@@ -196,6 +197,28 @@ static finch_status concat(const cli_args *args, data_look *look, finch_error *e
     return convert(args, look, err);
 }
 
+/* The parts that the shards of finch score have left, as one file. */
+static finch_status join_parts(const cli_args *args, const char *folder, finch_error *err)
+{
+    const char *output = cli_text(args, "output");
+    char rows[PEN_NUMBER_BYTES];
+    data_joined joined = {0};
+    str rejects = {0};
+    if (cli_given(args, "order-by"))
+        return finch_fail(err, FINCH_E_USAGE, "%s: the parts know their order; leave out --order-by", folder);
+    finch_status st = cli_rejects_path(args, output, &rejects, err);
+    if (st == FINCH_OK) st = data_shards_join(folder, output, rejects.at, &joined, err);
+    if (st == FINCH_OK && joined.n_rejected > 0)
+        cli_warn(args, "%llu broken rows were set aside, see %s", (unsigned long long)joined.n_rejected, rejects.at);
+    str_free(&rejects);
+    if (st != FINCH_OK) return st;
+    cli_say(args, "%s rows of %zu parts were written to %s\n", pen_grouped(joined.n_rows, rows), joined.n_parts, output);
+    if (!cli_wants_json(args)) return FINCH_OK;
+    return cli_print_json(json_pack("{s:I, s:I, s:I, s:s}", "rows", (json_int_t)joined.n_rows, "rejected",
+                                    (json_int_t)joined.n_rejected, "parts", (json_int_t)joined.n_parts, "output", output),
+                          err);
+}
+
 static const struct {
     const char *word;
     action_fn run;
@@ -232,6 +255,7 @@ static finch_status run(const cli_args *args, finch_error *err)
     data_look *look;
     cli_bar bar;
     FINCH_TRY(find_action(args, words[0], &action, err));
+    if (action == concat && n == 2 && data_shards_are(words[1])) return join_parts(args, words[1], err);
     data_source source = cli_source(args, words + 1, n - 1);
     cli_differences differences;
     if (action == convert || action == concat) cli_warn_of_differences(args, &differences, &source);
@@ -257,13 +281,16 @@ const cli_command cli_command_data = {
         "values, least and most, mean. convert writes one or several tables as one file of another format. concat "
         "joins tables in the order given, columns by their names, says what differs, and with --order-by restores the order "
         "of "
-        "rows that were worked on in shards.\n"
+        "rows that were worked on in shards; the folder of parts that finch score --shards makes is put together to the "
+        "file of "
+        "one process.\n"
         "Tables are .csv .tsv .jsonl .json .parquet, the text ones also as .gz or .zst; separators, quotes and encodings "
         "of CSV files are found. A CSV column has the narrowest type that every one of its values has.",
     .example = "finch data head tweets.csv\n"
                "finch data stats 'day-*.parquet' --json\n"
                "finch data convert day1.csv day2.jsonl.gz --output days.parquet\n"
-               "finch data concat 'shard-*.parquet' --order-by row --output all.parquet",
+               "finch data concat 'shard-*.parquet' --order-by row --output all.parquet\n"
+               "finch data concat scored.csv.parts --output scored.csv",
     .operands = "head|schema|stats|convert|concat F...",
     .operands_min = 2,
     .operands_max = 100000,

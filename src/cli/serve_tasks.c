@@ -26,7 +26,10 @@ static finch_status score_column(data_scoring *s, const serve_table_task *task, 
                             .time_column = "post_date",
                             .prefix = "",
                             .watch = task->watch};
-    return data_score_file(s, &o, n_rejected, err);
+    data_score_result result;
+    FINCH_TRY(data_score_file(s, &o, &result, err));
+    *n_rejected = result.n_rejected;
+    return FINCH_OK;
 }
 
 static finch_status score_opened(data_scoring *s, const serve_table_task *task, const char *rejects, json_t **summary,

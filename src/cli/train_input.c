@@ -2,43 +2,11 @@
 
 #include "base/file.h"
 #include "cli/tables.h"
+#include "data/digest.h"
 #include "data/files.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { SHA256_BYTES = 32, READ_BYTES = 1 << 20 };
-
-typedef struct digest_text {
-    char hex[2 * SHA256_BYTES + 1];
-} digest_text;
-
-static finch_status digest(EVP_MD_CTX *context, bytes content, digest_text *out, finch_error *err)
-{
-    unsigned char hash[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    bool good = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-    for (size_t at = 0; good && at < content.size; at += READ_BYTES) {
-        size_t left = content.size - at;
-        good = EVP_DigestUpdate(context, content.at + at, left < READ_BYTES ? left : READ_BYTES) == 1;
-    }
-    if (!good || EVP_DigestFinal_ex(context, hash, &size) != 1 || size != SHA256_BYTES)
-        return finch_fail(err, FINCH_E_FAILED, "SHA-256 could not be computed");
-    for (size_t i = 0; i < SHA256_BYTES; i++) snprintf(out->hex + 2 * i, 3, "%02x", hash[i]);
-    return FINCH_OK;
-}
-
-static finch_status file_sha256(const char *path, digest_text *out, finch_error *err)
-{
-    file_map map;
-    FINCH_TRY(file_map_open(path, &map, err));
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    finch_status st = digest(context, map.content, out, err);
-    EVP_MD_CTX_free(context);
-    file_map_close(&map);
-    return st;
-}
 
 static finch_status grow(train_input *input, finch_error *err)
 {
@@ -80,8 +48,8 @@ static const char *base_name(const char *path)
 
 static finch_status add_file_entry(train_input *input, const char *path, const data_columns *columns, finch_error *err)
 {
-    digest_text sha256;
-    FINCH_TRY(file_sha256(path, &sha256, err));
+    data_digest sha256;
+    FINCH_TRY(data_digest_file(path, &sha256, err));
     if (input->files == NULL) input->files = json_array();
     json_t *entry = json_pack("{s:s,s:s,s:I,s:I}", "file", base_name(path), "sha256", sha256.hex, "rows",
                               (json_int_t)data_columns_rows(columns), "rejected",

@@ -117,6 +117,13 @@ static finch_status parquet_sql(const data_reader *readers, size_t n, str *sql, 
     return str_add_text(sql, ", hive_partitioning=false)", err);
 }
 
+finch_status data_reader_numbered_sql(const data_reader *reader, str *sql, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "read_parquet(", err));
+    FINCH_TRY(add_paths(sql, reader, 1, err));
+    return str_add_text(sql, ", hive_partitioning=false, file_row_number=true)", err);
+}
+
 finch_status data_reader_sql(const data_reader *readers, size_t n, str *sql, finch_error *err)
 {
     switch (readers[0].file.kind.format) {

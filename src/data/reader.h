@@ -33,6 +33,9 @@ bool data_reader_same(const data_reader *a, const data_reader *b);
  * CSV. */
 finch_status data_reader_sql(const data_reader *readers, size_t n, str *sql, finch_error *err);
 
+/* Of a Parquet file, with the column file_row_number from 0 on added. */
+finch_status data_reader_numbered_sql(const data_reader *reader, str *sql, finch_error *err);
+
 /* Fills structure, columns and types of a JSON reader from all its rows; objects is SQL that gives them as column json. */
 finch_status data_reader_json_structure(data_database *db, data_reader *r, const char *objects, finch_error *err);
 

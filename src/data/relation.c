@@ -7,12 +7,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Files that one call of DuckDB's reader serves, one behind another, and which of their columns become what ("SELECT ..."). */
+typedef struct group {
+    size_t begin, end;
+    char *select;
+} group;
+
 struct data_relation {
     data_names paths;
     data_reader *readers; /* [paths.n], n_open of them filled */
     size_t n_open;
     data_rejects rejects;
     uint64_t n_rows;
+    group *groups; /* [paths.n], n_groups of them filled */
+    size_t n_groups;
     str sql;
     data_names columns, types;
 };
@@ -42,9 +50,9 @@ static finch_status open_readers(data_database *db, const data_source *source, c
 
 static const char *type_of(const data_reader *reader, const char *column)
 {
-    if (reader->file.kind.format == DATA_CSV) return "VARCHAR";
     size_t at = data_names_find_any_case(&reader->columns, column);
-    return at < reader->types.n ? reader->types.at[at] : NULL;
+    if (at == reader->columns.n) return NULL;
+    return reader->file.kind.format == DATA_CSV ? "VARCHAR" : reader->types.at[at];
 }
 
 /* Lists, structs and bytes: what goes into one column with nothing but itself. */
@@ -213,7 +221,7 @@ static finch_status add_group(data_database *db, data_relation *r, size_t begin,
                               const data_relation_options *options, finch_error *err)
 {
     const data_reader *first = &r->readers[begin];
-    str from = {0};
+    str from = {0}, select = {0};
     narrow *types = NULL;
     bool csv = first->file.kind.format == DATA_CSV;
     finch_status st;
@@ -222,18 +230,24 @@ static finch_status add_group(data_database *db, data_relation *r, size_t begin,
     bool known = csv && options->typed && known_types(first, end - begin, options->text_column, types);
     if (csv && options->typed && !known)
         FINCH_GO(done, st, survey_types(db, first, from.at, options->text_column, types, err));
-    FINCH_GO(done, st, str_add_text(&r->sql, r->sql.size > 0 ? " UNION ALL BY NAME SELECT " : "SELECT ", err));
-    if (csv) FINCH_GO(done, st, add_cast_columns(&r->sql, first, types, err));
-    else FINCH_GO(done, st, str_add_text(&r->sql, "*", err));
-    FINCH_GO(done, st, str_add_format(&r->sql, err, " FROM %s", from.at));
+    FINCH_GO(done, st, str_add_text(&select, "SELECT ", err));
+    if (csv) FINCH_GO(done, st, add_cast_columns(&select, first, types, err));
+    else FINCH_GO(done, st, str_add_text(&select, "*", err));
+    FINCH_GO(done, st, mem_text(select.at, select.size, &r->groups[r->n_groups].select, err));
+    r->groups[r->n_groups].begin = begin;
+    r->groups[r->n_groups++].end = end;
+    FINCH_GO(done, st,
+             str_add_format(&r->sql, err, "%s%s FROM %s", r->sql.size > 0 ? " UNION ALL BY NAME " : "", select.at, from.at));
 done:
     str_free(&from);
+    str_free(&select);
     mem_free(types);
     return st;
 }
 
 static finch_status build_query(data_database *db, data_relation *r, const data_relation_options *options, finch_error *err)
 {
+    FINCH_TRY(MEM_NEW(&r->groups, r->paths.n, err));
     for (size_t begin = 0, end; begin < r->paths.n; begin = end) {
         end = begin + 1;
         while (end < r->paths.n && data_reader_same(&r->readers[begin], &r->readers[end])) end++;
@@ -241,6 +255,66 @@ static finch_status build_query(data_database *db, data_relation *r, const data_
         FINCH_TRY(add_group(db, r, begin, end, options, err));
     }
     if (r->sql.size == 0) return finch_fail(err, FINCH_E_DATA, "%s has no rows", r->paths.at[0]);
+    return FINCH_OK;
+}
+
+/* ---- some of the rows ---- */
+
+/* A Parquet file's rows [begin, end): DuckDB passes over the row groups that have none of them. */
+static finch_status add_parquet_rows(const data_reader *reader, uint64_t begin, uint64_t end, str *sql, finch_error *err)
+{
+    FINCH_TRY(str_add_text(sql, "SELECT * EXCLUDE (file_row_number) FROM ", err));
+    FINCH_TRY(data_reader_numbered_sql(reader, sql, err));
+    return str_add_format(sql, err, " WHERE file_row_number >= %" PRIu64 " AND file_row_number < %" PRIu64, begin, end);
+}
+
+static bool is_numbered(const data_reader *reader)
+{
+    return reader->file.kind.format == DATA_PARQUET &&
+           data_names_find_any_case(&reader->columns, "file_row_number") == reader->columns.n;
+}
+
+/* Rows [begin, end) of the files readers[0..n) of one group, begin in the first and end in the last of them. */
+static finch_status add_files(const data_reader *readers, size_t n, uint64_t begin, uint64_t end, str *sql, finch_error *err)
+{
+    uint64_t first = 0;
+    if (!is_numbered(readers)) {
+        FINCH_TRY(str_add_text(sql, "SELECT * FROM ", err));
+        FINCH_TRY(data_reader_sql(readers, n, sql, err));
+        return str_add_format(sql, err, " LIMIT %" PRIu64 " OFFSET %" PRIu64, end - begin, begin);
+    }
+    for (size_t i = 0; i < n; first += readers[i++].scan.n_rows) {
+        uint64_t from = begin > first ? begin - first : 0, rows = readers[i].scan.n_rows;
+        if (i > 0) FINCH_TRY(str_add_text(sql, " UNION ALL ", err));
+        FINCH_TRY(add_parquet_rows(&readers[i], from, end - first < rows ? end - first : rows, sql, err));
+    }
+    return FINCH_OK;
+}
+
+/* Of a group without any of the rows its columns: they belong to the table. */
+static finch_status add_group_rows(const data_relation *r, const group *g, uint64_t first, uint64_t begin, uint64_t end,
+                                   str *sql, finch_error *err)
+{
+    size_t i = g->begin, n;
+    while (i + 1 < g->end && begin >= first + r->readers[i].scan.n_rows) first += r->readers[i++].scan.n_rows;
+    uint64_t last = first;
+    for (n = 0; i + n < g->end && last < end; n++) last += r->readers[i + n].scan.n_rows;
+    uint64_t from = begin > first ? begin - first : 0, to = (end < last ? end : last) - first;
+    FINCH_TRY(str_add_format(sql, err, "%s FROM (", g->select));
+    if (end > first && n > 0 && from < to) FINCH_TRY(add_files(r->readers + i, n, from, to, sql, err));
+    else FINCH_TRY(add_files(r->readers + g->begin, 1, 0, 0, sql, err));
+    return str_add_text(sql, ")", err);
+}
+
+finch_status data_relation_rows_sql(const data_relation *r, uint64_t begin, uint64_t end, str *sql, finch_error *err)
+{
+    uint64_t first = 0;
+    for (size_t i = 0; i < r->n_groups; i++) {
+        const group *g = &r->groups[i];
+        if (i > 0) FINCH_TRY(str_add_text(sql, " UNION ALL BY NAME ", err));
+        FINCH_TRY(add_group_rows(r, g, first, begin, end, sql, err));
+        for (size_t k = g->begin; k < g->end; k++) first += r->readers[k].scan.n_rows;
+    }
     return FINCH_OK;
 }
 
@@ -312,7 +386,9 @@ void data_relation_close(data_relation *r)
 {
     if (r == NULL) return;
     for (size_t i = 0; i < r->n_open; i++) data_reader_close(&r->readers[i]);
+    for (size_t i = 0; i < r->n_groups; i++) mem_free(r->groups[i].select);
     mem_free(r->readers);
+    mem_free(r->groups);
     data_names_free(&r->paths);
     data_rejects_free(&r->rejects);
     str_free(&r->sql);

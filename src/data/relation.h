@@ -33,6 +33,9 @@ void data_relation_close(data_relation *r);
 
 /* "SELECT ... FROM ..." of all columns, borrowed. */
 const char *data_relation_sql(const data_relation *r);
+/* The same for the rows [begin, end) only, appended to sql. Files without any of them are not read, of a Parquet file only
+ * the row groups that have some; the rows before them in other files are read and left out. */
+finch_status data_relation_rows_sql(const data_relation *r, uint64_t begin, uint64_t end, str *sql, finch_error *err);
 /* The columns' names, and their types as DuckDB writes them, in the same order. */
 const data_names *data_relation_columns(const data_relation *r);
 const data_names *data_relation_types(const data_relation *r);

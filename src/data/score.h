@@ -11,9 +11,10 @@
  * time_column     for the summary; may be NULL or absent.
  * output          its ending says the format: .csv .tsv .jsonl .json .parquet, text also with .gz or .zst; "-": JSONL on
  *                 stdout. Appears whole or not at all.
- * rejects         where broken rows are listed, a CSV of file, line, reason and text; written only if there are any.
+ * rejects         where broken rows are listed, a CSV of file, line, reason and text; written only if there are any. NULL: not listed.
  * prefix          of the added columns, "" for none.
  * limit           the first rows of all inputs only; 0: all.
+ * n_shards        0: all of these rows; else those of shard `shard`, [n shard / n_shards, n (shard + 1) / n_shards) of n.
  * watch           for the counting that comes first and the scoring. */
 typedef struct data_score_options {
     data_source source;
@@ -27,13 +28,20 @@ typedef struct data_score_options {
     const char *prefix;
     bool logits;
     uint64_t limit;
+    size_t shard, n_shards;
     const progress *watch;
 } data_score_options;
 
-/* s->counts and s->summary are filled; *rejected is the number of broken rows.
+/* n_all       rows of the whole job, first: the first one scored, from 0.
+ * n_rejected  broken rows of the inputs, whatever the shard. */
+typedef struct data_score_result {
+    uint64_t n_all, first, n_rejected;
+} data_score_result;
+
+/* s->counts and s->summary are filled.
  * Errors: those of data_relation_open and data_scoring_rows; FINCH_E_USAGE where an added column's name is taken (the
  * remedy is a prefix) or the output's ending is unknown; FINCH_E_IO; FINCH_E_CANCELLED. */
-finch_status data_score_file(data_scoring *s, const data_score_options *options, uint64_t *rejected, finch_error *err);
+finch_status data_score_file(data_scoring *s, const data_score_options *options, data_score_result *out, finch_error *err);
 
 /* Lines of JSON objects from a descriptor, one line out for each in, in order: the object with the added keys at its end;
  * where the line is broken, {"error": "...", "line": N} in its place. Lines that wait are scored together, and what is

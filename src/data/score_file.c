@@ -2,6 +2,7 @@
  * DuckDB streams: a chunk of 2,048 rows is read, scored and written before the next. */
 #include "data/score.h"
 
+#include "data/even.h"
 #include "data/output.h"
 #include "data/relation.h"
 #include "data/score_function.h"
@@ -13,15 +14,18 @@ typedef struct job {
     const data_score_options *options;
     data_database db;
     data_relation *input;
+    data_even *even; /* Parquet's */
     data_output output;
     data_names plain, added; /* the struct's fields; the columns' names */
     score_function function;
+    uint64_t n_all, first, end; /* of the rows those that are scored */
     str query;
 } job;
 
 static void close_job(job *j)
 {
     data_output_close(&j->output);
+    data_even_close(j->even);
     data_relation_close(j->input);
     data_database_close(&j->db); /* before what its function works on */
     data_names_free(&j->plain);
@@ -100,9 +104,25 @@ static finch_status build_query(job *j, finch_error *err)
     FINCH_TRY(str_add_text(sql, " AS VARCHAR)", err));
     FINCH_TRY(add_argument(j, j->options->ticker_column, sql, err));
     FINCH_TRY(add_argument(j, j->options->time_column, sql, err));
-    FINCH_TRY(str_add_format(sql, err, ") AS \"finch row\" FROM (SELECT * FROM (%s)", data_relation_sql(j->input)));
-    if (j->options->limit > 0) FINCH_TRY(str_add_format(sql, err, " LIMIT %llu", (unsigned long long)j->options->limit));
+    FINCH_TRY(str_add_text(sql, ") AS \"finch row\" FROM (", err));
+    if (j->first == 0 && j->end == data_relation_rows(j->input))
+        FINCH_TRY(str_add_text(sql, data_relation_sql(j->input), err));
+    else FINCH_TRY(data_relation_rows_sql(j->input, j->first, j->end, sql, err));
     return str_add_text(sql, "))", err);
+}
+
+/* floor(n * part / parts) without the product. */
+static uint64_t share(uint64_t n, uint64_t part, uint64_t parts) { return n / parts * part + n % parts * part / parts; }
+
+static void choose_rows(job *j)
+{
+    const data_score_options *o = j->options;
+    uint64_t n = data_relation_rows(j->input);
+    j->n_all = o->limit > 0 && o->limit < n ? o->limit : n;
+    j->end = j->n_all;
+    if (o->n_shards == 0) return;
+    j->first = share(j->n_all, o->shard, o->n_shards);
+    j->end = share(j->n_all, o->shard + 1, o->n_shards);
 }
 
 static finch_status open_job(job *j, data_scoring *s, finch_error *err)
@@ -118,16 +138,18 @@ static finch_status open_job(job *j, data_scoring *s, finch_error *err)
     FINCH_TRY(check_columns(j, err));
     FINCH_TRY(open_function(j, s, err));
     FINCH_TRY(check_added_columns(j, err));
+    choose_rows(j);
     return build_query(j, err);
 }
 
 static finch_status run_job(job *j, data_scoring *s, finch_error *err)
 {
-    uint64_t n_written = 0, n_rows = data_relation_rows(j->input), limit = j->options->limit;
-    bool limited = limit > 0 && limit < n_rows;
+    uint64_t n_written = 0;
     s->watch = j->options->watch;
-    s->n_total = limited ? limit : n_rows;
-    finch_status st = data_output_copy(&j->db, &j->output, j->query.at, &n_written, err);
+    s->n_total = j->end - j->first;
+    finch_status st = j->output.kind.format == DATA_PARQUET ? data_even_open(&j->db, j->query.at, &j->even, err) : FINCH_OK;
+    if (st == FINCH_OK)
+        st = data_output_copy(&j->db, &j->output, j->even != NULL ? DATA_EVEN_QUERY : j->query.at, &n_written, err);
     if (j->function.error.status != FINCH_OK) { /* the engine's own words rather than DuckDB's about them */
         if (err != NULL) *err = j->function.error;
         return j->function.error.status;
@@ -137,20 +159,23 @@ static finch_status run_job(job *j, data_scoring *s, finch_error *err)
         return finch_fail(err, FINCH_E_FAILED,
                           "%llu rows were scored and %llu written; nothing was kept. Please report this input",
                           (unsigned long long)s->counts.rows, (unsigned long long)n_written);
-    if (!limited) FINCH_TRY(data_relation_check_rows(j->input, n_written, err));
+    if (j->end - j->first == data_relation_rows(j->input)) FINCH_TRY(data_relation_check_rows(j->input, n_written, err));
+    else if (n_written != j->end - j->first)
+        return finch_fail(err, FINCH_E_FAILED, "%llu rows were to be scored and %llu were; please report this input",
+                          (unsigned long long)(j->end - j->first), (unsigned long long)n_written);
     return data_output_commit(&j->output, err);
 }
 
-finch_status data_score_file(data_scoring *s, const data_score_options *options, uint64_t *rejected, finch_error *err)
+finch_status data_score_file(data_scoring *s, const data_score_options *options, data_score_result *out, finch_error *err)
 {
     job j = {.options = options};
-    *rejected = 0;
+    *out = (data_score_result){0};
     finch_status st = open_job(&j, s, err);
     if (st == FINCH_OK) st = run_job(&j, s, err);
     if (st == FINCH_OK) {
         const data_rejects *rejects = data_relation_rejects(j.input);
-        *rejected = rejects->n;
-        if (rejects->n > 0) st = data_rejects_write(rejects, options->rejects, err);
+        *out = (data_score_result){j.n_all, j.first, rejects->n};
+        if (rejects->n > 0 && options->rejects != NULL) st = data_rejects_write(rejects, options->rejects, err);
     }
     close_job(&j);
     return st;
