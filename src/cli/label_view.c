@@ -1,6 +1,7 @@
 #include "cli/label_view.h"
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "cli/pen.h"
 #include "label/values.h"
 
@@ -20,18 +21,6 @@ static double cpu_seconds(void)
     if (getrusage(RUSAGE_SELF, &used) != 0) return 0;
     return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
-}
-
-/* The memory that the process holds now; 0 where the system does not say. */
-static uint64_t resident_bytes(void)
-{
-    unsigned long long whole = 0, resident = 0;
-    long page = sysconf(_SC_PAGESIZE);
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) return 0;
-    if (fscanf(file, "%llu %llu", &whole, &resident) != 2) resident = 0;
-    fclose(file);
-    return page > 0 ? resident * (uint64_t)page : 0;
 }
 
 /* ---- progress ---- */
@@ -80,7 +69,7 @@ void label_view_begin(void *context, const label_report *report)
     label_view *view = context;
     const label_estimate *e = &report->estimate;
     char texts[PEN_NUMBER_BYTES], requests[PEN_NUMBER_BYTES];
-    view->queued_rss_bytes = resident_bytes();
+    view->queued_rss_bytes = process_resident_bytes();
     cli_bar_end(&view->tables);
     cli_bar_begin(&view->tables, view->args, "tables", "rows"); /* the rest of the input, the output */
     cli_say(view->args, "job %s in %s: %s texts to ask, about %s requests, %.0f tokens in and %.0f out", report->job.name.at,

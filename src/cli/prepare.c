@@ -71,9 +71,9 @@ static finch_status parse_size(const char *text, size_t *out, finch_error *err)
     char *end = NULL;
     char unit[4] = "";
     double number = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1;
-    if (number >= 0 && strlen(end) < sizeof unit)
-        for (size_t i = 0; end[i] != '\0'; i++) unit[i] = (char)tolower((unsigned char)end[i]);
-    for (size_t i = 0; number >= 0 && strlen(end) < sizeof unit && i < sizeof units / sizeof units[0]; i++) {
+    bool known = end != NULL && strlen(end) < sizeof unit;
+    for (size_t i = 0; known && end[i] != '\0'; i++) unit[i] = (char)tolower((unsigned char)end[i]);
+    for (size_t i = 0; known && i < sizeof units / sizeof units[0]; i++) {
         if (strcmp(unit, units[i].unit) != 0) continue;
         double bytes = number * (double)(1ull << units[i].shift);
         if (bytes < 1 || bytes > 1e15) break;

@@ -21,7 +21,7 @@ typedef struct line_scan {
 static bool has_text(const unsigned char *at, size_t size)
 {
     for (size_t i = 0; i < size; i++)
-        if (memchr(" \t\r", at[i], 3) == NULL) return true;
+        if (at[i] != ' ' && at[i] != '\t' && at[i] != '\r') return true;
     return false;
 }
 

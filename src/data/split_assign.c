@@ -128,8 +128,8 @@ static void share_out(const dealer *d, uint32_t class, size_t n, size_t *share)
         share[p] = d->targets[at] > d->got[at] ? d->targets[at] - d->got[at] : 0;
         lacking += share[p];
     }
-    if (lacking == n) return;
-    for (size_t p = 0; p < d->n_parts; p++) { /* targets sum up to the class's rows, so lacking is above n here */
+    if (lacking <= n) return; /* never below: targets sum up to the class's rows */
+    for (size_t p = 0; p < d->n_parts; p++) {
         share[p] = share[p] * n / lacking;
         given += share[p];
     }

@@ -480,7 +480,7 @@ static void attend_together(const pass *p, size_t layer, size_t key_head, size_t
             size_t end = size_least(at + KEYS_PART, before + n), own = larger(at, before);
             size_t kept = (layer * (c == NULL ? 0 : c->room) + at) * p->keys + key_head * width;
             size_t made = (begin + own - before) * p->keys + key_head * width;
-            if (at < before)
+            if (c != NULL && at < before) /* without a cache before is 0 */
                 causal_keys_fill(&keys, at, size_least(end, before) - at, c->keys + kept, c->values + kept, p->keys);
             if (own < end) causal_keys_fill(&keys, own, end - own, p->k + made, p->v + made, p->keys);
         }

@@ -78,7 +78,7 @@ static finch_status pick_listed(generator *x, const generation *g, const piece_s
 {
     int32_t ids[PIECES_LISTED_MAX + GENERATE_ENDS];
     float logits[PIECES_LISTED_MAX + GENERATE_ENDS];
-    *n = set->n;
+    *n = set->n; /* NOLINT: who has no logits has a list */
     memcpy(ids, set->ids, set->n * sizeof *ids);
     for (size_t i = 0; form_may_end(g->form, &g->state) && i < x->n_ends; i++) ids[(*n)++] = x->ends[i];
     FINCH_TRY(gemma_token_logits(x->g, hidden, 1, ids, *n, logits, &x->scratch, err));

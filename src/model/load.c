@@ -169,11 +169,11 @@ static finch_status load_attention(loader *l, size_t index, engine_layer *to, st
     const load_names *names = &load_names_of[c->arch];
     const char *sources[3] = {names->query, names->key, names->value};
     adapter_packed *pairs[3] = {&to->query, &to->key, &to->value};
-    size_t hidden = c->hidden_size, width = engine_part_width(c);
+    size_t hidden = c->hidden_size, head_width = hidden / c->n_heads, width = engine_part_width(c);
     linear_type type = layer_type(l->m->compute);
     FINCH_TRY(linear_init_in(&l->m->packed, &to->qkv, type, 2 * width + hidden, hidden, l->err));
     for (size_t i = 0; i < 3; i++) {
-        float factor = i == 0 ? (float)(1.0 / sqrt((double)(hidden / c->n_heads))) : 1.0f;
+        float factor = i == 0 ? (float)(1.0 / sqrt((double)head_width)) : 1.0f;
         FINCH_TRY(layer_part(index, sources[i], part, l->err));
         FINCH_TRY(load_rows(l, &to->qkv, i * width, part->at, hidden, hidden, factor));
         FINCH_TRY(load_pair(l, part->at, hidden, hidden, factor, pairs[i]));

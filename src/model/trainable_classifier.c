@@ -142,11 +142,12 @@ static double text_loss(const float *logits, size_t n, const trainable_targets *
 {
     double log_p[TRAINABLE_CLASSES_MAX], grad[TRAINABLE_CLASSES_MAX];
     double weight = targets->weight == NULL ? 1.0 : (double)targets->weight[text];
-    double share = targets->soft == NULL ? 0.0 : (double)targets->soft_share;
+    const float *soft = targets->soft == NULL ? NULL : targets->soft + text * n;
+    double share = soft == NULL ? 0.0 : (double)targets->soft_share;
     log_softmax(logits, n, 1.0, log_p);
     double loss = (1.0 - share) * hard_loss(log_p, n, targets->mask[text], (double)targets->label_smoothing, grad);
     for (size_t c = 0; c < n; c++) grad[c] *= 1.0 - share;
-    if (share > 0.0) loss += soft_loss(logits, targets->soft + text * n, n, share, (double)targets->soft_temperature, grad);
+    if (soft != NULL && share > 0.0) loss += soft_loss(logits, soft, n, share, (double)targets->soft_temperature, grad);
     for (size_t c = 0; c < n; c++) dlogits[c] = (float)(grad[c] * weight * scale);
     return weight * loss;
 }

@@ -1,6 +1,7 @@
 #include "serve/metrics.h"
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "serve/batcher.h"
 #include "serve/cache.h"
 #include "serve/models.h"
@@ -115,17 +116,6 @@ static finch_status write_requests(const metrics *m, str *out, finch_error *err)
     return FINCH_OK;
 }
 
-/* VmRSS of /proc/self/statm; 0 where there is none. */
-double metrics_resident_bytes(void)
-{
-    unsigned long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) return 0;
-    if (fscanf(file, "%lu %lu", &pages, &resident) != 2) resident = 0;
-    fclose(file);
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
-}
-
 static double percentile(const uint64_t *buckets, uint64_t n, double share)
 {
     uint64_t sum = 0;
@@ -208,7 +198,7 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
           "Whether the store could be written a moment ago.");
     GAUGE("cache_entries", s->cache != NULL ? cache_used(s->cache) : 0, "Results the cache holds.");
     GAUGE("ready", atomic_load(&s->ready) && !atomic_load(&s->draining) ? 1 : 0, "Whether /ready says yes.");
-    GAUGE("process_resident_memory_bytes", metrics_resident_bytes(), "Memory of the process.");
+    GAUGE("process_resident_memory_bytes", (double)process_resident_bytes(), "Memory of the process.");
     GAUGE("process_start_time_seconds", s->began_unix, "Unix time of the start.");
     FINCH_TRY(write_head(out, "build_info", "gauge", "1 for the version that runs.", err));
     FINCH_TRY(str_add_format(out, err, "finch_build_info{version=\"%s\"} 1\n", finch_version()));

@@ -44,8 +44,6 @@ typedef struct metrics_latency {
     double p50, p95, p99;
 } metrics_latency;
 metrics_latency metrics_latencies(const metrics *m);
-/* The process's memory. */
-double metrics_resident_bytes(void);
 
 struct serve;
 /* The whole page. */

@@ -1,5 +1,6 @@
 /* /api/v1/system, the log, keys and sessions. */
 #include "base/clock.h"
+#include "base/process.h"
 #include "serve/gate.h"
 #include "serve/batcher.h"
 #include "serve/desk.h"
@@ -47,10 +48,10 @@ handler_answer handle_system(request *r)
     reply_data(r, 200,
                json_pack("{s:s, s:f, s:o, s:f, s:{s:I, s:I}, s:o, s:{s:f, s:f, s:f}, s:o, s:o, s:o, s:o, s:o, s:b}",
                          "version", finch_version(), "uptime_seconds", clock_seconds() - s->began, "started",
-                         values_time(s->began_unix * 1000), "memory_bytes", metrics_resident_bytes(), "threads", "http",
-                         (json_int_t)o->http_threads, "compute", (json_int_t)o->compute_threads, "requests", requests,
-                         "latency_ms", "p50", l.p50 * 1e3, "p95", l.p95 * 1e3, "p99", l.p99 * 1e3, "queue", queue, "cache",
-                         cached, "models", served_models_json(s), "store", kept, "limits", limits_json(o), "keys",
+                         values_time(s->began_unix * 1000), "memory_bytes", (double)process_resident_bytes(), "threads",
+                         "http", (json_int_t)o->http_threads, "compute", (json_int_t)o->compute_threads, "requests",
+                         requests, "latency_ms", "p50", l.p50 * 1e3, "p95", l.p95 * 1e3, "p99", l.p99 * 1e3, "queue", queue,
+                         "cache", cached, "models", served_models_json(s), "store", kept, "limits", limits_json(o), "keys",
                          (int)gate_required(s->gate)));
     return HANDLER_ANSWERED;
 }

@@ -34,7 +34,7 @@
     X(BF16, 30, 1, 2)
 
 typedef enum gguf_type {
-#define GGUF_TYPE_ENUM(name, id, items, size_bytes) GGUF_##name = id,
+#define GGUF_TYPE_ENUM(name, id, items, size_bytes) GGUF_##name = (id),
     GGUF_TYPE_LIST(GGUF_TYPE_ENUM)
 #undef GGUF_TYPE_ENUM
 } gguf_type;
