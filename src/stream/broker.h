@@ -69,6 +69,8 @@ typedef struct stream_broker {
     /* Appends at most `most` messages to the batch: returns as soon as there is one, or after wait_ms. Messages of consumers that
      * do not answer any more come with them. */
     finch_status (*read)(void *connection, size_t most, unsigned wait_ms, stream_batch *batch, finch_error *err);
+    /* The most bytes that an output's data may have. */
+    size_t (*output_max)(const void *connection);
     /* outputs [batch->n]: of each message of the batch. */
     finch_status (*publish)(void *connection, const stream_batch *batch, const stream_output *outputs, finch_error *err);
     /* Of a batch whose outputs are published. */

@@ -4,10 +4,16 @@
 #ifdef FINCH_HIREDIS
 extern const stream_broker stream_redis;
 #endif
+#ifdef FINCH_NATS
+extern const stream_broker stream_nats;
+#endif
 
 const stream_broker *const stream_brokers[] = {
 #ifdef FINCH_HIREDIS
     &stream_redis,
+#endif
+#ifdef FINCH_NATS
+    &stream_nats,
 #endif
     NULL,
 };

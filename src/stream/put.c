@@ -8,6 +8,7 @@
 typedef struct putter {
     stream_loop *l;
     void *connection;
+    size_t output_max;
     str text;               /* the answers of a batch, end to end */
     size_t *ends;           /* [batch] in text */
     stream_output *outputs; /* [batch] */
@@ -15,13 +16,18 @@ typedef struct putter {
 
 /* ---- answers ---- */
 
+/* One that the broker would not take makes its message a dead letter. */
 static finch_status write_answers(putter *p, stream_slot *slot, finch_error *err)
 {
     const stream_loop *l = p->l;
     str_clear(&p->text);
     for (size_t i = 0; i < slot->batch.n; i++) {
-        const data_score_object *o = &slot->objects[i];
+        data_score_object *o = &slot->objects[i];
+        size_t begin = p->text.size;
         if (o->object != NULL) FINCH_TRY(data_score_object_write(o, l->scoring, &l->added, &slot->rows[i], &p->text, err));
+        if (p->text.size - begin > p->output_max)
+            data_score_object_refuse(o, "its answer has %zu bytes, and the broker takes %zu", p->text.size - begin,
+                                     p->output_max);
         p->ends[i] = p->text.size;
     }
     return FINCH_OK;
@@ -103,6 +109,7 @@ void *stream_put(void *stage)
     stream_stage *s = stage;
     putter p = {.l = s->loop, .connection = s->connection};
     finch_error err;
+    p.output_max = p.l->o->broker->output_max(p.connection);
     finch_status st = MEM_NEW(&p.ends, p.l->o->batch, &err);
     if (st == FINCH_OK) st = MEM_NEW(&p.outputs, p.l->o->batch, &err);
     if (st != FINCH_OK) stream_loop_fail(p.l, &err);

@@ -343,6 +343,12 @@ static finch_status append_output(const redis *r, const stream_message *m, const
     return finch_fail(err, FINCH_E_REMOTE, "%s: publishing failed (%s)", p->place, r->link->errstr);
 }
 
+static size_t redis_output_max(const void *connection)
+{
+    (void)connection;
+    return 512u << 20; /* proto-max-bulk-len, unless a server was told otherwise */
+}
+
 /* All answers are read whatever the first ones say, so that the connection stays in step. */
 static finch_status redis_publish(void *connection, const stream_batch *batch, const stream_output *outputs,
                                   finch_error *err)
@@ -406,6 +412,7 @@ const stream_broker stream_redis = {
     .what = "Redis Streams",
     .open = redis_open,
     .read = redis_read,
+    .output_max = redis_output_max,
     .publish = redis_publish,
     .acknowledge = redis_acknowledge,
     .lag = redis_lag,

@@ -7,6 +7,7 @@
 
 Each has the same methods, so that a test is written once for all of them.
 """
+import asyncio
 import json
 import os
 import shutil
@@ -146,3 +147,109 @@ class RedisServer(_Server):
         ids = [entry[0] for entry in read[0][1]]
         for _ in range(times - 1):
             self.client.xclaim(self.input, group, "nobody", 0, ids)
+
+
+class NatsServer(_Server):
+    program, package = "nats-server", "nats-server"
+    input, output, dead = "tweets.raw", "tweets.scored", "tweets.raw.dead"
+    words = ["--create"]
+    CHUNK = 500
+
+    def __init__(self):
+        import nats
+        import nats.js.errors
+        self.nats = nats
+        self.loop = asyncio.new_event_loop()
+        super().__init__()
+
+    def command(self):
+        return [self.path, "-js", "-sd", self.folder, "-a", "127.0.0.1", "-p", str(self.port)]
+
+    @property
+    def url(self):
+        return f"nats://127.0.0.1:{self.port}"
+
+    def close(self):
+        super().close()
+        self.loop.close()
+
+    def _with_jetstream(self, work):
+        """The result of the coroutine work(js), on a connection of its own."""
+        async def run():
+            connection = await self.nats.connect(self.url, connect_timeout=30, allow_reconnect=False)
+            try:
+                return await work(connection.jetstream(timeout=60))
+            finally:
+                await connection.close()
+        return self.loop.run_until_complete(run())
+
+    def ready(self):
+        async def make(js):
+            await js.add_stream(name="tweets", subjects=[self.input])
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return self._with_jetstream(make)
+            except self.nats.errors.Error:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+
+    def publish(self, rows):
+        async def send(js):
+            made = []
+            for begin in range(0, len(rows), self.CHUNK):
+                made += await asyncio.gather(*(js.publish(self.input, row if isinstance(row, bytes) else json.dumps(row).encode())
+                                               for row in rows[begin:begin + self.CHUNK]))
+            return [f"{ack.stream}/{ack.seq}" for ack in made]
+        return self._with_jetstream(send)
+
+    def _messages(self, subject):
+        """All messages of the subject's stream, in order."""
+        async def read(js):
+            try:
+                stream = await js.find_stream_name_by_subject(subject)
+            except self.nats.js.errors.NotFoundError:
+                return []
+            n = (await js.stream_info(stream)).state.messages
+            pull = await js.pull_subscribe(subject, stream=stream)
+            found = []
+            while len(found) < n:
+                some = await pull.fetch(min(self.CHUNK, n - len(found)), timeout=60)
+                for message in some:
+                    await message.ack()
+                found += some
+            return found
+        return self._with_jetstream(read)
+
+    def outputs(self):
+        return [(message.headers["Nats-Msg-Id"], json.loads(message.data)) for message in self._messages(self.output)]
+
+    def n_outputs(self):
+        async def count(js):
+            try:
+                return (await js.stream_info(await js.find_stream_name_by_subject(self.output))).state.messages
+            except self.nats.js.errors.NotFoundError:
+                return 0
+        return self._with_jetstream(count)
+
+    def dead_letters(self):
+        return [(message.headers["Nats-Msg-Id"], message.data, message.headers["Finch-Reason"], int(message.headers["Finch-Deliveries"]))
+                for message in self._messages(self.dead)]
+
+    def pending(self, group="finch"):
+        async def ask(js):
+            return (await js.consumer_info("tweets", group)).num_ack_pending
+        return self._with_jetstream(ask)
+
+    def members(self, group="finch"):
+        """The members have no names in a pull consumer."""
+        return []
+
+    def deliver_in_vain(self, times, group="finch"):
+        async def take(js):
+            pull = await js.pull_subscribe(self.input, durable=group, config=self.nats.js.api.ConsumerConfig(ack_wait=1))
+            for _ in range(times):
+                await pull.fetch(self.CHUNK, timeout=30)
+                await asyncio.sleep(1.1)
+        self._with_jetstream(take)

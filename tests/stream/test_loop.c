@@ -20,6 +20,7 @@ static struct {
     finch_status refuses;                                  /* of publish, for good */
     char id[STREAM_ID_BYTES];                              /* of message 0's output */
     const char *payload;
+    size_t output_max;
 } broker;
 
 static bool spend(int *times)
@@ -97,6 +98,12 @@ static finch_status fake_acknowledge(void *connection, const stream_batch *batch
     return st;
 }
 
+static size_t fake_output_max(const void *connection)
+{
+    (void)connection;
+    return broker.output_max;
+}
+
 static finch_status fake_lag(void *connection, stream_lag *out, finch_error *err)
 {
     (void)connection;
@@ -120,8 +127,16 @@ static void fake_close(void *connection, bool leave)
     pthread_mutex_unlock(&broker.lock);
 }
 
-static const stream_broker fake = {"fake",           "a fake", fake_open,    fake_read, fake_publish,
-                                   fake_acknowledge, fake_lag, fake_release, fake_close};
+static const stream_broker fake = {.scheme = "fake",
+                                   .what = "a fake",
+                                   .open = fake_open,
+                                   .read = fake_read,
+                                   .output_max = fake_output_max,
+                                   .publish = fake_publish,
+                                   .acknowledge = fake_acknowledge,
+                                   .lag = fake_lag,
+                                   .release = fake_release,
+                                   .close = fake_close};
 
 /* ---- a stream of it ---- */
 
@@ -142,6 +157,7 @@ static void reset(const char *payload)
     pthread_mutex_init(&broker.lock, NULL);
     broker.n_messages = MESSAGES;
     broker.payload = payload;
+    broker.output_max = SIZE_MAX;
     n_asked = 0;
 }
 
@@ -204,6 +220,17 @@ TEST(what_can_not_be_scored_is_a_dead_letter_and_acknowledged)
     CHECK_EQUAL(MESSAGES, broker.dead);
     CHECK_EQUAL(MESSAGES, figures.dead);
     CHECK_EQUAL(0, figures.scored);
+}
+
+TEST(an_answer_that_the_broker_does_not_take_is_a_dead_letter)
+{
+    stream_figures figures;
+    finch_error err;
+    reset("{\"body\":\"up\"}");
+    broker.output_max = 20;
+    CHECK_OK(run(NULL, &figures, &err), &err);
+    check_all_once();
+    CHECK_EQUAL(MESSAGES, broker.dead);
 }
 
 TEST(a_lost_broker_is_opened_again_and_nothing_is_lost)
