@@ -81,12 +81,12 @@ static finch_status make_probes(const adapter_probed *m, const text_tokenizer *t
     return FINCH_OK;
 }
 
-static finch_status write_probes(const char *folder, uint64_t base_hash, json_t *probes, finch_error *err)
+static finch_status write_probes(const char *folder, const adapter_probed *m, json_t *probes, finch_error *err)
 {
     char hex[17];
     str path = {0};
-    snprintf(hex, sizeof hex, "%016" PRIx64, base_hash);
-    json_t *root = json_pack("{s:s,s:O}", "base_hash", hex, "probes", probes);
+    snprintf(hex, sizeof hex, "%016" PRIx64, m->base_hash);
+    json_t *root = json_pack("{s:s,s:b,s:O}", "base_hash", hex, "exact", m->exact, "probes", probes);
     finch_status st = root != NULL ? file_join(folder, ADAPTER_PROBES, &path, err)
                                    : finch_fail(err, FINCH_E_MEMORY, "out of memory for " ADAPTER_PROBES);
     if (st == FINCH_OK) st = json_write_file(path.at, root, err);
@@ -102,7 +102,7 @@ finch_status adapter_save_probes(const char *folder, const adapter_probed *m, co
     json_t *probes = json_array();
     FINCH_TRY(text_scratch_create(&scratch, err));
     finch_status st = make_probes(m, tokenizer, scratch, probes, err);
-    if (st == FINCH_OK) st = write_probes(folder, m->base_hash, probes, err);
+    if (st == FINCH_OK) st = write_probes(folder, m, probes, err);
     json_decref(probes);
     text_scratch_destroy(scratch);
     return st;
@@ -144,7 +144,9 @@ static finch_status distance(const adapter_probed *m, const int32_t *ids, size_t
 static finch_status verify(const adapter_probed *m, const char *path, const json_t *root, finch_error *err)
 {
     const json_t *probes = json_object_get(root, "probes");
-    float limit = m->exact ? PROBE_F32_MAX : PROBE_OTHER_MAX;
+    /* Either side may have rounded its products. */
+    bool exact = m->exact && !json_is_false(json_object_get(root, "exact"));
+    float limit = exact ? PROBE_F32_MAX : PROBE_OTHER_MAX;
     char hex[17];
     const char *made;
     FINCH_TRY(json_get_text(root, path, "base_hash", &made, err));

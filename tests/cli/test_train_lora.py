@@ -81,6 +81,13 @@ class Case:
             expected = np.concatenate([model(input_ids=torch.tensor([json.loads(line)["ids"]])).logits.numpy() for line in ids.read_text().splitlines()])
         self.assertLess(np.abs(found - expected).max(), 1e-4)
 
+    def test_adapters_of_a_bf16_training_open_in_f32(self):
+        """Their probes' logits were made of rounded products, which f32 does not give again to 1e-3."""
+        finch_json(*self.words("out", "--bf16", "--learning-rate", "0.02", "--lora-rank", 4, "--lora-targets", self.targets))
+        self.assertEqual(self.logits(self.place / "out").shape, (32, 5))
+        self.assertIs(json.loads((self.place / "out" / "finch_adapter.json").read_text())["exact"], False)
+        self.assertEqual(self.logits(self.place / "out").shape, (32, 5))
+
     def test_a_killed_run_resumes_to_the_same_bits(self):
         whole = self.words("whole", "--checkpoint-every", 1, "--eval-every", 12)
         self.run_finch(*whole, "--quiet")
