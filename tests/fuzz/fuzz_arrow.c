@@ -23,9 +23,9 @@ static void *copy_of(const uint8_t *at, size_t size)
 
 static void touch(const finch_text *texts, size_t n)
 {
-    volatile unsigned sum = 0;
+    volatile unsigned char sum = 0;
     for (size_t i = 0; i < n; i++)
-        for (size_t at = 0; at < texts[i].size_bytes; at++) sum += (unsigned char)texts[i].at[at];
+        for (size_t at = 0; at < texts[i].size_bytes; at++) sum = (unsigned char)(sum + (unsigned char)texts[i].at[at]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
