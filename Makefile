@@ -9,8 +9,8 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package model mutants lint clean \
-        up down key dev jupyter logs ps images test-backend test-containers
+.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package jupyter test-notebooks model mutants lint clean \
+        up down key dev devtools logs ps images test-backend test-containers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -94,6 +94,12 @@ test-package: deps ## two builds with the same bytes, and the packages in a clea
 mutants: setup-test deps ## planted bugs must turn each suite red
 	@$(FINCH_PYTHON) tests/mutants/run.py
 
+jupyter: build ## the notebooks in JupyterLab on 127.0.0.1, port JUPYTER_PORT (8888), with a token, until Ctrl-C
+	@tools/notebooks.sh lab
+
+test-notebooks: build ## the notebooks from start to end, in the environment of their lock file
+	@tools/notebooks.sh run
+
 lint: setup-test ## clang-tidy and cppcheck
 	@tools/lint.sh
 
@@ -115,7 +121,7 @@ dev: ## the services with the checkout mounted: rebuilt and reloaded on change, 
 	@deploy/secrets.sh
 	@$(COMPOSE) -f compose.yaml -f compose.dev.yaml up --build
 
-jupyter: ## JupyterLab with compilers and debuggers on this machine's port 8888
+devtools: ## JupyterLab, compilers and debuggers in a container, on this machine's port 8888
 	@deploy/secrets.sh
 	@$(COMPOSE) --profile devtools up -d --build --no-deps devtools
 	@echo "JupyterLab: http://127.0.0.1:$${JUPYTER_PORT:-8888}/lab?token=$$(cat secrets/jupyter_token)   (make down ends it)"
@@ -135,7 +141,7 @@ test-backend: test-release ## the C suites, parity and the command line, without
 test-containers: ## images and services for real: built, run, limited, killed (long; says what it skips)
 	@tests/containers/run.sh
 
-BUILT := build build-debug build-asan build-tsan build-fuzz build-package web/out web/.next
+BUILT := build build-debug build-asan build-tsan build-fuzz build-package notebooks/work web/out web/.next
 clean: ## remove what was built; VOLUMES=1: the services' data too; .venv and node_modules stay
 	@echo "removing $(wildcard $(BUILT))"
 	@rm -rf $(BUILT)

@@ -301,7 +301,7 @@ class Scripts(unittest.TestCase):
     def test_the_targets_that_people_know(self):
         text = read("Makefile")
         shown = subprocess.run(["make", "-s", "-C", SOURCE, "help"], capture_output=True, text=True, timeout=60, check=True).stdout
-        for target in "up down dev jupyter logs ps build clean test test-backend test-frontend test-containers bench help".split():
+        for target in "up down dev devtools jupyter logs ps build clean test test-backend test-frontend test-containers bench help".split():
             self.assertRegex(text, rf"(?m)^{target}:")
             self.assertRegex(shown, rf"(?m)^  make {target} ")
         for volumes, said in (("", "kept:"), ("1", "down --volumes")):
