@@ -233,6 +233,12 @@ static finch_status evaluate(models_call *c, finch_error *err)
     json_t *document;
     FINCH_TRY(registry_find(c->store, c->words[0], &v, err));
     finch_status st = models_judge(c->args, v.folder.at, &document, err);
+    /* What is kept names the version: its folder is this machine's alone. */
+    if (st == FINCH_OK &&
+        json_object_set_new(document, "model", json_sprintf("%s@%lld", v.name.at, (long long)v.number)) != 0) {
+        json_decref(document);
+        st = finch_fail(err, FINCH_E_MEMORY, "out of memory for an evaluation");
+    }
     if (st == FINCH_OK) st = attach_found(c, &v, "evaluation", document, err);
     registry_version_free(&v);
     return st;

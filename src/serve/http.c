@@ -282,7 +282,8 @@ static void on_tick(void *context)
 
 /* ---- listening ------------------------------------------------------------------------------------------------------- */
 
-/* Room for the descriptors of all connections, as far as the system allows; fewer connections where it does not. */
+/* As many connections as the system lets this process have descriptors for, beside those of files and the store. The soft limit is
+ * raised to the hard one; only the process's owner can raise that. */
 static size_t allow_descriptors(size_t n_connections)
 {
     struct rlimit limit;
@@ -296,6 +297,19 @@ static size_t allow_descriptors(size_t n_connections)
     if (limit.rlim_cur >= want) return n_connections;
     return limit.rlim_cur > 2 * HTTP_DESCRIPTORS_SPARE ? (size_t)limit.rlim_cur - HTTP_DESCRIPTORS_SPARE
                                                        : HTTP_DESCRIPTORS_SPARE;
+}
+
+/* What /system shows is what holds; the log says why it is less than was asked for. */
+static void limit_connections(serve *s)
+{
+    size_t asked = s->options.limits.max_connections, allowed = allow_descriptors(asked);
+    if (allowed == asked) return;
+    s->options.limits.max_connections = allowed;
+    journal_event(
+        s->journal, "warning", "connections_limited",
+        json_pack("{s:I, s:I, s:s}", "asked", (json_int_t)asked, "allowed", (json_int_t)allowed, "message",
+                  "the system's hard limit of open files is lower than --max-connections: raise it (ulimit -Hn, "
+                  "LimitNOFILE= of a systemd unit, --ulimit nofile= of a container) or ask for fewer connections"));
 }
 
 static int bind_one(const struct addrinfo *at)
@@ -345,6 +359,7 @@ finch_status http_create(serve *s, http **out, finch_error *err)
 finch_status http_start(http *h, finch_error *err)
 {
     const serve_options *o = &h->server->options;
+    limit_connections(h->server);
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                      (o->tls_key != NULL ? MHD_USE_TLS : 0);
     FINCH_TRY(bind_listener(h, err));
@@ -352,7 +367,7 @@ finch_status http_start(http *h, finch_error *err)
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)silent, NULL},
         {MHD_OPTION_LISTEN_SOCKET, h->listening, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)o->limits.max_header_bytes + 8192, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)allow_descriptors(o->limits.max_connections), NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)o->limits.max_connections, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)o->limits.idle_seconds, NULL},
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, h},
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_escapes, NULL},

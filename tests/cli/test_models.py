@@ -6,6 +6,7 @@ import unittest
 
 from finch_cli import SOURCE, FolderTest, finch, finch_json
 
+LABELS = ["STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSITIVE"]
 TINY = os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert")
 
 
@@ -110,6 +111,31 @@ class Models(FolderTest):
         self.assertEqual(3, done.returncode)
         self.assertIn("line 2", done.stderr)
         self.assertEqual(1, len(self.document("list", "tiny")["models"]))
+
+    def test_evaluate_judges_as_finch_eval_does_and_keeps_it(self):
+        self.document("register", TINY, "--name", "tiny")
+        texts = ("up we go", "down it goes", "to the moon", "crash", "hold", "flat day")
+        rows = "".join(f"{text},{LABELS[i % 5]}\n" for i, text in enumerate(texts))
+        self.write("rows.csv", "body,class\n" + rows)
+        words = ("--data", self.path("rows.csv"), "--text-column", "body", "--label-column", "class")
+        kept, printed = self.document("evaluate", "tiny", *words), finch_json("eval", "--model", TINY, "--max-tokens", "128", *words)
+        self.assertEqual("tiny@1", kept["model"])
+        for timed in ("model", "seconds", "texts_per_second"):
+            kept.pop(timed), printed.pop(timed)
+        self.assertEqual(printed, kept)
+        self.assertEqual(6, kept["n"])
+        shown = self.document("show", "tiny@1")
+        self.assertEqual((kept["macro_f1"], kept["confusion"]), (shown["metrics"]["macro_f1"], shown["confusion"]["matrix"]))
+        self.write("half.csv", "body,class\n" + rows[:rows.index("crash")])
+        self.document("evaluate", "tiny", "--data", self.path("half.csv"), *words[2:])
+        self.assertEqual(3, self.document("show", "tiny@1")["metrics"]["n"])
+        for more, code, says in (((), 2, "--data"), (("--data", self.path("none.csv")), 1, "none.csv"), (("--data", self.path("rows.csv")), 3, "text"),
+                                 ((*words[:-1], "klass"), 3, "klass")):
+            done = self.models("evaluate", "tiny@1", *more)
+            self.assertEqual(code, done.returncode, (more, done.stderr))
+            self.assertIn(says, done.stderr)
+        self.assertEqual(1, self.models("evaluate", "nobody", *words).returncode)
+        self.assertEqual(3, self.document("show", "tiny@1")["metrics"]["n"], "a failed evaluation leaves the one before")
 
     def test_a_version_in_a_stage_stays(self):
         self.register("a")

@@ -3,6 +3,7 @@ takes a minute of random streams instead of two seconds."""
 import errno
 import os
 import random
+import resource
 import shutil
 import socket
 import subprocess
@@ -155,21 +156,71 @@ class Hostile(unittest.TestCase):
             self.assertGreater(found["streams_a_second"], 1000)
         self.ends_well()
 
+
+class Idle(unittest.TestCase):
+    def server_for(self, n, *words):
+        server = Server("--header-seconds", 600, "--idle-seconds", 600, "--max-connections", n, *words)
+        self.addCleanup(server.remove)
+        return server
+
+    def times_of(self, server, n):
+        """Sorted seconds of n predictions over one connection, none of them out of the cache."""
+        link, times = server.connect(), []
+        for i in range(n):
+            began = time.monotonic()
+            self.assertEqual(server.request("POST", "/api/v1/predict", {"text": f"up {i}", "cache": False}, connection=link).status, 200)
+            times.append(time.monotonic() - began)
+        link.close()
+        return sorted(times)
+
     def test_others_are_answered_beside_thousands_that_do_nothing(self):
-        held, times = [], []
-        try:
-            for _ in range(10000 if PROOF else 400):
-                held.append(socket.create_connection(("127.0.0.1", self.server.port), timeout=10))
-            self.assertGreaterEqual(self.server.metric("finch_http_connections"), len(held))
-            for _ in range(50):
-                began = time.monotonic()
-                self.assertEqual(self.server.predict(text="up").status, 200)
-                times.append(time.monotonic() - began)
-            self.assertLess(percentile(times, 0.9), 0.5)
-        finally:
-            for s in held:
-                s.close()
-        self.ends_well()
+        """Half of them never say a word, half have had an answer and stay."""
+        n, held = 10000 if PROOF else 400, []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        server = self.server_for(n + 100)
+        alone = self.times_of(server, 300)
+        self.addCleanup(lambda: [s.close() for s in held])
+        for i in range(n):
+            held.append(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            if i % 2:
+                held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                self.assertTrue(held[-1].recv(65536).startswith(b"HTTP/1.1 200"))
+        self.assertGreaterEqual(server.metric("finch_http_connections"), n)
+        beside = self.times_of(server, 300)
+        self.assertGreaterEqual(server.metric("finch_http_connections"), n)
+        found = {"connections": n, **{f"{name}_{share}_ms": 1000 * percentile(times, share) for name, times in (("alone", alone), ("beside", beside))
+                                      for share in (0.5, 0.99)}, "resident_bytes": server.metric("finch_process_resident_memory_bytes")}
+        print(f"idle connections: {found}", file=sys.stderr)
+        self.assertLess(percentile(beside, 0.5), 2 * percentile(alone, 0.5) + 0.002)
+        self.assertLess(percentile(beside, 0.99), 0.2)
+        for s in held[-101::10]:  # those that stayed are answered too
+            s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertTrue(s.recv(65536).startswith(b"HTTP/1.1 200"))
+        while held:
+            held.pop().close()
+        self.assertTrue(wait_for(lambda: server.metric("finch_http_connections") < 10))
+        self.assertEqual(server.stop(), 0)
+        self.assertNotIn("Sanitizer", server.said())
+
+    def test_a_low_limit_of_open_files_is_said_and_held_to(self):
+        wrapper = os.path.join(tempfile.mkdtemp(prefix="finch-few-"), "finch")
+        self.addCleanup(shutil.rmtree, os.path.dirname(wrapper), True)
+        with open(wrapper, "w") as file:
+            file.write(f'#!/bin/sh\nulimit -n 300\nexec {PROGRAM} "$@"\n')
+        os.chmod(wrapper, 0o755)
+        server = Server(program=wrapper)
+        self.addCleanup(server.remove)
+        limited = [line for line in server.log_lines() if line.get("event") == "connections_limited"]
+        allowed = server.get("/api/v1/system").data["limits"]["max_connections"]["value"]
+        self.assertEqual([(line["level"], line["asked"], line["allowed"]) for line in limited], [("warning", 16384, allowed)])
+        self.assertIn("LimitNOFILE", limited[0]["message"])
+        self.assertTrue(100 <= allowed < 300, allowed)
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(allowed + 50)]
+        while held:
+            held.pop().close()
+        self.assertTrue(wait_for(lambda: server.get("/health").status == 200))
+        self.assertEqual(server.predict(text="up").status, 200)
+        self.assertEqual(server.stop(), 0)
 
 
 class AllAtOnce(unittest.TestCase):

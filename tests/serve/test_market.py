@@ -1,4 +1,5 @@
 """What stands on the store: history and sentiment, the event stream, batch jobs, the registry of models, reviews."""
+import datetime
 import http.client
 import io
 import json
@@ -355,6 +356,46 @@ class Registry(unittest.TestCase):
         self.assertEqual([m["id"] for m in listed["served"]], ["market@1"])
         self.assertEqual({m["id"] for m in listed["registered"]}, {"market@1", "market@2"})
         self.assertEqual(server.get("/api/v1/models/market@2").data["id"], "market@2")
+        self.assertEqual(server.stop(), 0)
+
+    def test_the_record_tells_what_was_in_a_stage_when(self):
+        folder = tempfile.mkdtemp(prefix="finch-record-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        self.env = {"FINCH_STATE": os.path.join(folder, "state.sqlite")}
+        self.finch("models", "register", TINY, "--name", "market")
+        self.finch("models", "register", MPNET, "--name", "market")
+        server = Server(env=self.env)
+        self.addCleanup(server.remove)
+
+        def promote(number, stage="production"):
+            """The record's own time of it; the next change comes at another millisecond."""
+            self.assertEqual(server.post(f"/api/v1/models/market@{number}/promote", {"stage": stage}).status, 200)
+            time.sleep(0.02)
+            return server.get("/api/v1/models/record?name=market&limit=1").data["record"][0]["time"]
+
+        def at(when, more=""):
+            return server.get(f"/api/v1/models/record?name=market&at={when}{more}").data["at"]
+        first, second, shadow = promote(1), promote(2), promote(1, "shadow")
+        self.assertEqual(server.post("/api/v1/models/market/rollback", {}).status, 200)
+        self.assertEqual(at(first), {"time": first, "name": "market", "stage": "production", "version": 1})
+        before = datetime.datetime.fromisoformat(second) - datetime.timedelta(milliseconds=1)
+        self.assertEqual(at(before.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))["version"], 1)
+        self.assertEqual((at(second)["version"], at(shadow)["version"], at("2100-01-01")["version"]), (2, 2, 1))
+        self.assertEqual((at(second, "&stage=shadow")["version"], at(shadow, "&stage=shadow")["version"]), (None, 1))
+        self.assertIsNone(at("2020-01-01")["version"])
+        self.assertIsNone(server.get("/api/v1/models/record?name=nobody&at=2100-01-01").data["at"]["version"])
+        self.finch("models", "demote", "market")
+        self.assertIsNone(at("2100-01-01")["version"])
+        told = server.get("/api/v1/models/record").data
+        self.assertIsNone(told["at"])
+        self.assertEqual([(r["action"], r["from"], r["to"]) for r in told["record"] if r["stage"] == "production"],
+                         [("demote", 1, None), ("rollback", 2, 1), ("promote", 1, 2), ("promote", None, 1)])
+        self.assertEqual({r["by"] for r in told["record"] if r["action"] in ("promote", "rollback")}, {"api"})
+        self.assertEqual(len(server.get("/api/v1/models/record?limit=2").data["record"]), 2)
+        for query, says in (("at=2026-01-01", "name"), ("name=market&at=yesterday", "at"), ("name=market&at=", "at"), ("limit=0", "limit")):
+            answer = server.get("/api/v1/models/record?" + query)
+            self.assertEqual(answer.status, 422, (query, answer.body))
+            self.assertIn(says, answer.body.decode())
         self.assertEqual(server.stop(), 0)
 
     def test_a_served_model_that_is_not_registered_has_its_card(self):
