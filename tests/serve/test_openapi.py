@@ -8,7 +8,7 @@ import sys
 import tempfile
 import unittest
 
-from finch_server import PROGRAM, PROOF, ServerTest
+from finch_server import PROGRAM, PROOF, SOURCE, ServerTest
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method"
 
@@ -41,6 +41,11 @@ class Document(ServerTest):
             done = subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=1500 if PROOF else 240)
         self.assertEqual(done.returncode, 0, done.stdout[-6000:] + done.stderr[-1000:])
         self.assertEqual(self.server.get("/health").status, 200)
+
+    def test_the_dashboard_knows_this_document(self):
+        """Its types are made from a copy."""
+        with open(os.path.join(SOURCE, "web", "openapi.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file), self.server.get("/openapi.json").json, "finch serve has another document: cd web && npm run contract")
 
     def test_the_document_is_whole(self):
         document = self.server.get("/openapi.json").json

@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Activity, Boxes, ChartLine, Database, KeyRound, LogOut, MessageSquareText, Monitor, Moon, PlugZap, Server, Sun, Tags } from "lucide-react";
 import Link from "next/link";
 import { usePathname } from "next/navigation";
-import { useEffect, type ReactNode } from "react";
+import { useEffect, useRef, type ReactNode } from "react";
 
 import { SignIn, useSignOut } from "@/components/sign-in";
 import { Button } from "@/components/ui/button";
@@ -24,8 +24,14 @@ const pages = [
 
 function Navigation() {
   const path = usePathname();
+  const strip = useRef<HTMLElement>(null);
+  /* On a narrow screen the pages stand in a row that scrolls: the one that is shown comes to its middle. */
+  useEffect(() => {
+    const here = strip.current?.querySelector<HTMLElement>("[aria-current]");
+    if (strip.current && here) strip.current.scrollLeft = here.offsetLeft - (strip.current.clientWidth - here.offsetWidth) / 2;
+  }, [path]);
   return (
-    <nav aria-label="Pages" className="overflow-x-auto lg:overflow-visible">
+    <nav ref={strip} aria-label="Pages" className="relative overflow-x-auto lg:overflow-visible">
       <ul className="flex gap-1 lg:flex-col">
         {pages.map(({ path: href, title, icon: Icon }) => {
           const here = path === href;

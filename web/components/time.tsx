@@ -1,5 +1,8 @@
 import { localTime, utcTime } from "@/lib/format";
 
+/** It breaks between day and hour only. */
+const unbroken = (text: string) => text.replace(/ /g, "\u00a0").replace(/,\u00a0(?=[^,]*$)/, ", ");
+
 /** In the viewer's zone, with UTC on hover and for screen readers. */
 export function Time({ at, precise = true }: { at: string | number | null | undefined; precise?: boolean }) {
   if (at === null || at === undefined) return <>–</>;
@@ -7,7 +10,7 @@ export function Time({ at, precise = true }: { at: string | number | null | unde
   if (Number.isNaN(date.getTime())) return <>–</>;
   return (
     <time dateTime={date.toISOString()} title={utcTime(date)}>
-      {localTime(date, precise)}
+      {unbroken(localTime(date, precise))}
     </time>
   );
 }

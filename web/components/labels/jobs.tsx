@@ -101,7 +101,7 @@ function Jobs({ jobs, updatedAt, chosen, onChoose }: { jobs: Job[]; updatedAt: n
           show: (j) => (
             <>
               {count(j.requests)}
-              <span className="block text-xs text-muted">
+              <span className="block whitespace-nowrap text-xs text-muted">
                 {count(j.failed_requests)} failed, {count(j.rate_limited)} × 429
               </span>
             </>
@@ -113,7 +113,7 @@ function Jobs({ jobs, updatedAt, chosen, onChoose }: { jobs: Job[]; updatedAt: n
           show: (j) => (
             <>
               ${fixed(j.cost_usd, 4)}
-              {j.labelled > 0 && <span className="block text-xs text-muted">${fixed((j.cost_usd / j.labelled) * 1000, 3)} a thousand</span>}
+              {j.labelled > 0 && <span className="block whitespace-nowrap text-xs text-muted">${fixed((j.cost_usd / j.labelled) * 1000, 3)} a thousand</span>}
             </>
           ),
         },

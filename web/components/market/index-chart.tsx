@@ -11,9 +11,13 @@ import { count, localTime, percent, signed, utcTime } from "@/lib/format";
 /** A mean of fewer texts than this is drawn hollow. */
 export const thin = 10;
 
+/** Over more empty buckets than this no line is drawn: it would tell of a time of which nothing is known. */
+const gapMost = 30;
+
 const timeOf = (p: Point) => Date.parse(p.start ?? "");
 
 export function IndexChart({ title, points, bucket, file, onPick }: { title: string; points: Point[]; bucket: string; file: string; onPick: (point: Point) => void }) {
+  const bucketMs = points.length > 0 ? Date.parse(points[0]!.end ?? "") - timeOf(points[0]!) : 0;
   const share = (p: Point, name: string) => p.shares?.[name];
   return (
     <ChartFrame
@@ -56,6 +60,7 @@ export function IndexChart({ title, points, bucket, file, onPick }: { title: str
             pointRadius: points.length > pointsMarkedMost ? 0 : points.length > 200 ? 2 : 3.5,
             pointHoverRadius: 6,
             borderWidth: 1.5,
+            spanGaps: gapMost * bucketMs,
             interval: { low: points.map((p) => p.low), high: points.map((p) => p.high) },
           } as never,
           {
@@ -90,8 +95,8 @@ export function IndexChart({ title, points, bucket, file, onPick }: { title: str
           },
         },
         scales: {
-          x: timeAxis({ min: timeOf(points[0]!), max: Date.parse(points[points.length - 1]!.end ?? "") }),
-          y: { suggestedMin: -0.5, suggestedMax: 0.5, title: { display: true, text: "score" } },
+          x: { ...timeAxis({ min: timeOf(points[0]!) - bucketMs / 2, max: Date.parse(points[points.length - 1]!.end ?? "") }), offset: false },
+          y: { min: Math.max(-1, Math.min(-0.5, ...points.map((p) => p.low ?? p.mean ?? 0))), max: Math.min(1, Math.max(0.5, ...points.map((p) => p.high ?? p.mean ?? 0))), title: { display: true, text: "score" } },
           volume: { position: "right", beginAtZero: true, grid: { display: false }, title: { display: true, text: "texts" }, suggestedMax: 4 * Math.max(1, ...points.map((p) => p.count)) },
         },
       })}

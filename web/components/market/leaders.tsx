@@ -35,7 +35,7 @@ export function Leaders({ order, span, onPick }: { order: "bullish" | "bearish";
                   ),
                 },
                 { name: "Score", numeric: true, show: (row) => signed(row.mean) },
-                { name: "95 % interval", numeric: true, show: (row) => `${signed(row.low)} to ${signed(row.high)}` },
+                { name: "95 % interval", numeric: true, className: "whitespace-nowrap", show: (row) => `${signed(row.low)} to ${signed(row.high)}` },
                 { name: "Texts", numeric: true, show: (row) => count(row.count) },
               ]}
             />

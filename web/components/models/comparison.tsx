@@ -72,7 +72,7 @@ function PerClass({ models }: { models: Compared[] }) {
       rows={measured ? rows : []}
       columns={[{ key: "label", name: "Class" }, ...models.map((m) => ({ key: m.id, name: m.id, numeric: true, show: (v: unknown) => fixed(v as number, 3) }))]}
       data={() => ({
-        labels: classes.map((name) => classTitle(name)),
+        labels: classes.map((name) => classTitle(name).split(" ")),
         datasets: models.map((m, i) => ({ type: "bar" as const, label: m.id, data: classes.map((name) => number(m.metrics, "per_class", name, "f1") ?? null), backgroundColor: tokenColour(modelColours[i % modelColours.length]!) })),
       })}
       options={() => ({ scales: { y: { min: 0, max: 1 }, x: { grid: { display: false } } } })}

@@ -41,7 +41,7 @@ export function Matrix({ model }: { model: Compared }) {
       }
     >
       <div className="overflow-x-auto" tabIndex={0} role="region" aria-label={`Confusion matrix of ${model.id}`}>
-        <table className="w-full border-separate border-spacing-0.5 text-sm">
+        <table className="w-full table-fixed border-separate border-spacing-0.5 text-sm">
           <caption className="sr-only">Confusion matrix of {model.id}</caption>
           <thead>
             <tr>

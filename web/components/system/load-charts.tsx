@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import { tokenColour } from "@/components/charts/colour";
 import { ChartFrame } from "@/components/charts/frame";
 import { timeAxis } from "@/components/charts/time-axis";
+import { Empty } from "@/components/states";
 import type { Schemas } from "@/lib/api/client";
 import { bytes, fixed, localTime } from "@/lib/format";
 import { number } from "@/lib/read";
@@ -39,7 +40,8 @@ export function LoadCharts({ system, updatedAt }: { system: Schemas["System"]; u
   const requests = ratesOf(samples, "total");
   const texts = ratesOf(samples, "texts");
   const time = { key: "time", name: "Time", show: (v: unknown) => localTime(String(v)) };
-  const rows = samples.map((s, i) => ({
+  const waits = <Empty title="The first figures come in a moment">The server is asked every two seconds.</Empty>;
+  const rows = (samples.length > 2 ? samples : []).map((s, i) => ({
     time: new Date(s.time).toISOString(),
     requests_per_second: requests[i],
     texts_per_second: texts[i],
@@ -68,6 +70,7 @@ export function LoadCharts({ system, updatedAt }: { system: Schemas["System"]; u
         hint="Since this page was opened; asked every two seconds."
         kind="line"
         file="finch-load"
+        empty={waits}
         height={220}
         rows={rows}
         columns={[time, { key: "requests_per_second", name: "Requests/s", numeric: true, show: (v) => fixed(v as number) }, { key: "texts_per_second", name: "Texts/s", numeric: true, show: (v) => fixed(v as number) }]}
@@ -79,6 +82,7 @@ export function LoadCharts({ system, updatedAt }: { system: Schemas["System"]; u
         hint="Resident memory of the process."
         kind="line"
         file="finch-memory"
+        empty={waits}
         height={220}
         rows={rows}
         columns={[time, { key: "memory_bytes", name: "Bytes", numeric: true, show: (v) => bytes(v as number) }, { key: "waiting", name: "Texts waiting", numeric: true }]}

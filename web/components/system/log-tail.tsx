@@ -75,7 +75,7 @@ export function LogTail() {
               },
               { name: "What", show: ({ line }) => <code>{`${text(line, "method") ?? ""} ${text(line, "path") ?? text(line, "event") ?? "–"}`.trim()}</code> },
               { name: "Key", show: ({ line }) => text(line, "key") || "–" },
-              { name: "Took", numeric: true, show: ({ line }) => `${fixed(number(line, "ms"), 1)} ms` },
+              { name: "Took", numeric: true, show: ({ line }) => (number(line, "ms") === undefined ? "–" : `${fixed(number(line, "ms"), 1)} ms`) },
               { name: "Error", show: ({ line }) => text(line, "error") ?? "–" },
               { name: "Request", show: ({ line }) => <code className="text-xs">{text(line, "request_id") ?? "–"}</code> },
             ]}

@@ -66,12 +66,18 @@ function Models({ system }: { system: SystemData }) {
         rows={list(system.models)}
         keyOf={(model) => text(model, "id") ?? ""}
         columns={[
-          { name: "Name", show: (m) => text(m, "name") ?? "–" },
-          { name: "Version", show: (m) => <code>{text(m, "version") ?? "–"}</code> },
+          {
+            name: "Name",
+            show: (m) => (
+              <>
+                <span className="whitespace-nowrap">{text(m, "name") ?? "–"}</span> {flag(m, "default") && <Badge tone="accent">default</Badge>}
+              </>
+            ),
+          },
+          { name: "Version", className: "whitespace-nowrap", show: (m) => <code>{text(m, "version") ?? "–"}</code> },
           { name: "Arithmetic", show: (m) => text(m, "compute") ?? "–" },
           { name: "Tokens", numeric: true, show: (m) => count(number(m, "max_tokens")) },
           { name: "Loaded", show: (m) => <Time at={text(m, "loaded")} /> },
-          { name: "Default", quiet: true, show: (m) => (flag(m, "default") ? <Badge tone="accent">default</Badge> : null) },
         ]}
       />
     </Card>
