@@ -9,6 +9,7 @@ mean, deviation and class shares: DuckDB in this process over a table in its own
 an index on ticker and time, both after a first run. The answers' counts must be equal.
 
 ms          of each side, the median of the rounds, in turns
+cpu_ms      that the server took for a question, all its threads, the mean of the rounds: holds on a machine that is busy too
 goal        under 50 ms for every question
 import      predictions a second into the history, the whole command
 """
@@ -16,6 +17,7 @@ import datetime
 import http.client
 import json
 import os
+import pathlib
 import re
 import shutil
 import socket
@@ -138,6 +140,13 @@ class Finch:
         points = json.loads(body)["data"]
         return ms, sum(point["count"] for point in (points["points"] if isinstance(points, dict) else points))
 
+    def cpu_ms(self):
+        """Milliseconds of CPU since the start."""
+        total = 0
+        for task in pathlib.Path(f"/proc/{self.server.pid}/task").iterdir():
+            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+        return total / 1e6
+
     def close(self):
         self.link.close()
         self.server.terminate()
@@ -151,14 +160,16 @@ def measure(sides, rounds):
         counts = {side: peer.ask(ticker, bucket, *span)[1] for side, peer in sides.items()}
         if len({count for count in counts.values() if count is not None}) != 1:
             raise SystemExit(f"{name}: the sides do not agree: {counts}")
-        times = {side: [] for side in sides}
+        times, cpu = {side: [] for side in sides}, 0
         for _ in range(rounds):
             for side, peer in sides.items():
+                before = sides["finch"].cpu_ms()
                 times[side].append(peer.ask(ticker, bucket, *span)[0])
-        case = {"question": name, "texts": counts["finch"], "ms": {side: benchlib.spread(values) for side, values in times.items()}}
+                cpu += sides["finch"].cpu_ms() - before if side == "finch" else 0
+        case = {"question": name, "texts": counts["finch"], "cpu_ms": cpu / rounds, "ms": {side: benchlib.spread(values) for side, values in times.items()}}
         case["ratio"] = {side: case["ms"][side]["median"] / case["ms"]["finch"]["median"] for side in sides if side != "finch"}
         case["reached"] = case["ms"]["finch"]["max"] < GOAL_MS
-        benchlib.note(f"{name}: " + ", ".join(f"{side} {case['ms'][side]['median']:.2f} ms" for side in sides))
+        benchlib.note(f"{name}: " + ", ".join(f"{side} {case['ms'][side]['median']:.2f} ms" for side in sides) + f", finch's CPU {case['cpu_ms']:.2f} ms")
         cases.append(case)
     return cases
 

@@ -35,7 +35,7 @@ class Document(ServerTest):
         if not os.path.exists(command):
             self.skipTest("schemathesis is not there; tools/setup.sh test installs it")
         with tempfile.TemporaryDirectory() as folder:
-            words = [command, "run", f"http://127.0.0.1:{self.server.port}/openapi.json", "--seed", "1", "--phases", "examples,coverage,fuzzing" if PROOF else "examples,fuzzing",
+            words = [command, "run", f"http://127.0.0.1:{self.server.port}/openapi.json", "--seed", "1", "--phases", "examples,coverage,fuzzing,stateful" if PROOF else "examples,fuzzing",
                      "--max-examples", "50" if PROOF else "5", "--exclude-path", "/api/v1/stream", "--checks", "all" if PROOF else CHECKS, "--no-color",
                      "--suppress-health-check", "all", "--generation-database", "none", "--exclude-checks", "positive_data_acceptance", "-H", f"Authorization: Bearer {self.key}"]
             done = subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=1500 if PROOF else 240)
