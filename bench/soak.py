@@ -14,6 +14,7 @@ errors       answers that are none or not 200: must be 0
 p99_ms       under 200
 memory       resident bytes of the last tenth by those after the warming up: within 2 %
 """
+import collections
 import pathlib
 import re
 import select
@@ -60,11 +61,11 @@ class Connection:
 
 
 class Load:
-    """Requests at times that are set beforehand, each over the first connection that is free."""
+    """Requests at times that are set beforehand, each over the connection that is free the longest."""
 
     def __init__(self, port, requests, n_connections):
         self.port, self.requests, self.poll = port, requests, select.epoll()
-        self.busy, self.free, self.took, self.errors = {}, [], [], 0
+        self.busy, self.free, self.took, self.errors = {}, collections.deque(), [], 0
         for _ in range(n_connections):
             self.open()
 
@@ -74,7 +75,7 @@ class Load:
         self.free.append(connection)
 
     def send(self, number, due):
-        connection = self.free.pop()
+        connection = self.free.popleft()  # all of them in turn
         self.busy[connection.socket.fileno()] = connection
         connection.send(self.requests[number % len(self.requests)], due)
 
@@ -84,15 +85,15 @@ class Load:
             status = connection.take() if connection is not None else 0
             if status is None:
                 continue
-            connection = self.busy.pop(descriptor, None)
-            self.errors += status != 200
             if connection is not None:
+                del self.busy[descriptor]
+                self.errors += status != 200
                 self.took.append((connection.due, time.monotonic() - connection.due))
-            if connection is not None and status != 0:
+            if status != 0:
                 self.free.append(connection)
                 continue
-            self.poll.unregister(descriptor)  # closed by the server
-            self.free = [one for one in self.free if one.socket.fileno() != descriptor]
+            self.poll.unregister(descriptor)  # closed by the server: while idle that is its right
+            self.free = collections.deque(one for one in self.free if one.socket.fileno() != descriptor)
             self.open()
 
     def close(self):

@@ -6,6 +6,7 @@
 #include "cli/signals.h"
 #include "cli/threads.h"
 #include "data/text_column.h"
+#include "tensor/cpu.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -63,7 +64,8 @@ static finch_status run_command(const cli_command *command, const char *const *w
         size_t n_threads = cli_given(args, "threads") ? cli_size(args, "threads") : threads_default();
         cli_set_threads(args, n_threads);
         threads_use(n_threads);
-        st = find_text_column(command, args, err);
+        st = cpu_check(err);
+        if (st == FINCH_OK) st = find_text_column(command, args, err);
         if (st == FINCH_OK) st = command->run(args, err);
     }
     arena_free(&memory);

@@ -127,6 +127,7 @@ static finch_status open_tokenizer(model *m, const char *path, const char *base,
 /* base: of adapters; NULL where the path is a model of its own. */
 static finch_status open_parts(model *m, const char *path, const char *base, model_compute compute, finch_error *err)
 {
+    FINCH_TRY(cpu_check(err));
     FINCH_TRY(model_config_read(place_of(path, base, "config.json"), &m->config, err));
     if (file_is_directory(path)) FINCH_TRY(read_temperature(path, &m->temperature, err));
     if (m->config.arch == MODEL_GEMMA3) FINCH_TRY(gemma_model_open(m, path, base, compute, err));

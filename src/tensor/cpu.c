@@ -76,13 +76,39 @@ static bool cpu_detect(cpu_feature feature) { return feature == CPU_SCALAR; }
 
 #endif
 
-static bool cpu_allowed(cpu_feature feature)
+/* The words of FINCH_ISA, and the last feature that each allows. */
+static const struct {
+    const char *name;
+    cpu_feature most;
+} cpu_sets[] = {{"scalar", CPU_SCALAR}, {"avx2", CPU_AVX2}, {"avx512", CPU_AVX512_BF16}, {"amx", CPU_AMX_BF16}};
+
+/* Unset or empty: all. False where the word is none of them. */
+static bool cpu_most(cpu_feature *most)
 {
     const char *isa = getenv("FINCH_ISA");
-    if (isa == NULL || strcmp(isa, "amx") == 0) return true;
-    if (strcmp(isa, "avx512") == 0) return feature <= CPU_AVX512_BF16;
-    if (strcmp(isa, "avx2") == 0) return feature <= CPU_AVX2;
-    return strcmp(isa, "scalar") != 0 || feature == CPU_SCALAR;
+    *most = CPU_AMX_BF16;
+    if (isa == NULL || isa[0] == '\0') return true;
+    for (size_t i = 0; i < sizeof cpu_sets / sizeof cpu_sets[0]; i++) {
+        if (strcmp(isa, cpu_sets[i].name) != 0) continue;
+        *most = cpu_sets[i].most;
+        return true;
+    }
+    return false;
+}
+
+finch_status cpu_check(finch_error *err)
+{
+    cpu_feature most;
+    if (cpu_most(&most)) return FINCH_OK;
+    return finch_fail(err, FINCH_E_USAGE, "FINCH_ISA is \"%.40s\": write scalar, avx2, avx512 or amx, or unset it",
+                      getenv("FINCH_ISA"));
+}
+
+static bool cpu_allowed(cpu_feature feature)
+{
+    cpu_feature most;
+    (void)cpu_most(&most);
+    return feature <= most;
 }
 
 bool cpu_has(cpu_feature feature) { return cpu_allowed(feature) && cpu_detect(feature); }

@@ -3,6 +3,8 @@
 #ifndef FINCH_TENSOR_CPU_H
 #define FINCH_TENSOR_CPU_H
 
+#include "base/status.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,6 +19,8 @@ typedef enum cpu_feature {
     CPU_FEATURE_COUNT
 } cpu_feature;
 
+/* FINCH_E_USAGE where FINCH_ISA is set and names none of the four: asked before work begins, for cpu_has has no way to say it. */
+finch_status cpu_check(finch_error *err);
 bool cpu_has(cpu_feature feature);
 /* "avx512_vnni"; static. */
 const char *cpu_feature_name(cpu_feature feature);

@@ -69,6 +69,14 @@ class Doctor(unittest.TestCase):
         self.assertEqual(check(document, "cpu")["found"], "kernels for scalar; has scalar")
         self.assertNotIn("avx", check(document, "kernels")["found"])
 
+    def test_a_misspelt_instruction_set_is_an_error(self):
+        for command in (("doctor",), ("score", "--input", "x.csv", "--output", "y.csv"), ("bench", "gemm")):
+            done = finch(*command, env={"FINCH_ISA": "avx51"})
+            self.assertEqual((done.returncode, done.stdout), (2, ""), command)
+            self.assertIn('FINCH_ISA is "avx51": write scalar, avx2, avx512 or amx', done.stderr)
+        _, document = report("--model", "absent", env={"FINCH_ISA": ""})
+        self.assertEqual([entry["name"] for entry in document["checks"] if not entry["ok"]], ["model"])
+
     def test_threads_are_what_was_asked_for(self):
         _, document = report("--model", "absent", "--threads", 3)
         self.assertEqual(document["threads"], 3)

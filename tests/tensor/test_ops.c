@@ -460,3 +460,18 @@ TEST(finch_isa_lowers_the_choice)
     CHECK_TEXT("scalar", cpu_isa());
     CHECK_EQUAL(0, unsetenv("FINCH_ISA"));
 }
+
+TEST(a_misspelt_finch_isa_is_told)
+{
+    static const char *const good[] = {"", "scalar", "avx2", "avx512", "amx"};
+    finch_error err;
+    CHECK_OK(cpu_check(&err), &err);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        CHECK_EQUAL(0, setenv("FINCH_ISA", good[i], 1));
+        CHECK_OK(cpu_check(&err), &err);
+    }
+    CHECK_EQUAL(0, setenv("FINCH_ISA", "AVX2", 1));
+    CHECK_EQUAL(FINCH_E_USAGE, cpu_check(&err));
+    CHECK(strstr(err.message, "\"AVX2\"") != NULL);
+    CHECK_EQUAL(0, unsetenv("FINCH_ISA"));
+}
