@@ -44,8 +44,8 @@ static const cli_option options[] = {
     {"batch-folder", "FOLDER", CLI_PATH, NULL, "where uploads and results of batch jobs lie (default: beside the store)",
      false, 0, 0},
     {"batch-threads", "N", CLI_SIZE, "1", "threads that score batch jobs beside the requests", false, 1, 1024},
-    {"web", "FOLDER", CLI_PATH, NULL, "the dashboard's files (default: those beside the program, where there are any)",
-     false, 0, 0},
+    {"web", "FOLDER", CLI_PATH, NULL,
+     "the dashboard's files; none: without (default: those beside the program, where there are any)", false, 0, 0},
     {"tls-certificate", "FILE", CLI_PATH, NULL, "PEM file of the certificate and its chain: HTTPS; with --tls-key", false, 0,
      0},
     {"tls-key", "FILE", CLI_PATH, NULL, "PEM file of the certificate's private key", false, 0, 0},
@@ -163,7 +163,7 @@ static finch_status find_web(job *j, finch_error *err)
     static const char *const places[] = {"../web/out", "../../web/out", "../share/finch/web"};
     char program[4096];
     const char *given = text_of(j, "web");
-    if (given != NULL) return str_add_text(&j->web, given, err);
+    if (given != NULL) return strcmp(given, "none") == 0 ? FINCH_OK : str_add_text(&j->web, given, err);
     ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
     if (size <= 0) return FINCH_OK;
     program[size] = '\0';

@@ -102,11 +102,11 @@ static finch_status make_policy(web_file *f, finch_error *err)
     finch_status st = str_add_text(&policy, "default-src 'self'; script-src 'self'", err);
     if (st == FINCH_OK) st = add_scripts(&policy, f->content, err);
     if (st == FINCH_OK)
-        st = str_add_text(&policy,
-                          "; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; connect-src "
-                          "'self'; object-src 'none'; "
-                          "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-                          err);
+        st = str_add_text(
+            &policy,
+            "; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; object-src 'none'; "
+            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+            err);
     f->policy = str_steal(&policy);
     return st;
 }
@@ -293,11 +293,16 @@ bool web_answer(const web *w, request *r)
     return f != NULL;
 }
 
+/* Browsers name it where they are to show a page; what programs ask for is answered in JSON. */
+static bool takes_pages(const request *r)
+{
+    const char *accept = request_field(r, MHD_HTTP_HEADER_ACCEPT);
+    return accept != NULL && strstr(accept, "text/html") != NULL;
+}
+
 bool web_answer_missing(const web *w, request *r)
 {
-    const web_file *f = w != NULL && (r->target.n_segments == 0 || strcmp(r->target.segments[0], "api") != 0)
-                            ? find(w, "404.html")
-                            : NULL;
+    const web_file *f = w != NULL && takes_pages(r) ? find(w, "404.html") : NULL;
     if (f != NULL) answer_file(r, f, 404);
     return f != NULL;
 }

@@ -44,7 +44,7 @@ class Server:
         self.log_path = os.path.join(self.folder, "log")
         self.log = open(self.log_path, "wb")
         environment = {**os.environ, "FINCH_STATE": os.path.join(self.folder, "state.sqlite"), **(env or {})}
-        chosen = ["--model", *models] if models else []
+        chosen = (["--model", *models] if models else []) + ([] if "--web" in words else ["--web", "none"])
         self.process = subprocess.Popen([program, "serve", "--port", "0", "--json", "--threads", "2", *chosen, *map(str, words)],
                                         stdout=subprocess.PIPE, stderr=self.log, env=environment)
         text = ""

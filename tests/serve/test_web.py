@@ -68,6 +68,7 @@ class Web(unittest.TestCase):
         wanted = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
         script = next(part for part in policy.split("; ") if part.startswith("script-src"))
         self.assertEqual(script, f"script-src 'self' 'sha256-{wanted}'")
+        self.assertNotIn("unsafe", policy)
         self.assertNotIn("unsafe", self.server.get("/a.js").headers["Content-Security-Policy"])
 
     def test_nothing_else_is_reached(self):
@@ -76,13 +77,22 @@ class Web(unittest.TestCase):
             answer = self.server.request("GET", path)
             self.assertIn(answer.status, (400, 404), path)
             self.assertNotIn(b"secret", answer.body)
-        self.assertIn(b"missing", self.server.get("/nothing").body)
+        page = self.server.get("/nothing", Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+        self.assertEqual((page.status, page.body), (404, b"<html>missing"))
+        self.assertEqual(self.server.get("/nothing").error["code"], "not_found")
         self.assertEqual(self.server.get("/api/v1/nothing").error["code"], "not_found")
         self.assertEqual(self.server.request("POST", "/market", "{}", {"Content-Type": "application/json"}).status, 404)
 
     def test_the_api_goes_first(self):
         self.assertEqual(self.server.get("/health").data["status"], "ok")
         self.assertIn(b"finch API", self.server.get("/docs").body)
+
+    def test_none_is_without(self):
+        server = Server("--web", "none")
+        self.addCleanup(server.remove)
+        self.assertIn(b"/docs", server.get("/").body)
+        self.assertEqual(server.get("/nothing", Accept="text/html").error["code"], "not_found")
+        self.assertEqual(server.stop(), 0)
 
     def test_a_folder_that_is_not_there(self):
         done = subprocess.run([PROGRAM, "serve", "--port", "0", "--web", "/nowhere"], capture_output=True, text=True, timeout=60)
