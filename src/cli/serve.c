@@ -44,8 +44,8 @@ static const cli_option options[] = {
     {"batch-folder", "FOLDER", CLI_PATH, NULL, "where uploads and results of batch jobs lie (default: beside the store)",
      false, 0, 0},
     {"batch-threads", "N", CLI_SIZE, "1", "threads that score batch jobs beside the requests", false, 1, 1024},
-    {"web", "FOLDER", CLI_PATH, NULL,
-     "the dashboard's files; none: without (default: those beside the program, where there are any)", false, 0, 0},
+    {"web", "FOLDER", CLI_PATH, NULL, "the dashboard's files (default: those beside the program, where there are any)",
+     false, 0, 0},
     {"tls-certificate", "FILE", CLI_PATH, NULL, "PEM file of the certificate and its chain: HTTPS; with --tls-key", false, 0,
      0},
     {"tls-key", "FILE", CLI_PATH, NULL, "PEM file of the certificate's private key", false, 0, 0},
@@ -157,7 +157,7 @@ static finch_status read_state(job *j, finch_error *err)
     return FINCH_OK;
 }
 
-/* --web, else the dashboard that was built beside the program or installed with it. */
+/* --web (none: without), else the dashboard that was built beside the program or installed with it. */
 static finch_status find_web(job *j, finch_error *err)
 {
     static const char *const places[] = {"../web/out", "../../web/out", "../share/finch/web"};
