@@ -129,7 +129,7 @@ class Models(FolderTest):
         self.write("half.csv", "body,class\n" + rows[:rows.index("crash")])
         self.document("evaluate", "tiny", "--data", self.path("half.csv"), *words[2:])
         self.assertEqual(3, self.document("show", "tiny@1")["metrics"]["n"])
-        for more, code, says in (((), 2, "--data"), (("--data", self.path("none.csv")), 1, "none.csv"), (("--data", self.path("rows.csv")), 3, "text"),
+        for more, code, says in (((), 2, "--data"), (("--data", self.path("none.csv")), 1, "none.csv"), (("--data", self.path("rows.csv")), 3, 'no column "label"'),
                                  ((*words[:-1], "klass"), 3, "klass")):
             done = self.models("evaluate", "tiny@1", *more)
             self.assertEqual(code, done.returncode, (more, done.stderr))
