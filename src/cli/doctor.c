@@ -5,6 +5,7 @@
 #include "model/model.h"
 #include "tensor/cpu.h"
 #include "tensor/gemm.h"
+#include "train/ranks.h"
 #include "tensor/ops.h"
 
 #include <math.h>
@@ -109,6 +110,14 @@ static void check_tables(exam *e)
              err.message);
 }
 
+/* Only training by several processes needs it: its absence is told and is no failure. */
+static void check_mpi(exam *e)
+{
+    char library[RANKS_WHY_BYTES], why[RANKS_WHY_BYTES];
+    if (ranks_available(library, why)) note(e, "MPI", true, "", "%s: mpirun -n N finch train", library);
+    else note(e, "MPI", true, "", "not there, so finch train runs in one process: %s", why);
+}
+
 /* ---- the model ---- */
 
 static const char *const probe_texts[PROBES] = {
@@ -205,6 +214,7 @@ static finch_status examine(exam *e, finch_error *err)
     check_memory(e);
     check_libraries(e);
     check_tables(e);
+    check_mpi(e);
     return check_model(e, err);
 }
 

@@ -1,5 +1,6 @@
 /* finch pretrain: masked language modelling on domain texts. */
 #include "cli/cli.h"
+#include "cli/ranks.h"
 #include "cli/tables.h"
 #include "cli/train_input.h"
 #include "cli/train_options.h"
@@ -31,7 +32,8 @@ static void say_result(const cli_args *args, const json_t *card)
             json_number_value(json_object_get(training, "examples_per_second")));
 }
 
-static finch_status read_inputs(const cli_args *args, train_input *input, train_input *exclude, finch_error *err)
+static finch_status read_inputs(const cli_args *args, const ranks *together, train_input *input, train_input *exclude,
+                                finch_error *err)
 {
     size_t n, n_exclude;
     const char *const *patterns = cli_list(args, "input", &n), *const *excluded = cli_list(args, "exclude", &n_exclude);
@@ -39,13 +41,14 @@ static finch_status read_inputs(const cli_args *args, train_input *input, train_
     if (n_exclude > 0)
         FINCH_TRY(
             train_input_read(args, exclude, excluded, n_exclude, cli_text(args, "exclude-column"), NULL, false, 1.0, err));
+    if (!ranks_lead(together)) return FINCH_OK;
     return train_input_rejects(args, (const train_input *[]){input, exclude}, 2, err);
 }
 
-static finch_status pretrain_tables(const cli_args *args, const train_input *input, const train_input *exclude,
-                                    const char *folder, finch_error *err)
+static finch_status pretrain_tables(const cli_args *args, ranks *together, const train_input *input,
+                                    const train_input *exclude, const char *folder, finch_error *err)
 {
-    pretrain_options o = train_options_pretrain(args, "mask", "hold-out");
+    pretrain_options o = train_options_pretrain(args, together, "mask", "hold-out");
     json_t *card, *about = json_pack("{s:O,s:O*}", "input", input->files, "exclude", exclude->files);
     train_bar bar;
     if (about == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the list of files");
@@ -59,7 +62,7 @@ static finch_status pretrain_tables(const cli_args *args, const train_input *inp
     finch_status st = pretrain_run(input->tables, input->n, exclude->tables, exclude->n, &o, &watch, &card, err);
     train_bar_end(&bar);
     json_decref(about);
-    if (st != FINCH_OK) return st;
+    if (st != FINCH_OK || card == NULL) return st; /* another rank has the card */
     say_result(args, card);
     return train_print_card(args, card, err);
 }
@@ -68,16 +71,18 @@ static finch_status run(const cli_args *args, finch_error *err)
 {
     train_input input = {0}, exclude = {0};
     str folder = {0};
+    ranks joined, *together;
     finch_status st;
     FINCH_TRY(train_options_check(args, err));
+    FINCH_GO(done, st, cli_ranks_join(args, &joined, &together, err));
     FINCH_GO(done, st, cli_model_folder(cli_text(args, "model"), &folder, err));
-    FINCH_GO(done, st, read_inputs(args, &input, &exclude, err));
-    st = pretrain_tables(args, &input, &exclude, folder.at, err);
+    FINCH_GO(done, st, read_inputs(args, together, &input, &exclude, err));
+    st = pretrain_tables(args, together, &input, &exclude, folder.at, err);
 done:
     train_input_free(&input);
     train_input_free(&exclude);
     str_free(&folder);
-    return st;
+    return cli_ranks_leave(&joined, st, err);
 }
 
 const cli_command cli_command_pretrain = {

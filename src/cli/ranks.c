@@ -18,3 +18,20 @@ bool ranks_of_launcher(size_t *rank, size_t *n_ranks)
                  (read_size("PMI_RANK", rank) && read_size("PMI_SIZE", n_ranks));
     return there && *n_ranks > 1 && *rank < *n_ranks;
 }
+
+finch_status cli_ranks_join(const cli_args *args, ranks *r, ranks **together, finch_error *err)
+{
+    size_t rank, n_ranks;
+    *r = (ranks){0};
+    *together = NULL;
+    if (!ranks_of_launcher(&rank, &n_ranks)) return FINCH_OK;
+    FINCH_TRY(ranks_open(r, err));
+    r->stopped = cli_cancelled;
+    *together = r;
+    return r->rank == 0 ? FINCH_OK : cli_preset(args, "quiet", "yes", err);
+}
+
+finch_status cli_ranks_leave(ranks *r, finch_status st, finch_error *err)
+{
+    return st == FINCH_OK ? ranks_close(r, err) : st;
+}

@@ -1,5 +1,6 @@
 /* finch train: a classifier from labelled texts. */
 #include "cli/cli.h"
+#include "cli/ranks.h"
 #include "cli/tables.h"
 #include "cli/train_before.h"
 #include "cli/train_input.h"
@@ -91,12 +92,13 @@ static finch_status read_list(const cli_args *args, const char *option, bool lab
                             err);
 }
 
-static finch_status read_inputs(const cli_args *args, inputs *in, finch_error *err)
+static finch_status read_inputs(const cli_args *args, const ranks *together, inputs *in, finch_error *err)
 {
     FINCH_TRY(read_list(args, "train", true, 1.0, &in->train, err));
     FINCH_TRY(read_list(args, "coarse-train", true, cli_real(args, "coarse-weight"), &in->train, err));
     FINCH_TRY(read_list(args, "valid", true, 1.0, &in->valid, err));
     FINCH_TRY(read_list(args, "exclude", false, 1.0, &in->exclude, err));
+    if (!ranks_lead(together)) return FINCH_OK;
     return train_input_rejects(args, (const train_input *[]){&in->train, &in->valid, &in->exclude}, 3, err);
 }
 
@@ -142,12 +144,12 @@ static finch_status train(const cli_args *args, const inputs *in, finetune_optio
     finch_status st = finetune_run(&tables, o, &watch, &card, err);
     train_bar_end(&bar);
     json_decref(about);
-    if (st != FINCH_OK) return st;
+    if (st != FINCH_OK || card == NULL) return st; /* another rank has the card */
     say_result(args, card);
     return train_print_card(args, card, err);
 }
 
-static finetune_options options_of(const cli_args *args)
+static finetune_options options_of(const cli_args *args, ranks *together)
 {
     double dropout = train_options_dropout(args);
     finetune_options o = {
@@ -167,7 +169,7 @@ static finetune_options options_of(const cli_args *args)
         .keep = cli_text(args, "keep"),
         .classify = {cli_real(args, "label-smoothing"), cli_real(args, "distill-alpha"),
                      cli_real(args, "distill-temperature")},
-        .loop = train_options_loop(args),
+        .loop = train_options_loop(args, together),
         .say = train_say,
         .say_context = (void *)(uintptr_t)args,
     };
@@ -175,13 +177,13 @@ static finetune_options options_of(const cli_args *args)
     return o;
 }
 
-static finch_status run_options(const cli_args *args, const json_t *preset, finch_error *err)
+static finch_status run_options(const cli_args *args, const json_t *preset, ranks *together, finch_error *err)
 {
     inputs in = {0};
     str folder = {0};
     char *labels = NULL;
     const char *names[EXAMPLES_CLASSES_MAX];
-    finetune_options o = options_of(args);
+    finetune_options o = options_of(args, together);
     const lora_options lora = {.rank = cli_size(args, "lora-rank"),
                                .alpha = cli_real(args, "lora-alpha"),
                                .dropout = cli_real(args, "lora-dropout"),
@@ -191,9 +193,9 @@ static finch_status run_options(const cli_args *args, const json_t *preset, finc
     FINCH_TRY(train_options_check(args, err));
     FINCH_GO(done, st, split_labels(cli_text(args, "labels"), &labels, names, &o.n_labels, err));
     FINCH_GO(done, st, cli_model_folder(cli_text(args, "model"), &folder, err));
-    FINCH_GO(done, st, read_inputs(args, &in, err));
-    FINCH_GO(done, st, train_before_base(args, &folder, err));
-    FINCH_GO(done, st, train_before_domain(args, &in.train, &in.valid, &in.exclude, &folder, err));
+    FINCH_GO(done, st, read_inputs(args, together, &in, err));
+    FINCH_GO(done, st, train_before_base(args, together, &folder, err));
+    FINCH_GO(done, st, train_before_domain(args, together, &in.train, &in.valid, &in.exclude, &folder, err));
     o.labels = names;
     o.preset = preset;
     if (cli_flag(args, "lora")) o.lora = &lora;
@@ -210,11 +212,13 @@ static finch_status run(const cli_args *args, finch_error *err)
 {
     json_t *preset;
     if (cli_flag(args, "list-presets")) return train_presets_print(args, err);
+    ranks joined, *together;
+    FINCH_TRY(cli_ranks_join(args, &joined, &together, err));
     FINCH_TRY(train_preset_apply(args, &preset, err));
     train_preset_say(args, preset);
-    finch_status st = run_options(args, preset, err);
+    finch_status st = run_options(args, preset, together, err);
     json_decref(preset);
-    return st;
+    return cli_ranks_leave(&joined, st, err);
 }
 
 const cli_command cli_command_train = {

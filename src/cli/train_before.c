@@ -77,7 +77,7 @@ static finch_status quantise(const cli_args *args, str *folder, finch_error *err
     return st;
 }
 
-finch_status train_before_base(const cli_args *args, str *folder, finch_error *err)
+finch_status train_before_base(const cli_args *args, const ranks *together, str *folder, finch_error *err)
 {
     enum { ANY, INT8 };
     bool quantised, blocks = file_exists(folder->at) && !file_is_directory(folder->at);
@@ -91,6 +91,9 @@ finch_status train_before_base(const cli_args *args, str *folder, finch_error *e
             err, FINCH_E_USAGE,
             "%s: a GGUF file in floats is no int8 base; make a folder of it: finch convert, then finch quantize",
             folder->at);
+    if (wanted == INT8 && !quantised && together != NULL)
+        return finch_fail(err, FINCH_E_USAGE,
+                          "%s is in floats, and several processes would quantise it: run finch quantize first", folder->at);
     if (wanted == INT8) return quantised ? FINCH_OK : quantise(args, folder, err);
     if (!quantised) return FINCH_OK;
     return finch_fail(err, FINCH_E_USAGE,
@@ -100,9 +103,9 @@ finch_status train_before_base(const cli_args *args, str *folder, finch_error *e
 
 /* ---- the domain ---- */
 
-static pretrain_options domain_options(const cli_args *args, const char *start, const char *output)
+static pretrain_options domain_options(const cli_args *args, ranks *together, const char *start, const char *output)
 {
-    pretrain_options o = train_options_pretrain(args, "domain-mask", "domain-hold-out");
+    pretrain_options o = train_options_pretrain(args, together, "domain-mask", "domain-hold-out");
     o.model = start;
     o.output = output;
     o.rule = "log_loss better";
@@ -123,21 +126,21 @@ static finch_status join(const train_input *a, const train_input *b, examples_ta
     return FINCH_OK;
 }
 
-static finch_status learn_words(const cli_args *args, const train_input *texts, const train_input *valid,
+static finch_status learn_words(const cli_args *args, ranks *together, const train_input *texts, const train_input *valid,
                                 const train_input *exclude, const char *start, const char *output, finch_error *err)
 {
     examples_table *unseen;
     json_t *card = NULL, *about = json_pack("{s:O}", "input", texts->files);
     train_bar bar;
     if (about == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the list of files");
-    pretrain_options o = domain_options(args, start, output);
+    pretrain_options o = domain_options(args, together, start, output);
     o.about = about;
     finch_status st = join(valid, exclude, &unseen, err);
     train_bar_begin(&bar, args);
     progress watch = train_bar_progress(&bar);
     if (st == FINCH_OK) st = pretrain_run(texts->tables, texts->n, unseen, valid->n + exclude->n, &o, &watch, &card, err);
     train_bar_end(&bar);
-    if (st == FINCH_OK)
+    if (st == FINCH_OK && card != NULL)
         cli_say(args, "%s: held-out perplexity %.2f\n", output,
                 json_number_value(json_object_get(json_object_get(card, "metrics"), "perplexity")));
     mem_free(unseen);
@@ -146,7 +149,7 @@ static finch_status learn_words(const cli_args *args, const train_input *texts, 
     return st;
 }
 
-static finch_status adapt(const cli_args *args, const train_input *train, const train_input *valid,
+static finch_status adapt(const cli_args *args, ranks *together, const train_input *train, const train_input *valid,
                           const train_input *exclude, const char *start, const char *output, finch_error *err)
 {
     train_input texts = {0};
@@ -158,12 +161,12 @@ static finch_status adapt(const cli_args *args, const train_input *train, const 
     else
         st = train_input_read(args, &texts, patterns, n, column != NULL ? column : cli_text(args, "text-column"), NULL,
                               false, 1.0, err);
-    if (st == FINCH_OK) st = learn_words(args, n == 0 ? train : &texts, valid, exclude, start, output, err);
+    if (st == FINCH_OK) st = learn_words(args, together, n == 0 ? train : &texts, valid, exclude, start, output, err);
     train_input_free(&texts);
     return st;
 }
 
-finch_status train_before_domain(const cli_args *args, const train_input *train, const train_input *valid,
+finch_status train_before_domain(const cli_args *args, ranks *together, const train_input *train, const train_input *valid,
                                  const train_input *exclude, str *folder, finch_error *err)
 {
     str made = {0};
@@ -174,7 +177,8 @@ finch_status train_before_domain(const cli_args *args, const train_input *train,
                           "--lora and pre-training on a domain exclude each other: a frozen base learns no words");
     finch_status st = beside_output(args, ".domain", &made, err);
     bool done = st == FINCH_OK && file_exists(made.at) && file_exists(cli_text(args, "output"));
-    if (st == FINCH_OK && !(resume && done)) st = adapt(args, train, valid, exclude, folder->at, made.at, err);
+    if (st == FINCH_OK && !(resume && done)) st = adapt(args, together, train, valid, exclude, folder->at, made.at, err);
+    if (st == FINCH_OK && together != NULL) st = ranks_meet(together, err); /* rank 0 has written it */
     if (st == FINCH_OK) take(folder, &made);
     str_free(&made);
     return st;

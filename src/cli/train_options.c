@@ -1,6 +1,6 @@
 #include "cli/train_options.h"
 
-loop_options train_options_loop(const cli_args *args)
+loop_options train_options_loop(const cli_args *args, ranks *together)
 {
     static const schedule_kind schedules[] = {SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_CONSTANT};
     adamw_options optimiser = ADAMW_OPTIONS_DEFAULT;
@@ -22,12 +22,13 @@ loop_options train_options_loop(const cli_args *args)
         .adamw = optimiser,
         .average = cli_size(args, "average"),
         .ema = cli_real(args, "ema"),
+        .ranks = together,
     };
 }
 
 double train_options_dropout(const cli_args *args) { return cli_given(args, "dropout") ? cli_real(args, "dropout") : -1.0; }
 
-pretrain_options train_options_pretrain(const cli_args *args, const char *share, const char *hold_out)
+pretrain_options train_options_pretrain(const cli_args *args, ranks *together, const char *share, const char *hold_out)
 {
     double dropout = train_options_dropout(args);
     return (pretrain_options){
@@ -39,7 +40,7 @@ pretrain_options train_options_pretrain(const cli_args *args, const char *share,
         .attention_dropout = dropout,
         .share = cli_real(args, share),
         .hold_out = cli_real(args, hold_out),
-        .loop = train_options_loop(args),
+        .loop = train_options_loop(args, together),
         .say = train_say,
         .say_context = (void *)(uintptr_t)args,
     };

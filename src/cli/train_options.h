@@ -33,11 +33,11 @@
     }
 
 /* All but folder, run, rule and keep, which the library fills in. */
-loop_options train_options_loop(const cli_args *args);
+loop_options train_options_loop(const cli_args *args, ranks *together);
 /* --dropout, or -1 for the model's own. */
 double train_options_dropout(const cli_args *args);
 /* What every pre-training takes from the options; share and hold_out are the names of those two. Model, output and rule are the caller's. */
-pretrain_options train_options_pretrain(const cli_args *args, const char *share, const char *hold_out);
+pretrain_options train_options_pretrain(const cli_args *args, ranks *together, const char *share, const char *hold_out);
 
 /* Options that exclude each other. Errors: FINCH_E_USAGE. */
 finch_status train_options_check(const cli_args *args, finch_error *err);

@@ -36,6 +36,7 @@ typedef struct gemma_learning {
     const model_batch *batch;
     bool training; /* dropout, and what backward needs is kept */
     uint64_t seed, step;
+    size_t first_token, first_text; /* of the whole batch, where this part of it begins: for dropout */
     arena *scratch; /* what it keeps is there until the arena is reset */
 } gemma_learning;
 

@@ -34,7 +34,8 @@ static finch_status multiply(gemma_learner *l, gemma_learnt_pass *p, size_t laye
     const lora_pair *pair = &l->pairs[layer][which];
     frozen_product(&p->products, w, x, n, y, w->rows);
     if (!pair->used) return FINCH_OK;
-    const lora_dropout d = {p->how.seed, p->how.step, layer, which};
+    bool tokens = !learn_is_last(l, layer) || which == LEARN_key || which == LEARN_value;
+    const lora_dropout d = {p->how.seed, p->how.step, layer, which, tokens ? p->how.first_token : p->how.first_text};
     lora_kept *kept = &to->kept[which];
     if (p->how.training) FINCH_TRY(lora_draw_words(&l->setup, &d, n, pair->in, p->how.scratch, kept, err));
     return lora_forward(&l->setup, pair, kept, n, x, p->room, y, w->rows, err);

@@ -95,15 +95,17 @@ finch_status lora_draw_words(const lora_setup *s, const lora_dropout *d, size_t 
 {
     enum { STREAM_LORA = 0xAD, GROUPS = 64 };
     uint32_t threshold = threshold_of(s);
-    size_t n_groups = (n_rows * words_a_row(width) + 7) / 8, n_parts = (n_groups + GROUPS - 1) / GROUPS;
+    size_t first = d->first * words_a_row(width), first_group = first / 8;
+    size_t n_groups = (first % 8 + n_rows * words_a_row(width) + 7) / 8, n_parts = (n_groups + GROUPS - 1) / GROUPS;
     uint64_t stream = d->step << 16 | (uint64_t)d->layer << 8 | d->site, seed = d->seed ^ ((uint64_t)STREAM_LORA << 56);
     if (threshold == 0) return FINCH_OK;
-    if (kept->words == NULL) FINCH_TRY(ARENA_NEW(a, &kept->words, 8 * n_groups, err));
-    uint16_t *words = kept->words;
+    if (kept->drawn == NULL) FINCH_TRY(ARENA_NEW(a, &kept->drawn, 8 * (n_groups + 1), err));
+    uint16_t *words = kept->drawn;
+    kept->words = words + first % 8;
 #pragma omp parallel for schedule(static)
     for (size_t part = 0; part < n_parts; part++)
-        s->ops->dropout_words(seed, stream, part * GROUPS, size_least(GROUPS, n_groups - part * GROUPS), threshold,
-                              words + 8 * part * GROUPS);
+        s->ops->dropout_words(seed, stream, first_group + part * GROUPS, size_least(GROUPS, n_groups - part * GROUPS),
+                              threshold, words + 8 * part * GROUPS);
     return FINCH_OK;
 }
 

@@ -55,16 +55,18 @@ lora_setup lora_setup_of(const lora_options *o);
 typedef struct lora_kept {
     float *low; /* [n_rows, rank]: scale * dropout(x) A^T */
     uint16_t *words;
+    uint16_t *drawn; /* where their memory begins: Philox gives eight at a time */
 } lora_kept;
 
 /* A uniform in +-1 / sqrt(in), as PEFT draws it; B zero. index tells the model's pairs apart. */
 void lora_draw(const lora_setup *s, lora_pair *p, uint64_t seed, size_t index);
 
 /* The dropout of a pair: a function of (seed, step, layer, site) and the place in x, so that a layer that is computed again has
- * it again. Memory comes from the arena where kept->words is NULL. */
+ * it again. Memory comes from the arena where kept->drawn is NULL. */
 typedef struct lora_dropout {
     uint64_t seed, step;
     size_t layer, site;
+    size_t first; /* row of x in the whole batch that its first row is */
 } lora_dropout;
 finch_status lora_draw_words(const lora_setup *s, const lora_dropout *d, size_t n_rows, size_t width, arena *a,
                              lora_kept *kept, finch_error *err);

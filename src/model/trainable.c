@@ -186,6 +186,57 @@ void trainable_zero_gradients(trainable *t)
 
 void trainable_values_changed(trainable *t) { t->copies_stale = true; }
 
+void trainable_touch_rows(trainable *t, const int32_t *ids, size_t n)
+{
+    if (t->adapts || t->head != TRAINABLE_CLASSIFIER) return;
+    if (t->before_rows != NULL) t->before_rows(t->before_rows_context, ids, n);
+    rows_touch(t, ids, n);
+}
+
+/* ---- blocks of gradients --------------------------------------------------------------------------------------- */
+
+size_t trainable_gradient_blocks(const trainable *t) { return t->adapts ? 1 : t->config.n_layers + 2; }
+
+float *trainable_gradient_block(const trainable *t, size_t i, size_t *n)
+{
+    size_t n_layers = t->config.n_layers;
+    const float *begin = t->grads, *end = t->grads + t->n_values;
+    if (!t->adapts && i == 0) {
+        begin = t->hidden_head.dw;
+        end = t->embedding_norm.dgain;
+    } else if (!t->adapts && i <= n_layers) {
+        begin = t->layers[n_layers - i].qkv.dw;
+        end = i == 1 ? t->hidden_head.dw : t->layers[n_layers - i + 1].qkv.dw;
+    } else if (!t->adapts) {
+        begin = t->embedding_norm.dgain;
+        if (t->head == TRAINABLE_CLASSIFIER) end = t->grads + t->n_dense_values;
+    }
+    *n = (size_t)(end - begin);
+    return t->grads + (begin - t->grads);
+}
+
+void trainable_on_final(trainable *t, trainable_final_fn fn, void *context)
+{
+    t->on_final = fn;
+    t->on_final_context = context;
+}
+
+void gradients_final(const trainable *t, size_t block)
+{
+    if (t->on_final != NULL) t->on_final(t->on_final_context, block);
+}
+
+void trainable_before_add(trainable_before *b, size_t n_tokens, size_t n_selected)
+{
+    size_t columns = (n_tokens + 15) / 16 * 16;
+    b->tokens += n_tokens;
+    b->selected += n_selected;
+    b->pairs += n_tokens * columns;
+    b->selected_pairs += n_selected * columns;
+}
+
+void trainable_begin_at(trainable *t, trainable_before before) { t->before = before; }
+
 void trainable_before_rows(trainable *t, trainable_rows_fn fn, void *context)
 {
     t->before_rows = fn;

@@ -83,6 +83,17 @@ finch_status trainable_step(trainable *t, const model_batch *batch, const traina
 finch_status trainable_step_mlm(trainable *t, const model_batch *batch, const uint32_t *positions, const int32_t *target_ids,
                                 size_t n_masked, double scale, uint64_t step, double *loss_sum, finch_error *err);
 
+/* What of a batch stands before the part of it that the next steps are given: dropout then has the bits that it has where one step is
+ * given the whole batch, so that several processes can share a batch. Zeroed: nothing. The sums are of the texts before.
+ * tokens, selected    their tokens, and of these the ones that leave the last layer (one a text; in a masked LM the masked ones)
+ * pairs, selected_pairs   of each text tokens, or selected tokens, times its tokens rounded up to 16 */
+typedef struct trainable_before {
+    size_t tokens, selected, pairs, selected_pairs;
+} trainable_before;
+
+void trainable_before_add(trainable_before *b, size_t n_tokens, size_t n_selected);
+void trainable_begin_at(trainable *t, trainable_before before);
+
 /* Evaluation mode: no dropout, no gradient. logits [n_texts, n_classes]. */
 finch_status trainable_logits(trainable *t, const model_batch *batch, float *logits, finch_error *err);
 
@@ -109,6 +120,18 @@ size_t trainable_parameters(trainable *t, trainable_parameter **out);
 /* The rows of the sparse parameter (the word embeddings; there is at most one) that steps since the last
  * trainable_zero_gradients gave gradients, each once, in the order of first use. Borrowed until the next step. */
 size_t trainable_touched_rows(const trainable *t, const uint32_t **rows);
+
+/* As if a step had used the rows ids [n], which may repeat: they are brought up to date and have gradients, zero so far.
+ * Nothing where no parameter is sparse. */
+void trainable_touch_rows(trainable *t, const int32_t *ids, size_t n);
+
+/* The gradients lie in blocks, which become final in the backward pass one after the other: the head's, the layers' from the
+ * last, the embeddings'; of adapters all in one. The sparse parameter's are in none. Block i < trainable_gradient_blocks is [n] at *grads. */
+size_t trainable_gradient_blocks(const trainable *t);
+float *trainable_gradient_block(const trainable *t, size_t i, size_t *n);
+/* Is told in a step's backward pass of each block, in order, when the step adds no more to it. One listener; NULL removes it. */
+typedef void (*trainable_final_fn)(void *context, size_t block);
+void trainable_on_final(trainable *t, trainable_final_fn fn, void *context);
 
 /* Zeroes all gradients (of the sparse parameter the touched rows) and forgets the touched rows. adamw_step does it. */
 void trainable_zero_gradients(trainable *t);

@@ -199,10 +199,10 @@ static finch_status attention_half_back(trainable *t, const step_pass *p, const 
 
 /* ---- embeddings ------------------------------------------------------------------------------------------------ */
 
-static void touch_rows(trainable *t, const step_pass *p)
+void rows_touch(trainable *t, const int32_t *ids, size_t n)
 {
-    for (size_t i = 0; i < p->n_tokens; i++) {
-        size_t id = (size_t)p->batch->ids[i];
+    for (size_t i = 0; i < n; i++) {
+        size_t id = (size_t)ids[i];
         if (t->is_touched[id]) continue;
         t->is_touched[id] = 1;
         t->touched[t->n_touched++] = (uint32_t)id;
@@ -239,7 +239,7 @@ static finch_status embed_back(trainable *t, const step_pass *p, float *dx, finc
                             .ds = dx,
                             .keep_scale = 1.0f};
     FINCH_TRY(backward_norm(t, &norm, p->n_tokens, &t->embedding_norm, NULL, err));
-    if (t->head == TRAINABLE_CLASSIFIER) touch_rows(t, p);
+    if (t->head == TRAINABLE_CLASSIFIER) rows_touch(t, p->batch->ids, p->n_tokens);
 #pragma omp parallel for schedule(static)
     for (size_t strip = 0; strip < n_strips; strip++) {
         size_t begin = strip * TRAINABLE_STRIP, end = begin + TRAINABLE_STRIP < hidden ? begin + TRAINABLE_STRIP : hidden;
@@ -272,8 +272,12 @@ finch_status backward_run(trainable *t, step_pass *p, float *dy, finch_error *er
         FINCH_TRY(attention_half_back(t, p, &p->layers[i], &t->layers[i], grad, &dx, err));
         arena_release(&t->scratch, mark);
         grad = dx;
+        if (!t->adapts) gradients_final(t, t->config.n_layers - i);
     }
-    if (t->adapts) return FINCH_OK;
-    relative_back(t, p);
-    return embed_back(t, p, grad, err);
+    if (!t->adapts) {
+        relative_back(t, p);
+        FINCH_TRY(embed_back(t, p, grad, err));
+    }
+    gradients_final(t, trainable_gradient_blocks(t) - 1);
+    return FINCH_OK;
 }

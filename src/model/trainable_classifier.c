@@ -30,7 +30,7 @@ static void add_bias(float *x, size_t n_rows, size_t width, const float *bias)
 /* The part of the pooler's adapter, added to what the pooler gives. */
 static finch_status adapt_pooler(trainable *t, const step_pass *p, classifier_pass *c, finch_error *err)
 {
-    const lora_dropout d = {t->seed, p->step, t->config.n_layers, ADAPTER_POOLER};
+    const lora_dropout d = {t->seed, p->step, t->config.n_layers, ADAPTER_POOLER, t->before.selected};
     size_t hidden = t->config.hidden_size, n = p->n_selected;
     FINCH_TRY(ARENA_NEW(&t->scratch, &c->kept.low, n * t->setup.rank, err));
     if (p->training) FINCH_TRY(lora_draw_words(&t->setup, &d, n, hidden, &t->scratch, &c->kept, err));
@@ -40,12 +40,12 @@ static finch_status adapt_pooler(trainable *t, const step_pass *p, classifier_pa
 finch_status classifier_forward(trainable *t, const step_pass *p, const float *y, classifier_pass *c, finch_error *err)
 {
     size_t hidden = t->config.hidden_size, n = p->n_selected, items = n * hidden;
-    size_t words = n * ((hidden + BITS_A_WORD - 1) / BITS_A_WORD);
+    size_t words = (hidden + BITS_A_WORD - 1) / BITS_A_WORD, first = t->before.selected * words;
     float scale = plan_keep_scale(t->classifier_dropout);
     *c = (classifier_pass){0};
     if (t->config.arch == MODEL_MPNET)
-        FINCH_TRY(plan_dropout(t, p, SITE_HEAD_IN, 0, words, t->classifier_dropout, &c->keep_in, err));
-    FINCH_TRY(plan_dropout(t, p, SITE_HEAD, 0, words, t->classifier_dropout, &c->keep, err));
+        FINCH_TRY(plan_dropout(t, p, SITE_HEAD_IN, 0, first, n * words, t->classifier_dropout, &c->keep_in, err));
+    FINCH_TRY(plan_dropout(t, p, SITE_HEAD, 0, first, n * words, t->classifier_dropout, &c->keep, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &c->features, items, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &c->tanh, items, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &c->pooled, items, err));
@@ -196,5 +196,6 @@ finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets
     FINCH_TRY(ARENA_NEW(&t->scratch, &dy, plan_room(t, n) * t->config.hidden_size, err));
     *loss_sum += classifier_losses(t, c.logits, n, targets, scale, dlogits);
     FINCH_TRY(classifier_backward(t, p, &c, dlogits, dy, err));
+    if (!t->adapts) gradients_final(t, 0);
     return backward_run(t, p, dy, err);
 }

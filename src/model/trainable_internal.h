@@ -126,6 +126,9 @@ struct trainable {
     uint8_t *is_touched;
     trainable_rows_fn before_rows;
     void *before_rows_context;
+    trainable_before before; /* of the whole batch, the part before the next steps' */
+    trainable_final_fn on_final;
+    void *on_final_context;
 };
 
 /* trainable_parameters.c: lays out every parameter, then fills them from the checkpoint or the seed. */
@@ -215,8 +218,9 @@ typedef enum dropout_site {
 
 /* trainable_plan.c */
 finch_status plan_make(trainable *t, step_pass *p, finch_error *err);
-/* Draws the bits of n_words words of a site; *out is NULL where the pass has no dropout there. */
-finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words,
+/* Draws the bits of a site; *out is NULL where the pass has no dropout there. */
+/* Words [first, first + n_words) of the whole batch's. */
+finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t first, size_t n_words,
                           float probability, uint16_t **out, finch_error *err);
 /* 1 / the kept share, of the probability as it is drawn (in 1 / 65536). */
 float plan_keep_scale(float probability);
@@ -304,6 +308,10 @@ finch_status frozen_load(trainable *t, bool keep_head, finch_error *err);
 void frozen_free(trainable *t);
 /* One block for values and one for gradients of t->parameters, each tensor on its own cache line. */
 finch_status parameters_place(trainable *t, finch_error *err);
+/* Notes that rows have gradients (trainable_backward.c). */
+void rows_touch(trainable *t, const int32_t *ids, size_t n);
+/* Tells that a block of gradients is final. */
+void gradients_final(const trainable *t, size_t block);
 /* Clears what a step adds to (trainable.c). */
 void gradients_begin(trainable *t);
 

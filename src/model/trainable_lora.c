@@ -75,7 +75,13 @@ finch_status adapters_open(trainable *t, const char *folder, const trainable_opt
 finch_status adapters_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale,
                            uint64_t step, double *loss_sum, finch_error *err)
 {
-    const gemma_learning how = {.batch = batch, .training = true, .seed = t->seed, .step = step, .scratch = &t->scratch};
+    const gemma_learning how = {.batch = batch,
+                                .training = true,
+                                .seed = t->seed,
+                                .step = step,
+                                .first_token = t->before.tokens,
+                                .first_text = t->before.selected,
+                                .scratch = &t->scratch};
     size_t items = batch->n_texts * t->config.n_labels;
     gemma_learnt_pass *pass;
     float *logits, *dlogits;
@@ -85,6 +91,7 @@ finch_status adapters_step(trainable *t, const model_batch *batch, const trainab
     *loss_sum += classifier_losses(t, logits, batch->n_texts, targets, scale, dlogits);
     gradients_begin(t);
     finch_status st = gemma_learner_backward(t->learner, pass, dlogits, err);
+    if (st == FINCH_OK) gradients_final(t, 0);
     t->grads_stale = false;
     return st;
 }

@@ -128,6 +128,7 @@ static finch_status mlm_backward(trainable *t, step_pass *p, const float *y, con
     FINCH_TRY(
         gemm_f32(true, false, hidden, hidden, n, m->du, hidden, y, hidden, step_beta(t), t->hidden_head.dw, hidden, err));
     FINCH_TRY(gemm_f32(false, false, n, hidden, hidden, m->du, hidden, t->hidden_head.w, hidden, 0.0f, dy, hidden, err));
+    gradients_final(t, 0);
     return backward_run(t, p, dy, err);
 }
 

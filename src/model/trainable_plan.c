@@ -35,14 +35,14 @@ static uint32_t threshold_of(float probability) { return (uint32_t)lrintf(probab
 
 float plan_keep_scale(float probability) { return 65536.0f / (float)(65536u - threshold_of(probability)); }
 
-finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t n_words,
+finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, size_t layer, size_t first, size_t n_words,
                           float probability, uint16_t **out, finch_error *err)
 {
     enum { STREAM_DROPOUT = 0xD0, GROUPS = 64 };
     *out = NULL;
     uint32_t threshold = threshold_of(probability);
     if (!p->training || threshold == 0 || n_words == 0) return FINCH_OK;
-    size_t n_groups = (n_words + 7) / 8, n_parts = (n_groups + GROUPS - 1) / GROUPS;
+    size_t first_group = first / 8, n_groups = (first % 8 + n_words + 7) / 8, n_parts = (n_groups + GROUPS - 1) / GROUPS;
     uint16_t *words;
     FINCH_TRY(ARENA_NEW(&t->scratch, &words, 8 * n_groups, err));
     /* A stream for each (step, layer, site); its counters number the words. */
@@ -50,34 +50,37 @@ finch_status plan_dropout(trainable *t, const step_pass *p, dropout_site site, s
     uint64_t seed = t->seed ^ ((uint64_t)STREAM_DROPOUT << 56);
 #pragma omp parallel for schedule(static)
     for (size_t part = 0; part < n_parts; part++) {
-        size_t first = part * GROUPS, n = n_groups - first < GROUPS ? n_groups - first : GROUPS;
-        t->ops->dropout_words(seed, stream, first, n, threshold, words + 8 * first);
+        size_t at = part * GROUPS, n = n_groups - at < GROUPS ? n_groups - at : GROUPS;
+        t->ops->dropout_words(seed, stream, first_group + at, n, threshold, words + 8 * at);
     }
-    *out = words;
+    *out = words + first % 8;
     return FINCH_OK;
 }
 
 static finch_status plan_layer_dropout(trainable *t, const step_pass *p, size_t index, layer_pass *l, finch_error *err)
 {
     size_t words = padded(t->config.hidden_size) / 16, n_texts = p->batch->n_texts;
-    FINCH_TRY(
-        plan_dropout(t, p, SITE_ATTENTION, index, l->probs_at[n_texts] / 16, t->attention_dropout, &l->keep_attention, err));
-    FINCH_TRY(plan_dropout(t, p, SITE_OUT, index, l->n_rows * words, t->hidden_dropout, &l->keep1, err));
-    return plan_dropout(t, p, SITE_DOWN, index, l->n_rows * words, t->hidden_dropout, &l->keep2, err);
+    size_t first = (l->selected ? t->before.selected : t->before.tokens) * words;
+    size_t first_pair = (l->selected ? t->before.selected_pairs : t->before.pairs) * t->config.n_heads / 16;
+    FINCH_TRY(plan_dropout(t, p, SITE_ATTENTION, index, first_pair, l->probs_at[n_texts] / 16, t->attention_dropout,
+                           &l->keep_attention, err));
+    FINCH_TRY(plan_dropout(t, p, SITE_OUT, index, first, l->n_rows * words, t->hidden_dropout, &l->keep1, err));
+    return plan_dropout(t, p, SITE_DOWN, index, first, l->n_rows * words, t->hidden_dropout, &l->keep2, err);
 }
 
-/* The rows that the layer's adapters see there, and how wide they are. */
-static size_t site_rows(const step_pass *p, const layer_pass *l, size_t site)
+/* Whether the layer's adapter sees all tokens there; else the rows that go on. */
+static bool sees_tokens(const layer_pass *l, size_t site)
 {
-    return site == ADAPTER_KEY || site == ADAPTER_VALUE ? p->n_tokens : l->n_rows;
+    return !l->selected || site == ADAPTER_KEY || site == ADAPTER_VALUE;
 }
 
 static finch_status plan_adapters(trainable *t, const step_pass *p, layer_pass *l, finch_error *err)
 {
     for (size_t site = 0; t->frozen != NULL && site < ADAPTER_LAYER_SITES; site++) {
         const lora_pair *pair = &t->frozen_parts[l->index * ADAPTER_LAYER_SITES + site].pair;
-        const lora_dropout d = {t->seed, p->step, l->index, site};
-        size_t rows = site_rows(p, l, site);
+        bool tokens = sees_tokens(l, site);
+        const lora_dropout d = {t->seed, p->step, l->index, site, tokens ? t->before.tokens : t->before.selected};
+        size_t rows = tokens ? p->n_tokens : l->n_rows;
         l->kept[site] = (lora_kept){0};
         if (!pair->used) continue;
         FINCH_TRY(ARENA_NEW(&t->scratch, &l->kept[site].low, rows * t->setup.rank, err));
@@ -219,8 +222,8 @@ finch_status plan_make(trainable *t, step_pass *p, finch_error *err)
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_sum, b->n_tokens * hidden, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->embedding_stats, b->n_tokens * 2, err));
     FINCH_TRY(plan_matrix(t, b->n_tokens, hidden, true, &p->embedded, err));
-    FINCH_TRY(plan_dropout(t, p, SITE_EMBEDDING, 0, b->n_tokens * (padded(hidden) / 16), t->hidden_dropout,
-                           &p->keep_embedding, err));
+    FINCH_TRY(plan_dropout(t, p, SITE_EMBEDDING, 0, t->before.tokens * (padded(hidden) / 16),
+                           b->n_tokens * (padded(hidden) / 16), t->hidden_dropout, &p->keep_embedding, err));
     FINCH_TRY(ARENA_NEW(&t->scratch, &p->layers, t->config.n_layers, err));
     matrix x = p->embedded;
     for (size_t i = 0; i < t->config.n_layers; i++) {

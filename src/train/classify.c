@@ -6,10 +6,11 @@
 enum { EVALUATION_TEXTS = 64, TEACHER_TEXTS = 512 };
 
 finch_status classify_open(trainable *trained, const examples *train, const examples *valid, const examples_classes *classes,
-                           const classify_options *options, classify *out, finch_error *err)
+                           const classify_options *options, ranks *together, classify *out, finch_error *err)
 {
     finch_status st;
-    *out = (classify){.trained = trained, .train = train, .valid = valid, .classes = classes, .options = *options};
+    *out = (classify){
+        .trained = trained, .train = train, .valid = valid, .classes = classes, .options = *options, .ranks = together};
     arena_init(&out->scratch);
     FINCH_GO(failed, st, MEM_NEW(&out->logits, valid->n * classes->n, err));
     FINCH_GO(failed, st, MEM_NEW(&out->probabilities, valid->n * classes->n, err));
@@ -87,21 +88,58 @@ static finch_status learn(void *context, const size_t *items, size_t n, uint64_t
     return st;
 }
 
+/* ---- together with other ranks ---- */
+
+static size_t count_tokens(void *context, size_t item)
+{
+    const classify *c = context;
+    return c->train->offset[item + 1] - c->train->offset[item];
+}
+
+static finch_status stand_behind(void *context, const size_t *items, size_t n, uint64_t epoch, finch_error *err)
+{
+    classify *c = context;
+    trainable_before before = {0};
+    (void)epoch;
+    (void)err;
+    for (size_t i = 0; i < n; i++) trainable_before_add(&before, count_tokens(c, items[i]), 1);
+    trainable_begin_at(c->trained, before);
+    return FINCH_OK;
+}
+
+static void touch(void *context, const size_t *items, size_t n)
+{
+    classify *c = context;
+    for (size_t i = 0; i < n; i++)
+        trainable_touch_rows(c->trained, c->train->ids + c->train->offset[items[i]], count_tokens(c, items[i]));
+}
+
+static void go_alone(void *context)
+{
+    classify *c = context;
+    c->ranks = NULL;
+}
+
 /* ---- measuring ---- */
 
 static finch_status predict(classify *c, finch_error *err)
 {
     size_t items[EVALUATION_TEXTS];
+    size_t begin, end, k = c->classes->n;
     finch_status st = FINCH_OK;
-    for (size_t from = 0; st == FINCH_OK && from < c->valid->n; from += EVALUATION_TEXTS) {
-        size_t left = c->valid->n - from, n = left < EVALUATION_TEXTS ? left : EVALUATION_TEXTS;
+    ranks_part(c->ranks, c->valid->n, &begin, &end);
+    memset(c->logits, 0, c->valid->n * k * sizeof *c->logits);
+    for (size_t from = begin; st == FINCH_OK && from < end; from += EVALUATION_TEXTS) {
+        size_t left = end - from, n = left < EVALUATION_TEXTS ? left : EVALUATION_TEXTS;
         model_batch batch;
         for (size_t i = 0; i < n; i++) items[i] = from + i;
         st = examples_batch(c->valid, items, n, &c->scratch, &batch, err);
-        if (st == FINCH_OK) st = trainable_logits(c->trained, &batch, c->logits + from * c->classes->n, err);
+        if (st == FINCH_OK) st = trainable_logits(c->trained, &batch, c->logits + from * k, err);
         arena_reset(&c->scratch);
     }
-    return st;
+    if (st != FINCH_OK || c->ranks == NULL) return st;
+    FINCH_TRY(ranks_sum_begin(c->ranks, c->logits, c->valid->n * k, err)); /* each text is one rank's, and 0 on the others */
+    return ranks_wait(c->ranks, err);
 }
 
 static finch_status evaluate(void *context, double *values, json_t **report, finch_error *err)
@@ -122,7 +160,16 @@ static finch_status evaluate(void *context, double *values, json_t **report, fin
 loop_objective classify_objective(classify *c)
 {
     return (loop_objective){
-        .context = c, .n_examples = c->train->n, .weight = sum_weights, .step = learn, .evaluate = evaluate};
+        .context = c,
+        .n_examples = c->train->n,
+        .weight = sum_weights,
+        .step = learn,
+        .evaluate = evaluate,
+        .n_tokens = count_tokens,
+        .behind = stand_behind,
+        .touch = touch,
+        .alone = go_alone,
+    };
 }
 
 /* ---- a teacher ---- */

@@ -17,6 +17,7 @@ typedef struct classify {
     const examples *train, *valid;
     const examples_classes *classes;
     classify_options options;
+    ranks *ranks; /* that evaluate together; NULL: this one alone */
     arena scratch;
     float *logits;
     double *probabilities;
@@ -26,7 +27,7 @@ typedef struct classify {
 
 /* All are borrowed and must outlive it. Errors: FINCH_E_DATA where a validation row has a set of classes, FINCH_E_MEMORY. */
 finch_status classify_open(trainable *trained, const examples *train, const examples *valid, const examples_classes *classes,
-                           const classify_options *options, classify *out, finch_error *err);
+                           const classify_options *options, ranks *together, classify *out, finch_error *err);
 void classify_close(classify *c);
 
 loop_objective classify_objective(classify *c);

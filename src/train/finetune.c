@@ -248,13 +248,14 @@ static finch_status prepare(finetune *f, finch_error *err)
 {
     FINCH_TRY(output_plan(f->options->output, &f->output, err));
     if (!f->options->resume || !output_exists(&f->output))
-        FINCH_TRY(output_claim(&f->output, f->options->resume, f->options->restart, err));
+        FINCH_TRY(output_claim(&f->output, f->options->loop.ranks, f->options->resume, f->options->restart, err));
     FINCH_TRY(choose_rule(f, err));
     FINCH_TRY(open_model(f, err));
     FINCH_TRY(read_examples(f, err));
     FINCH_TRY(learn_from_teacher(f, err));
     FINCH_TRY(describe_run(f, err));
-    return classify_open(f->trained, &f->train, &f->valid, &f->classes, &f->options->classify, &f->classify, err);
+    return classify_open(f->trained, &f->train, &f->valid, &f->classes, &f->options->classify, f->options->loop.ranks,
+                         &f->classify, err);
 }
 
 static finch_status train_and_save(finetune *f, json_t **card, finch_error *err)
@@ -267,7 +268,7 @@ static finch_status train_and_save(finetune *f, json_t **card, finch_error *err)
     }
     FINCH_TRY(loop_run(f->trained, &objective, &f->loop, f->watch, &f->result, err));
     say(f, "%s", f->result.stop_reason);
-    return save(f, card, err);
+    return ranks_lead(f->loop.ranks) ? save(f, card, err) : FINCH_OK;
 }
 
 finch_status finetune_run(const finetune_tables *tables, const finetune_options *options, const progress *watch,

@@ -22,6 +22,48 @@ static void order_epoch(loop *l, uint64_t epoch)
     l->order_epoch = epoch;
 }
 
+/* This rank's part of a batch, items [*begin, *end): the ranks' parts have about as many tokens. */
+static void cut_batch(const loop *l, const size_t *items, size_t n, size_t *begin, size_t *end)
+{
+    const loop_objective *o = l->objective;
+    const ranks *r = l->options->ranks;
+    size_t total = 0, before = 0;
+    *begin = *end = r == NULL ? 0 : n;
+    if (r == NULL) *end = n;
+    if (r == NULL) return;
+    for (size_t i = 0; i < n; i++) total += o->n_tokens(o->context, items[i]);
+    for (size_t i = 0; i < n; i++) {
+        /* An item is the rank's in whose part of all tokens its middle lies. */
+        size_t tokens = o->n_tokens(o->context, items[i]), place = 2 * before + tokens;
+        if (*begin == n && place * r->n >= 2 * total * r->rank) *begin = i;
+        if (*end == n && place * r->n >= 2 * total * (r->rank + 1)) *end = i;
+        before += tokens;
+    }
+}
+
+/* Forward and backward of one of the step's batches, or of this rank's part of it. */
+static finch_status pass(loop *l, const size_t *items, size_t n, uint64_t epoch, double scale, uint64_t step, double *loss,
+                         finch_error *err)
+{
+    const loop_objective *o = l->objective;
+    size_t begin, end;
+    *loss = 0.0;
+    cut_batch(l, items, n, &begin, &end);
+    if (begin == end) return FINCH_OK;
+    if (l->options->ranks != NULL) FINCH_TRY(o->behind(o->context, items, begin, epoch, err));
+    return o->step(o->context, items + begin, end - begin, epoch, scale, step, loss, err);
+}
+
+/* The ranks' gradients and losses become their sums. */
+static finch_status exchange_step(loop *l, double *loss_sum, finch_error *err)
+{
+    double sums[2] = {*loss_sum, l->stop_wanted ? 1.0 : 0.0};
+    FINCH_TRY(exchange_finish(&l->exchange, sums, 2, err));
+    *loss_sum = sums[0];
+    l->stop_agreed = sums[1] > 0.0;
+    return FINCH_OK;
+}
+
 /* Forward and backward of the step's batches, one after the other. */
 static finch_status accumulate(loop *l, const size_t *items, size_t n, uint64_t epoch, finch_error *err)
 {
@@ -30,12 +72,16 @@ static finch_status accumulate(loop *l, const size_t *items, size_t n, uint64_t 
     FINCH_TRY(o->weight(o->context, items, n, epoch, &weight, err));
     double scale = weight > 0.0 ? 1.0 / weight : 0.0;
     uint64_t dropout_step = l->at.step * l->options->accumulate;
+    bool shared = l->options->ranks != NULL;
+    if (shared) o->touch(o->context, items, n);
     for (size_t at = 0; at < n; at += l->options->batch) {
         size_t left = n - at, size = left < l->options->batch ? left : l->options->batch;
         double loss;
-        FINCH_TRY(o->step(o->context, items + at, size, epoch, scale, dropout_step++, &loss, err));
+        if (shared && size == left) exchange_arm(&l->exchange);
+        FINCH_TRY(pass(l, items + at, size, epoch, scale, dropout_step++, &loss, err));
         loss_sum += loss;
     }
+    if (shared) FINCH_TRY(exchange_step(l, &loss_sum, err));
     if (!isfinite(loss_sum))
         return finch_fail(err, FINCH_E_FAILED, "the loss is not finite; a smaller --learning-rate helps");
     l->at.log_loss_sum += loss_sum;
@@ -71,6 +117,14 @@ static double epochs_done(const loop *l) { return (double)examples_done(l) / (do
 
 /* ---- events ---- */
 
+/* Takes over the reference. */
+static finch_status add_event(loop *l, json_t *event, finch_error *err)
+{
+    if (loop_leads(l)) return journal_add(&l->journal, event, err);
+    json_decref(event);
+    return FINCH_OK;
+}
+
 static finch_status log_step(loop *l, double rate, double grad_norm, finch_error *err)
 {
     double loss = l->at.log_weight > 0.0 ? l->at.log_loss_sum / l->at.log_weight : 0.0;
@@ -79,7 +133,7 @@ static finch_status log_step(loop *l, double rate, double grad_norm, finch_error
                               l->at.train_seconds, "examples_per_second",
                               (double)examples_done(l) / fmax(l->at.train_seconds, 1e-9));
     l->at.log_loss_sum = l->at.log_weight = 0.0;
-    return journal_add(&l->journal, event, err);
+    return add_event(l, event, err);
 }
 
 static finch_status log_evaluation(loop *l, json_t *report, bool progressed, bool kept_now, finch_error *err)
@@ -90,7 +144,7 @@ static finch_status log_evaluation(loop *l, json_t *report, bool progressed, boo
         json_decref(event);
         event = NULL;
     }
-    return journal_add(&l->journal, event, err);
+    return add_event(l, event, err);
 }
 
 /* ---- evaluation ---- */
@@ -105,11 +159,12 @@ static finch_status evaluate(loop *l, finch_error *err)
     kept_entry dropped = {0};
     bool kept_now = false;
     adamw_settle(l->optimiser);
+    if (o->ranks != NULL) FINCH_TRY(exchange_check_values(&l->exchange, err));
     loop_ema_swap(l);
     finch_status st = l->objective->evaluate(l->objective->context, values, &report, err);
     if (st == FINCH_OK) {
         kept_now = kept_insert(&l->at.kept, l->at.step, values[o->keep], &dropped);
-        if (kept_now) st = kept_write(o->folder, l->at.step, l->trained, err);
+        if (kept_now && loop_leads(l)) st = kept_write(o->folder, l->at.step, l->trained, err);
     }
     loop_ema_swap(l);
     if (st == FINCH_OK) {
@@ -121,7 +176,7 @@ static finch_status evaluate(loop *l, finch_error *err)
     }
     json_decref(report);
     if (st == FINCH_OK) st = loop_save(l, err);
-    if (st == FINCH_OK && dropped.step > 0) st = kept_remove(o->folder, dropped.step, err);
+    if (st == FINCH_OK && dropped.step > 0 && loop_leads(l)) st = kept_remove(o->folder, dropped.step, err);
     return st;
 }
 
@@ -159,14 +214,17 @@ static finch_status train(loop *l, const progress *watch, finch_error *err)
     double shown_loss = 0.0;
     while (!is_over(l)) {
         double rate, grad_norm;
-        if (step_once(l, &rate, &grad_norm, err) != FINCH_OK)
-            return finch_fail_prefix(err, "step %llu", (unsigned long long)l->at.step + 1);
+        finch_status st = step_once(l, &rate, &grad_norm, err);
+        if (st == FINCH_E_CANCELLED) return cancel(l, err);
+        if (st != FINCH_OK) return finch_fail_prefix(err, "step %llu", (unsigned long long)l->at.step + 1);
         shown_loss = l->at.log_weight > 0.0 ? l->at.log_loss_sum / l->at.log_weight : shown_loss;
         bool last = l->at.step == l->total_steps;
         if (l->at.step % o->log_every == 0 || last) FINCH_TRY(log_step(l, rate, grad_norm, err));
         if (l->at.step % l->eval_every == 0 || last) FINCH_TRY(evaluate(l, err));
         else if (o->checkpoint_every > 0 && l->at.step % o->checkpoint_every == 0) FINCH_TRY(loop_save(l, err));
-        if (!report_progress(l, watch, shown_loss)) return cancel(l, err);
+        if (!report_progress(l, watch, shown_loss)) l->stop_wanted = true;
+        /* Several ranks stop after the same step: what one wants is told with the next step's sums. */
+        if (o->ranks == NULL ? l->stop_wanted : l->stop_agreed) return cancel(l, err);
     }
     return FINCH_OK;
 }
@@ -223,7 +281,8 @@ finch_status loop_run(trainable *t, const loop_objective *objective, const loop_
     finch_status st = train(&l, watch, err);
     if (st == FINCH_OK) {
         describe(&l, out);
-        st = choose(&l, out, err);
+        if (options->ranks != NULL) objective->alone(objective->context);
+        if (loop_leads(&l)) st = choose(&l, out, err);
     }
     loop_close(&l);
     return st;

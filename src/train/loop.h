@@ -12,6 +12,7 @@
 
 #include "base/progress.h"
 #include "train/adamw.h"
+#include "train/ranks.h"
 #include "train/schedule.h"
 #include "train/stopping.h"
 
@@ -22,7 +23,12 @@
  * weight      the sum of the weights of the items' losses in that epoch: the loss of a step is the loss sum over it.
  * step        forward and backward: gradients are added, each loss times scale; step numbers the dropout masks.
  * evaluate    values [METRICS_COUNT], NaN where the objective has no such metric; *report is a new JSON object for the
- *             journal. In evaluation mode, on the validation examples. */
+ *             journal. In evaluation mode, on the validation examples.
+ * The rest is called where several ranks train, and then each gives step its part of every batch:
+ * n_tokens    of an item: ranks get parts of about as many.
+ * behind      the items of the next step stand behind these n of the same batch.
+ * touch       the ranks' steps will together use the items.
+ * alone       from here on evaluate is called by this rank only. */
 typedef struct loop_objective {
     void *context;
     size_t n_examples;
@@ -30,6 +36,10 @@ typedef struct loop_objective {
     finch_status (*step)(void *context, const size_t *items, size_t n, uint64_t epoch, double scale, uint64_t step,
                          double *loss_sum, finch_error *err);
     finch_status (*evaluate)(void *context, double *values, json_t **report, finch_error *err);
+    size_t (*n_tokens)(void *context, size_t item);
+    finch_status (*behind)(void *context, const size_t *items, size_t n, uint64_t epoch, finch_error *err);
+    void (*touch)(void *context, const size_t *items, size_t n);
+    void (*alone)(void *context);
 } loop_objective;
 
 /* folder       of the unfinished run: made where missing; holds the checkpoint, the journal and kept weights.
@@ -39,6 +49,8 @@ typedef struct loop_objective {
  * max_steps    0: epochs decide.
  * eval_every   steps; 0: twice an epoch. checkpoint_every: steps; 0: with evaluations only. log_every: above 0.
  * sequential   examples in their order, every epoch.
+ * ranks        the processes that train together: each step's batches are shared by them, only rank 0 writes, and the losses are
+ *              those of one process but for rounding; NULL: this one alone. Borrowed.
  * keep         the metric that says which weights are best.
  * average      1: the best evaluation's weights; more: also the mean of that many best, taken where it is better.
  * ema          0: none; else the decay a step of a moving average of the weights, which is then what is evaluated
@@ -57,6 +69,7 @@ typedef struct loop_options {
     metrics_id keep;
     size_t average;
     double ema;
+    ranks *ranks;
 } loop_options;
 
 enum { LOOP_EMA_STEPS = 8, LOOP_TEXT_BYTES = 640 };
@@ -74,7 +87,7 @@ typedef struct loop_result {
     char stop_reason[LOOP_TEXT_BYTES];
 } loop_result;
 
-/* Trains. t then holds the chosen weights, and the folder a checkpoint from which a repeated call only chooses again.
+/* Trains. t then holds the chosen weights (on rank 0; the others leave when training ends), and the folder a checkpoint from which a repeated call only chooses again.
  * watch counts examples. Errors: FINCH_E_CANCELLED (watch said stop; a checkpoint was written), FINCH_E_USAGE (the
  * checkpoint is of other data or options), FINCH_E_FAILED (the loss is not finite), FINCH_E_IO, FINCH_E_MEMORY. */
 finch_status loop_run(trainable *t, const loop_objective *objective, const loop_options *options, const progress *watch,

@@ -146,11 +146,15 @@ static finch_status check_run(const json_t *saved, const json_t *wanted, const c
     return FINCH_OK;
 }
 
+bool loop_leads(const loop *l) { return ranks_lead(l->options->ranks); }
+
 finch_status loop_save(loop *l, finch_error *err)
 {
     json_t *state;
     if (l->saved) return FINCH_OK;
     adamw_settle(l->optimiser);
+    l->saved = !loop_leads(l);
+    if (l->saved) return FINCH_OK;
     FINCH_TRY(journal_sync(&l->journal, err));
     FINCH_TRY(place_to_json(l, &state, err));
     finch_status st = checkpoint_write(l->checkpoint_path.at, l->arrays, l->n_arrays, state, err);
@@ -240,9 +244,10 @@ static finch_status open_files(loop *l, finch_error *err)
     str path = {0};
     size_t journal_bytes = 0;
     finch_status st;
-    FINCH_GO(done, st, file_make_directories(o->folder, err));
+    if (loop_leads(l)) FINCH_GO(done, st, file_make_directories(o->folder, err));
     FINCH_GO(done, st, file_join(o->folder, LOOP_CHECKPOINT_FILE, &l->checkpoint_path, err));
     if (o->resume && file_exists(l->checkpoint_path.at)) FINCH_GO(done, st, restore(l, &journal_bytes, err));
+    if (!loop_leads(l)) goto done;
     remove_leftovers(l, o->folder);
     FINCH_GO(done, st, file_join(o->folder, LOOP_JOURNAL_FILE, &path, err));
     st = journal_open(path.at, journal_bytes, &l->journal, err);
@@ -265,6 +270,7 @@ finch_status loop_open(trainable *trained, const loop_objective *objective, cons
     FINCH_GO(failed, st, list_arrays(l, err));
     FINCH_GO(failed, st, MEM_NEW(&l->order, objective->n_examples, err));
     FINCH_GO(failed, st, open_files(l, err));
+    if (options->ranks != NULL) exchange_open(options->ranks, trained, &l->exchange);
     return FINCH_OK;
 failed:
     loop_close(l);
@@ -273,6 +279,7 @@ failed:
 
 void loop_close(loop *l)
 {
+    exchange_close(&l->exchange);
     journal_close(&l->journal);
     str_free(&l->checkpoint_path);
     mem_free(l->order);

@@ -3,6 +3,7 @@
 #define FINCH_TRAIN_LOOP_STATE_H
 
 #include "train/checkpoint.h"
+#include "train/exchange.h"
 #include "train/journal.h"
 #include "train/kept.h"
 #include "train/loop.h"
@@ -24,6 +25,8 @@ typedef struct loop {
     trainable_parameter *parameters; /* of trained */
     size_t n_parameters;
     adamw *optimiser;
+    exchange exchange;        /* where several ranks train */
+    bool stop_wanted, stop_agreed; /* by this rank; by any, told to all */
     float **ema;              /* [n_parameters], NULL without */
     checkpoint_array *arrays; /* all that the checkpoint holds */
     size_t n_arrays;
@@ -44,7 +47,9 @@ finch_status loop_open(trainable *trained, const loop_objective *objective, cons
                        finch_error *err);
 void loop_close(loop *l);
 
-/* Writes the checkpoint of the present step. */
+/* Whether this process writes: it is alone, or rank 0. */
+bool loop_leads(const loop *l);
+/* Writes the checkpoint of the present step, where the process leads. */
 finch_status loop_save(loop *l, finch_error *err);
 
 /* The moving average takes in the present weights. */

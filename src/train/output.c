@@ -54,7 +54,7 @@ static finch_status has_checkpoint(const output *o, bool *out, finch_error *err)
     return st;
 }
 
-finch_status output_claim(const output *o, bool resume, bool restart, finch_error *err)
+static finch_status claim(const output *o, bool resume, bool restart, finch_error *err)
 {
     bool unfinished;
     if (output_exists(o))
@@ -65,6 +65,12 @@ finch_status output_claim(const output *o, bool resume, bool restart, finch_erro
     return finch_fail(err, FINCH_E_USAGE,
                       "%s holds an unfinished run of this model; go on with --resume, or begin anew with --restart",
                       o->work.at);
+}
+
+finch_status output_claim(const output *o, ranks *together, bool resume, bool restart, finch_error *err)
+{
+    if (ranks_lead(together)) FINCH_TRY(claim(o, resume, restart, err));
+    return together != NULL ? ranks_meet(together, err) : FINCH_OK;
 }
 
 finch_status output_finished(const output *o, const json_t *run, json_t **card, finch_error *err)

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "model/trainable.h"
+#include "train/ranks.h"
 
 typedef struct output {
     str folder, work, part, part_int8;
@@ -23,8 +24,8 @@ void output_free(output *o);
 bool output_exists(const output *o);
 
 /* Before the work: the folder must not be there, and an unfinished run only where it is to be resumed, or begun anew.
- * Errors: FINCH_E_USAGE naming the choices, FINCH_E_IO. */
-finch_status output_claim(const output *o, bool resume, bool restart, finch_error *err);
+ * Of several ranks (NULL: none) rank 0 does it, and the others wait for it. Errors: FINCH_E_USAGE naming the choices, FINCH_E_IO. */
+finch_status output_claim(const output *o, ranks *together, bool resume, bool restart, finch_error *err);
 
 /* Whether the folder is what a run described by `run` has made (its card's "hyperparameters" say so); then *card is a
  * new reference to its card. Errors: FINCH_E_USAGE where it is something else, FINCH_E_DATA, FINCH_E_MEMORY. */

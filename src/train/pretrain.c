@@ -38,7 +38,7 @@ void pretrain_mask(const pretrain_masker *m, uint64_t text, int32_t *ids, size_t
 }
 
 finch_status pretrain_open(trainable *trained, const examples *train, const examples *valid, uint64_t seed, double share,
-                           pretrain *out, finch_error *err)
+                           ranks *together, pretrain *out, finch_error *err)
 {
     const text_tokenizer *tokenizer = trainable_tokenizer(trained);
     size_t vocab_size = text_tokenizer_vocab_size(tokenizer), known = trainable_config(trained)->vocab_size;
@@ -47,6 +47,7 @@ finch_status pretrain_open(trainable *trained, const examples *train, const exam
                       .valid = valid,
                       .seed = seed,
                       .share = share,
+                      .ranks = together,
                       .special = text_tokenizer_special(tokenizer),
                       .vocab_size = (int32_t)(vocab_size < known ? vocab_size : known)};
     arena_init(&out->scratch);
@@ -119,12 +120,65 @@ static finch_status learn(void *context, const size_t *items, size_t n, uint64_t
     return st;
 }
 
+/* ---- together with other ranks ---- */
+
+static size_t count_tokens(void *context, size_t item)
+{
+    const pretrain *p = context;
+    return p->train->offset[item + 1] - p->train->offset[item];
+}
+
+static finch_status stand_behind(void *context, const size_t *items, size_t n, uint64_t epoch, finch_error *err)
+{
+    pretrain *p = context;
+    trainable_before before = {0};
+    masked_batch masked;
+    finch_status st = n > 0 ? gather(p, p->train, items, n, epoch, &masked, err) : FINCH_OK;
+    for (size_t i = 0, at = 0; st == FINCH_OK && i < n; i++) {
+        size_t first = at;
+        while (at < masked.n_masked && masked.positions[at] < masked.batch.offsets[i + 1]) at++;
+        trainable_before_add(&before, count_tokens(p, items[i]), at - first);
+    }
+    trainable_begin_at(p->trained, before);
+    arena_reset(&p->scratch);
+    return st;
+}
+
+/* All rows have gradients: the decoder is tied to them. */
+static void touch(void *context, const size_t *items, size_t n)
+{
+    (void)context;
+    (void)items;
+    (void)n;
+}
+
+static void go_alone(void *context)
+{
+    pretrain *p = context;
+    p->ranks = NULL;
+}
+
+/* ---- measuring ---- */
+
+static finch_status sum_measures(pretrain *p, double *loss_sum, size_t *n_correct, finch_error *err)
+{
+    double sums[3] = {*loss_sum, (double)*n_correct, (double)p->n_masked};
+    if (p->ranks == NULL) return FINCH_OK;
+    FINCH_TRY(ranks_sum(p->ranks, sums, 3, err));
+    *loss_sum = sums[0];
+    *n_correct = (size_t)sums[1];
+    p->n_masked = (uint64_t)sums[2];
+    return FINCH_OK;
+}
+
 static finch_status measure(pretrain *p, double *loss_sum, size_t *n_correct, finch_error *err)
 {
     size_t items[EVALUATION_TEXTS];
     finch_status st = FINCH_OK;
-    for (size_t from = 0; st == FINCH_OK && from < p->valid->n; from += EVALUATION_TEXTS) {
-        size_t left = p->valid->n - from, n = left < EVALUATION_TEXTS ? left : EVALUATION_TEXTS, correct = 0;
+    size_t begin, end;
+    ranks_part(p->ranks, p->valid->n, &begin, &end);
+    for (size_t from = begin; st == FINCH_OK && from < end; from += EVALUATION_TEXTS) {
+        size_t left = end - from, n = left < EVALUATION_TEXTS ? left : EVALUATION_TEXTS, correct = 0;
         masked_batch masked;
         double loss = 0.0;
         for (size_t i = 0; i < n; i++) items[i] = from + i;
@@ -148,6 +202,7 @@ static finch_status evaluate(void *context, double *values, json_t **report, fin
     *report = NULL;
     p->n_masked = 0;
     FINCH_TRY(measure(p, &loss_sum, &n_correct, err));
+    FINCH_TRY(sum_measures(p, &loss_sum, &n_correct, err));
     if (p->n_masked == 0)
         return finch_fail(err, FINCH_E_DATA, "the validation texts have no token to mask; hold out more of them");
     p->loss = loss_sum / (double)p->n_masked;
@@ -166,5 +221,14 @@ static finch_status evaluate(void *context, double *values, json_t **report, fin
 loop_objective pretrain_objective(pretrain *p)
 {
     return (loop_objective){
-        .context = p, .n_examples = p->train->n, .weight = count_masked, .step = learn, .evaluate = evaluate};
+        .context = p,
+        .n_examples = p->train->n,
+        .weight = count_masked,
+        .step = learn,
+        .evaluate = evaluate,
+        .n_tokens = count_tokens,
+        .behind = stand_behind,
+        .touch = touch,
+        .alone = go_alone,
+    };
 }

@@ -17,6 +17,7 @@ typedef struct pretrain {
     double share; /* of the tokens that are to be guessed */
     text_special special;
     int32_t vocab_size;
+    ranks *ranks; /* that evaluate together; NULL: this one alone */
     arena scratch;
     double loss, perplexity, accuracy; /* at the last evaluation */
     uint64_t n_masked;
@@ -25,7 +26,7 @@ typedef struct pretrain {
 /* trained has the head TRAINABLE_MASKED_LM. Borrowed, all must outlive it. Errors: FINCH_E_DATA where the vocabulary has
  * no mask token, FINCH_E_USAGE (share not in (0, 1)). */
 finch_status pretrain_open(trainable *trained, const examples *train, const examples *valid, uint64_t seed, double share,
-                           pretrain *out, finch_error *err);
+                           ranks *together, pretrain *out, finch_error *err);
 void pretrain_close(pretrain *p);
 
 /* Its metrics are log_loss (a masked token's) and accuracy. */

@@ -147,13 +147,14 @@ static finch_status prepare(run *r, const examples_table *tables, size_t n_table
 {
     const pretrain_options *o = r->options;
     FINCH_TRY(output_plan(o->output, &r->output, err));
-    if (!o->resume || !output_exists(&r->output)) FINCH_TRY(output_claim(&r->output, o->resume, o->restart, err));
+    if (!o->resume || !output_exists(&r->output))
+        FINCH_TRY(output_claim(&r->output, o->loop.ranks, o->resume, o->restart, err));
     FINCH_TRY(choose_rule(r, err));
     FINCH_TRY(open_model(r, err));
     FINCH_TRY(read_examples(r, tables, n_tables, exclude, n_exclude, err));
     FINCH_TRY(describe_run(r, err));
     r->loop.run = r->recipe;
-    return pretrain_open(r->trained, &r->train, &r->valid, o->loop.seed, o->share, &r->objective, err);
+    return pretrain_open(r->trained, &r->train, &r->valid, o->loop.seed, o->share, o->loop.ranks, &r->objective, err);
 }
 
 static finch_status save(run *r, json_t **card, finch_error *err)
@@ -188,7 +189,7 @@ static finch_status train_and_save(run *r, json_t **card, finch_error *err)
     }
     FINCH_TRY(loop_run(r->trained, &objective, &r->loop, r->watch, &r->result, err));
     say(r, "%s", r->result.stop_reason);
-    return save(r, card, err);
+    return ranks_lead(r->loop.ranks) ? save(r, card, err) : FINCH_OK;
 }
 
 static void clean_up(run *r)

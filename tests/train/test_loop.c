@@ -109,8 +109,8 @@ static void open_task(task *t, bool masked, double dropout)
     CHECK_OK(examples_create(&table, 1, classes, trainable_tokenizer(t->trained), 32, NULL, NULL, &t->train, &err), &err);
     CHECK_OK(examples_create(&valid, 1, classes, trainable_tokenizer(t->trained), 32, NULL, NULL, &t->valid, &err), &err);
     classify_options how = {.label_smoothing = 0.1};
-    if (masked) CHECK_OK(pretrain_open(t->trained, &t->train, &t->valid, 7, 0.3, &t->pretrain, &err), &err);
-    else CHECK_OK(classify_open(t->trained, &t->train, &t->valid, &t->classes, &how, &t->classify, &err), &err);
+    if (masked) CHECK_OK(pretrain_open(t->trained, &t->train, &t->valid, 7, 0.3, NULL, &t->pretrain, &err), &err);
+    else CHECK_OK(classify_open(t->trained, &t->train, &t->valid, &t->classes, &how, NULL, &t->classify, &err), &err);
 }
 
 static void close_task(task *t)
