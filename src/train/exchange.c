@@ -67,7 +67,10 @@ finch_status exchange_finish(exchange *e, double *also, size_t n, finch_error *e
     if (st != FINCH_OK && err != NULL) *err = e->error;
     while (st == FINCH_OK && e->n_begun < trainable_gradient_blocks(e->trained)) st = begin_block(e, e->n_begun, err);
     if (st == FINCH_OK && n_rows > 0) st = begin_rows(e, sparse, rows, n_rows, err);
-    if (st == FINCH_OK) st = ranks_sum(e->ranks, also, n, err); /* waits for all */
+    if (st == FINCH_OK) st = ranks_wait(e->ranks, err);
+    /* Only after the gradients: a rank that dies while others read its memory leaves them sums that are none, and MPI says nothing.
+     * Who takes part in this sum has lived to the end of the ones before. */
+    if (st == FINCH_OK) st = ranks_sum(e->ranks, also, n, err);
     for (size_t i = 0; st == FINCH_OK && i < n_rows; i++)
         memcpy(sparse->grad + (size_t)rows[i] * sparse->cols, e->rows + i * sparse->cols,
                sparse->cols * sizeof *sparse->grad);

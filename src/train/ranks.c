@@ -77,7 +77,7 @@ finch_status ranks_open(ranks *out, finch_error *err)
     out->table = load(&out->module, why);
     if (out->table == NULL)
         return finch_fail(
-            err, FINCH_E_UNSUPPORTED,
+            err, FINCH_E_FAILED,
             "several processes were started together, and they can not talk: %s; install Open MPI and build again, or "
             "start one process",
             why);

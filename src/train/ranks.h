@@ -37,7 +37,7 @@ typedef struct ranks {
 /* Whether the module is there and MPI in it; else *why tells what is missing. Does not start MPI. */
 bool ranks_available(char *library, char *why); /* [RANKS_WHY_BYTES] each */
 
-/* Joins the others. Errors: FINCH_E_UNSUPPORTED where there is no module. */
+/* Joins the others. Errors: FINCH_E_FAILED, also where there is no module. */
 finch_status ranks_open(ranks *out, finch_error *err);
 /* Waits for the others. Takes a zeroed struct. */
 finch_status ranks_close(ranks *r, finch_error *err);

@@ -155,6 +155,11 @@ MODEL = [
 ]
 
 TRAIN = [
+    ("src/train/classify.c", "a rank's dropout begins anew", "    trainable_begin_at(c->trained, before);", "    (void)before;", "train_test_mpi"),
+    ("src/train/exchange.c", "the embeddings' rows stay at home", "if (st == FINCH_OK && n_rows > 0) st = begin_rows", "if (st == FINCH_OK && n_rows > n_rows) st = begin_rows", "train_test_exchange"),
+    ("src/train/exchange.c", "blocks set out at every pass", "if (e->armed && e->status == FINCH_OK)", "if (e->status == FINCH_OK)", "train_test_exchange"),
+    ("src/train/loop.c", "every rank writes", "    if (loop_leads(l)) return journal_add(&l->journal, event, err);", "    return journal_add(&l->journal, event, err);", "train_test_mpi"),
+    ("src/model/trainable_plan.c", "attention's dropout is by the part", "size_t first_pair = (l->selected", "size_t first_pair = 0 * (l->selected", "train_test_exchange"),
     ("src/train/stopping.c", "patience lasts one evaluation longer", "state->without_progress >= rule->patience",
      "state->without_progress > rule->patience", "train_test_stopping"),
     ("src/train/stopping.c", "a guard never holds anything back", "return n_worse == 0;", "return true;", "train_test_stopping"),
@@ -190,6 +195,10 @@ TRAIN = [
 ]
 
 DATA = [
+    ("src/data/shards.c", "a part is believed without a look", "    *out = strcmp(found.hex, wanted) == 0;", "    *out = true;", "cli_test_shards"),
+    ("src/data/shards_join.c", "parts of several jobs are joined", "    if (!json_equal(job, j->job))", "    if (json_is_null(job))", "cli_test_shards"),
+    ("src/data/even.c", "row groups end where chunks do", "while (n < most && next_chunk(e)) {", "while (n == 0 && next_chunk(e)) {", "cli_test_shards"),
+    ("src/data/score_file.c", "the last shard loses rows", "share(j->n_all, o->shard + 1, o->n_shards);", "j->first + j->n_all / o->n_shards;", "cli_test_shards"),
     ("src/data/csv_scan.c", "rows with too few fields pass", "s->n_fields != s->dialect->columns.n || s->record_bytes",
      "s->record_bytes", "data_test_table"),
     ("src/data/csv_scan.c", "a quote that never closes passes",
