@@ -356,13 +356,13 @@ static finch_status added_name(const export_options *o, size_t i, str *out, finc
     return str_add_format(out, err, "%s%s", o->prefix, added[i].name);
 }
 
-finch_status export_check_names(const export_options *o, const data_names *there, finch_error *err)
+finch_status export_check_names(const export_options *o, const data_names *columns, finch_error *err)
 {
     str name = {0};
     finch_status st = FINCH_OK;
     for (size_t i = 0; st == FINCH_OK && i < count_added(o); i++) {
         st = added_name(o, i, &name, err);
-        if (st == FINCH_OK && data_names_find_any_case(there, name.at) < there->n)
+        if (st == FINCH_OK && data_names_find_any_case(columns, name.at) < columns->n)
             st = finch_fail(
                 err, FINCH_E_USAGE,
                 "the input has a column \"%s\" already; name the added ones otherwise, for example with --prefix llm_",

@@ -47,7 +47,7 @@ typedef struct export_result {
 finch_status export_check(const char *output, finch_error *err);
 
 /* Whether the added columns' names are free. Errors: FINCH_E_USAGE; the remedy is a prefix. */
-finch_status export_check_names(const export_options *options, const data_names *columns, finch_error *err);
+finch_status export_check_names(const export_options *o, const data_names *columns, finch_error *err);
 
 finch_status export_table(store *s, const labels_job *job, const export_options *options, export_result *out,
                           finch_error *err);

@@ -249,7 +249,7 @@ static finch_status take_pair(void *context, const sql_row *row, finch_error *er
     if (last == NULL || !same(last->a, a) || !same(last->b, b)) {
         FINCH_TRY(make_room((void **)&out->pairs, out->n_pairs, &out->n_room, sizeof *out->pairs, err));
         last = &out->pairs[out->n_pairs];
-        *last = (review_pair){0};
+        *last = (review_pair){0}; /* NOLINT: make_room made it */
         FINCH_TRY(keep_name(out, a, &last->a, err));
         FINCH_TRY(keep_name(out, b, &last->b, err));
         out->n_pairs++;

@@ -26,7 +26,7 @@ typedef struct checker {
     bool failed;    /* out of memory */
 } checker;
 
-static void check(checker *c, const json_t *schema, const json_t *value, const place *at, int depth);
+static void check(checker *c, const json_t *given, const json_t *value, const place *at, int depth);
 
 /* ---- the schemas ---- */
 

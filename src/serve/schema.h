@@ -23,9 +23,9 @@ void schema_set_destroy(schema_set *s);
 const json_t *schema_find(const schema_set *s, const char *name);
 const json_t *schema_all(const schema_set *s);
 
-/* Whether the value fits. Errors are appended to the array errors (at most SCHEMA_ERRORS_MAX); place is the loc's first word.
+/* Whether the value fits. Errors are appended to the array errors (at most SCHEMA_ERRORS_MAX); first is the loc's first word.
  * FINCH_E_MEMORY only. */
-finch_status schema_check(const schema_set *s, const char *name, const json_t *value, const char *place, json_t *errors,
+finch_status schema_check(const schema_set *s, const char *name, const json_t *value, const char *first, json_t *errors,
                           finch_error *err);
 /* A query parameter: its text is read as the schema's type first. loc is ["query", parameter]. *out may be NULL. */
 finch_status schema_check_text(const schema_set *s, const char *name, const char *text, const char *parameter,

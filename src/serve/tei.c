@@ -34,7 +34,7 @@ static void values_of(const scoring *s, const tei_request *q, size_t i, float *o
 static json_t *classes_json(const scoring *s, const tei_request *q, size_t i)
 {
     const model_config *c = model_get_config(s->job.slot->engine);
-    float values[MODEL_LABELS_MAX];
+    float values[MODEL_LABELS_MAX] = {0};
     bool given[MODEL_LABELS_MAX] = {false};
     json_t *list = json_array();
     values_of(s, q, i, values);

@@ -150,7 +150,7 @@ static void pack_int8(linear *l, size_t row, const int8_t *q, const float *w, fl
     int8_t *panels = l->panels;
     int32_t sum = 0;
     for (size_t k = 0; k < l->n_in; k++) {
-        int8_t item = q != NULL ? q[k] : (int8_t)lrintf(w[k] * inverse);
+        int8_t item = q != NULL ? q[k] : (int8_t)lrintf(w[k] * inverse); /* NOLINT: one of the two is there */
         panels[panel_place(l, row, k)] = item;
         sum += item;
     }

@@ -199,7 +199,7 @@ static text_language of_script(const evidence *e)
 static text_language of_words(const evidence *e)
 {
     const language_model *m = e->model;
-    double logit[LANGUAGES_MAX], top = -INFINITY, total = 0.0;
+    double logit[LANGUAGES_MAX] = {0}, top = -INFINITY, total = 0.0;
     size_t best = 0;
     for (size_t i = 0; i < m->n_languages; i++) {
         float bias;

@@ -56,7 +56,7 @@ finch_status text_tokenizer_from_json(const char *json, size_t size, const char 
 
 /* A SentencePiece model (tokenizer.model) in memory; name is for messages. Its pieces are spelt as Hugging Face's
  * conversion to BPE spells them. */
-finch_status text_tokenizer_from_spm(const void *model, size_t size, const char *name, text_tokenizer **out,
+finch_status text_tokenizer_from_spm(const void *content, size_t size, const char *name, text_tokenizer **out,
                                      finch_error *err);
 
 /* What a piece of a SentencePiece vocabulary is, with the numbers of its files (GGUF uses the same). */

@@ -265,7 +265,7 @@ static void update(adamw *a, const trainable_parameter *parameters, const train_
 finch_status adamw_step(adamw *a, double learning_rate, double *grad_norm, finch_error *err)
 {
     trainable_parameter *parameters;
-    const uint32_t *rows;
+    const uint32_t *rows = NULL;
     const adamw_options *o = &a->options;
     FINCH_TRY(past_reserve(a, err));
     (void)trainable_parameters(a->t, &parameters); /* clears gradients that no step wrote */

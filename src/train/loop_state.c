@@ -33,7 +33,8 @@ void loop_ema_update(loop *l)
 {
     if (l->ema == NULL) return;
     /* A young average forgets faster, or the first weights would weigh on short runs (as TensorFlow's num_updates). */
-    double n = (double)(l->at.step / LOOP_EMA_STEPS);
+    uint64_t n_updates = l->at.step / LOOP_EMA_STEPS;
+    double n = (double)n_updates;
     double decay = fmin(pow(l->options->ema, LOOP_EMA_STEPS), (1.0 + n) / (10.0 + n));
     float keep = (float)decay, take = (float)(1.0 - decay);
     adamw_settle(l->optimiser);

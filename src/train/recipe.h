@@ -10,7 +10,7 @@
 finch_status recipe_add_lora(json_t *recipe, const lora_options *lora, const trainable *t, finch_error *err);
 /* Adds the loop's options, the hashes of train and valid, and of t's present weights. recipe is a JSON object.
  * rule is the text of the stopping rule. Errors: FINCH_E_MEMORY. */
-finch_status recipe_add(json_t *recipe, const loop_options *loop, const char *rule, const examples *train,
+finch_status recipe_add(json_t *recipe, const loop_options *o, const char *rule, const examples *train,
                         const examples *valid, trainable *t, finch_error *err);
 
 /* A dropout as asked for, or where that is below 0 the configured one, as the decimal that was written in its config. */

@@ -201,8 +201,7 @@ static void tile_row(const tile_args *p, tile_walk *w, size_t row, size_t n_rows
 {
     size_t item = sizeof *p->a;
     tile_block t = {.lda = p->lda * item, .n_rows = n_rows, .k = p->k * item};
-    size_t depth = t.k / 3;
-    if (TILE_PARTS(p) == 3 && depth % (KERNEL_SKIP_DEPTH * item) == 0) t.depth = depth;
+    if (TILE_PARTS(p) == 3 && t.k / 3 % (KERNEL_SKIP_DEPTH * item) == 0) t.depth = t.k / 3;
     t.a = (const unsigned char *)(p->a + row * p->lda);
     for (; col < end; col += KERNEL_PANEL) {
         const tile_weight *b = p->b + col / KERNEL_PANEL * p->panel_stride;
