@@ -24,6 +24,7 @@ run() { # result script arguments...
     "$python" "bench/$script.py" --save "$out/$result.json" "$@" >/dev/null
 }
 [ $# -gt 0 ] || run gemm gemm --threads "$threads"
+[ $# -gt 0 ] || run stream stream --threads "$threads"
 [ $# -gt 0 ] || run fetch fetch --threads "$threads"
 run wordpiece wordpiece "$@"
 run spm spm "$@"

@@ -128,6 +128,14 @@ class RedisServer(_Server):
     def n_outputs(self):
         return self.client.xlen(self.output)
 
+    def output_times(self):
+        """{id of the output: when the broker took it, in seconds}"""
+        return {fields[b"id"].decode(): int(entry.split(b"-")[0]) / 1000 for entry, fields in self.client.xrange(self.output)}
+
+    def input_times(self):
+        """{id of the message: when the broker took it}"""
+        return {f"{self.input}/{entry.decode()}": int(entry.split(b"-")[0]) / 1000 for entry, _ in self.client.xrange(self.input)}
+
     def dead_letters(self):
         """[(id, bytes, reason, deliveries)]"""
         return [(entry["id"].decode(), entry["data"], entry["reason"].decode(), int(entry["deliveries"]))
@@ -224,6 +232,13 @@ class NatsServer(_Server):
 
     def outputs(self):
         return [(message.headers["Nats-Msg-Id"], json.loads(message.data)) for message in self._messages(self.output)]
+
+    def output_times(self):
+        return {message.headers["Nats-Msg-Id"]: message.metadata.timestamp.timestamp() for message in self._messages(self.output)}
+
+    def input_times(self):
+        return {f"{message.metadata.stream}/{message.metadata.sequence.stream}": message.metadata.timestamp.timestamp()
+                for message in self._messages(self.input)}
 
     def n_outputs(self):
         async def count(js):
