@@ -83,9 +83,11 @@ static finch_status add_value(const data_scoring *s, const data_names *added, si
                               str *out, finch_error *err)
 {
     size_t n_labels = s->n_labels;
-    const char *label = model_get_config(s->engine)->labels[row->label];
     if (!row->scored || (column == 1 && !s->has_sentiment)) return str_add_text(out, "null", err);
-    if (column == 0) return data_add_json_text(out, label, strlen(label), err);
+    if (column == 0) {
+        const char *label = model_get_config(s->engine)->labels[row->label];
+        return data_add_json_text(out, label, strlen(label), err);
+    }
     if (column == 1) return add_float(out, (float)row->score, err);
     if (column + 1 == added->n) return str_add_text(out, row->truncated ? "true" : "false", err);
     if (column < 2 + n_labels) return add_float(out, row->probabilities[column - 2], err);

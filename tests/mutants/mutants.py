@@ -492,7 +492,25 @@ DEPLOY = [
     ("cmake/finch.pc.in", "pkg-config's tree can not be moved", "prefix=${pcfiledir}/@finch_up_from_pc@", "prefix=@CMAKE_INSTALL_PREFIX@", "package_test_install"),
 ]
 
+STREAM = [
+    ("src/stream/put.c", "what is not published is acknowledged", "    FINCH_TRY(p->l->o->broker->publish(p->connection, batch, p->outputs, err));\n", "",
+     "stream_test_loop"),
+    ("src/stream/put.c", "answers that the broker does not take are sent", "p->text.size - begin > p->output_max", "false", "stream_test_loop"),
+    ("src/stream/put.c", "the id does not say the model", "p->l->o->model_version);", "\"\");", "stream_test_loop"),
+    ("src/stream/loop.c", "a lost connection is opened once and no more", "    while (!went) {", "    for (int once = 0; once < 1; once++) {", "stream_test_redis"),
+    ("src/stream/loop.c", "a member stays in the group when it ends", "o->broker->close(put.connection, st == FINCH_OK);",
+     "o->broker->close(put.connection, false);", "stream_test_loop"),
+    ("src/stream/take.c", "a message may come for ever", "m->n_deliveries > l->o->max_deliveries", "false", "stream_test_redis"),
+    ("src/stream/take.c", "the end does not wait for what others hold", "lag.waiting <= 0 && lag.pending == 0", "lag.waiting <= 0", "stream_test_redis"),
+    ("src/stream/figures.c", "the histogram's buckets are not summed", "        below += get(&f->latency[i]);\n        if (i %", "        below = get(&f->latency[i]);\n        if (i %",
+     "stream_test_loop"),
+    ("src/stream/redis.c", "what is no longer pending is published again", "== 0 then return 0 end \"", "== -1 then return 0 end \"", "stream_test_redis"),
+    ("src/stream/redis.c", "a dead member's messages stay with it", "if (clock_seconds() >= r->claim_due)", "if (false)", "stream_test_redis"),
+    ("src/stream/nats.c", "outputs have no id that the server knows", "    options.MsgId = o->id;\n", "", "stream_test_nats"),
+    ("src/stream/nats.c", "nothing is acknowledged", "\"+ACK\"", "\"+WPI\"", "stream_test_nats"),
+]
+
 MUTANTS = [Mutant(room, *rest) 
            for room, group in (("base", BASE), ("text", TEXT + SPM + FORM), ("tensor", TENSOR + QUANTIZE), ("model", MODEL + GEMMA + CONVERT + GENERATE), ("train", TRAIN), ("data", DATA), ("store", STORE),
-                                   ("label", LABEL), ("serve", SERVE), ("cli", CLI), ("deploy", DEPLOY))
+                                   ("label", LABEL), ("serve", SERVE), ("cli", CLI), ("stream", STREAM), ("deploy", DEPLOY))
            for rest in group]

@@ -19,7 +19,7 @@ from mutants import MUTANTS
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 COPIED = ("src", "include", "cmake", "deploy", "compose.yaml")
-ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli", "deploy")
+ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli", "stream", "deploy")
 TEST_SECONDS = 120
 # Bugs in files that only some CPUs run: a flag of /proc/cpuinfo by folder or file.
 NEEDS = {"src/tensor/kernels/amx/": "amx_int8", "src/tensor/kernels/avx512/": "avx512f", "src/tensor/kernels/v16.h": "avx512f"}

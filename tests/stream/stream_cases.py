@@ -64,6 +64,16 @@ class StreamCases:
             self.assertLess(time.monotonic(), until, told)
             time.sleep(0.02)
 
+    def stop_while_it_holds_something(self, process):
+        for _ in range(50):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.2)  # what is under way to the broker arrives
+            if self.broker.pending() > 0:
+                return
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+        self.fail("the member never held anything; the test shows nothing")
+
     def check_outputs(self, rows, ids):
         """Each row once, with the id of its message."""
         outputs = self.broker.outputs()
@@ -132,19 +142,22 @@ class StreamCases:
         ids = self.broker.publish(rows)
         first = self.begin("--batch", "64", "--in-flight", "256")
         self.wait(lambda: self.broker.n_outputs() > 50, "nothing was scored")
-        held = 0
-        for _ in range(50):
-            first.send_signal(signal.SIGSTOP)
-            time.sleep(0.2)  # what is under way to the broker arrives
-            held = self.broker.pending()
-            if held > 0:
-                break
-            first.send_signal(signal.SIGCONT)
-            time.sleep(0.01)
+        self.stop_while_it_holds_something(first)
         first.kill()
         report = self.run_until_empty("--ack-wait-s", "1", "--max-deliveries", "100")
-        self.assertGreater(held, 0, "the first member held nothing; the test shows nothing")
         self.assertGreaterEqual(report["redelivered"], 1)
+        self.check_outputs(rows, ids)
+
+    def test_who_was_taken_for_dead_publishes_nothing_twice(self):
+        rows = tweets(3000)
+        ids = self.broker.publish(rows)
+        first = self.begin("--batch", "64", "--in-flight", "256", "--ack-wait-s", "1")
+        self.wait(lambda: self.broker.n_outputs() > 50, "nothing was scored")
+        self.stop_while_it_holds_something(first)
+        report = self.run_until_empty("--ack-wait-s", "1", "--max-deliveries", "100")
+        self.assertGreaterEqual(report["redelivered"], 1)
+        first.send_signal(signal.SIGCONT)
+        self.finish(first)
         self.check_outputs(rows, ids)
 
     def test_a_message_that_comes_too_often_is_a_dead_letter(self):
