@@ -2,11 +2,12 @@
 
     .venv/bin/python bench/python.py [--rows 4000] [--rounds 5] [--threads 2]
 
-Both sides are Python processes that stay alive; a round is finch in f32, finch in int8 (the same weights through
+Both sides are Python processes that stay alive; a round is finch in f32, in bf16x3 (near to f32) and in int8 (the same weights through
 `finch quantize`), then transformers in f32 at the batch size that was its fastest. Batches are chosen on fewer rows, because
-transformers needs minutes for a choice on all. Labels of f32 must be the same but for near ties, else there is nothing to compare.
+transformers needs minutes for a choice on all. Labels of f32 and bf16x3 must be the same but for near ties, else there is nothing to compare.
 The processor time of a pass is printed beside: on a machine that others use it is what still can be compared.
 """
+import contextlib
 import os
 import sys
 
@@ -16,6 +17,7 @@ import make_models
 from score import finch_int8
 
 BATCHES = (1, 8, 32)
+FLOATS = ("f32", "bf16x3")
 GOAL = 3.0
 LABELS_AGREE = 0.999
 
@@ -41,11 +43,12 @@ def fastest_batch(peer, rows):
 
 
 def labels_agree(ours, theirs):
-    left, right = ours.ask(do="labels"), theirs.ask(do="labels")
-    agree = sum(a == b for a, b in zip(left, right, strict=True)) / len(left)
-    if agree < LABELS_AGREE:
-        raise drive.Failed(f"{100 * agree:.2f} % of labels are the same; less than {100 * LABELS_AGREE:g} % is not the same work")
-    return agree
+    wanted, found = theirs.ask(do="labels"), {}
+    for name, each in ours.items():
+        found[name] = sum(a == b for a, b in zip(wanted, each.ask(do="labels"), strict=True)) / len(wanted)
+        if found[name] < LABELS_AGREE:
+            raise drive.Failed(f"{name}: {100 * found[name]:.2f} % of labels are the same; less than {100 * LABELS_AGREE:g} % is not the same work")
+    return found
 
 
 def main():
@@ -55,13 +58,16 @@ def main():
     options.add_argument("--batch-rows", type=int, default=500, help="rows on which the peer's batch size is chosen")
     args = options.parse_args()
     folder = make_models.reference_models().ensure("minilm", benchlib.MODELS)
-    ours = {"f32": [], "int8": []}
+    ours = {"f32": [], "bf16x3": [], "int8": []}
     theirs = []
-    with side(args, "finch", folder, "f32") as f32, side(args, "finch", finch_int8(folder)) as int8, side(args, "transformers", folder) as peer:
+    with contextlib.ExitStack() as stack:
+        peer = stack.enter_context(side(args, "transformers", folder))
+        sides = {name: stack.enter_context(side(args, "finch", folder, name)) for name in FLOATS}
+        sides["int8"] = stack.enter_context(side(args, "finch", finch_int8(folder)))
         batch, tried = fastest_batch(peer, min(args.rows, args.batch_rows))
-        agree = labels_agree(f32, peer)
+        agree = labels_agree({name: sides[name] for name in FLOATS}, peer)
         for turn in range(args.rounds):
-            for name, each in (("f32", f32), ("int8", int8)):
+            for name, each in sides.items():
                 if turn == 0:
                     each.ask(do="pass", batch=batch, rows=100)
                 ours[name].append(each.ask(do="pass", batch=batch))

@@ -46,6 +46,7 @@ if [ $# -eq 0 ]; then
     run score-files score_files --threads "$threads" --rows 20000
     run serve-load serve --threads "$threads" --cases load
     run serve-one serve --threads "$threads" --cases one health
+    run python python --threads "$threads"
     run history history --threads "$threads" --peers duckdb
     run simulate simulate
 fi

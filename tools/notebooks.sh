@@ -5,16 +5,16 @@
 # uv is taken from the PATH, else put into build/uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-uv_version=0.13.9
+uv_wanted=$(sed -n 's/^uv==/uv /p' notebooks/requirements.txt)
 
 find_uv() {
     if command -v uv >/dev/null; then
         command -v uv
         return
     fi
-    if ! [ -x build/uv/bin/uv ] || ! build/uv/bin/uv --version | grep -qF "$uv_version"; then
+    if ! [ -x build/uv/bin/uv ] || ! build/uv/bin/uv --version | grep -qF "$uv_wanted"; then
         python3 -m venv build/uv >&2
-        build/uv/bin/python -m pip install --quiet "uv==$uv_version" >&2
+        build/uv/bin/python -m pip install --quiet -r notebooks/requirements.txt >&2
     fi
     echo build/uv/bin/uv
 }

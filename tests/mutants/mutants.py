@@ -70,6 +70,10 @@ CLI = [
 ]
 
 TEXT = [
+    ("src/text/arrow.c", "a view may end past its buffer", "size > room - begin", "size > room", "text_test_arrow"),
+    ("src/text/arrow.c", "a slice's rows count from its own beginning", ": text_of(&c, c.offset + i,", ": text_of(&c, i,", "text_test_arrow"),
+    ("src/text/arrow.c", "unsigned indices are read as signed", "return v & (((int64_t)1 << (8 * c->index_bytes)) - 1);", "return v;", "text_test_arrow"),
+    ("src/text/arrow.c", "an empty text is a null", "(finch_text){size > 0 ? at : \"\", size}", "(finch_text){size > 0 ? at : NULL, size}", "text_test_arrow"),
     ("src/text/entity.c", "decoding stops after one round", "mode == ENTITY_ALL ? open_reference(out) : 0", "0", "text_test_clean"),
     ("src/text/entity.c", "old names need their ';'", "if (prefix != NULL && prefix->legacy)", "if (0)", "text_test_clean"),
     ("src/text/clean_piece.c", "prices are names", " || is_price(t, begin + 1, end)", "", "text_test_clean"),
@@ -143,6 +147,11 @@ TENSOR = [
 ]
 
 MODEL = [
+    ("src/model/api.c", "logits come out as probabilities", "if (st != FINCH_OK || chosen.output == FINCH_OUTPUT_LOGITS) return st;", "if (st != FINCH_OK) return st;",
+     "model_test_api"),
+    ("src/model/api.c", "a shorter finch_model_info is written past its end", "info->size_bytes < sizeof *info ? info->size_bytes : sizeof *info", "sizeof *info",
+     "model_test_api"),
+    ("src/model/api.c", "wrong offsets of tokens pass", "offsets[i + 1] - offsets[i] != n", "offsets[i + 1] - offsets[i] > n + 64", "model_test_api"),
     ("src/model/forward.c", "a group's queries are read from the batch's first row", "p->qkv + (begin - g->row) * p->qkv_width + head * width",
      "p->qkv + head * width", "model_test_parity"),
     ("src/model/trainable_backward.c", "the norm's shift has no gradient",
@@ -378,6 +387,8 @@ GEMMA = [
     ("src/model/gemma_model.c", "what words get with no text is not taken off", "logits[i] -= w->bias[i % WORDS];", "(void)w;", "parity_test_gemma_score"),
     ("src/model/gemma_model.c", "texts keep their <bos> inside the prompt", "if (b->ids[from] == bos) from++;", "(void)bos;", "parity_test_gemma_score"),
     ("src/model/adapter.c", "alpha counts for nothing", "a->scale * factor, memory", "factor, memory", "parity_test_lora"),
+    ("src/model/adapter_probes.c", "probes of rounded products are held to f32's", " && !json_is_false(json_object_get(root, \"exact\"))", "",
+     "cli_test_train_lora"),
     ("src/model/adapter_probes.c", "probes are not held", "if (!(apart <= limit))", "if (0)", "parity_test_lora"),
     ("src/model/adapter.c", "tensors that belong nowhere pass", "if (a->n_used == n) return FINCH_OK;", "if (a->n_used <= n) return FINCH_OK;", "parity_test_lora"),
     ("src/model/lora.c", "a part of a name names a module", "(whole == size || module[whole - size - 1] == '.')", "whole >= size", "model_test_lora_bert"),

@@ -136,6 +136,25 @@ TEST(dictionaries_are_looked_up)
     CHECK_STATUS(FINCH_E_UNSUPPORTED, finch_texts_from_arrow(&c.schema, &c.array, texts, &err), &err);
 }
 
+TEST(unsigned_indices_reach_the_upper_half)
+{
+    enum { WORDS = 200 };
+    static int32_t offsets[WORDS + 1];
+    static const uint8_t indices[] = {199, 0};
+    finch_error err = {0};
+    finch_text texts[2];
+    column words, c;
+    offsets[WORDS] = 4; /* all words are empty but the last */
+    column_make(&words, "u", WORDS, 3);
+    words.buffers[1] = offsets, words.buffers[2] = "last";
+    column_make(&c, "C", 2, 2);
+    c.schema.dictionary = &words.schema, c.array.dictionary = &words.array;
+    c.buffers[1] = indices;
+    CHECK_OK(finch_texts_from_arrow(&c.schema, &c.array, texts, &err), &err);
+    check_text("last", texts[0]);
+    check_text("", texts[1]);
+}
+
 TEST(broken_and_foreign_columns_are_refused)
 {
     static const char data[] = "buyhold";
