@@ -55,6 +55,7 @@ export function Prices({ ticker, span }: { ticker: string; span: MarketSpan & { 
         hint="Daily close, and the day's mean score (UTC)."
         kind="line"
         file={`finch-${ticker}-price`}
+        height={400}
         actions={<PriceFile ticker={ticker} onPrices={(p) => { setOwn(p); setFailure(""); }} onFail={setFailure} />}
         rows={prices.map(([date, close]) => ({ date, close, mean: sentiment.get(date) ?? null }))}
         columns={[

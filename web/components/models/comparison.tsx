@@ -69,6 +69,7 @@ function PerClass({ models }: { models: Compared[] }) {
       title="F1 by class"
       kind="bar"
       file="finch-f1-by-class"
+      height={430}
       rows={measured ? rows : []}
       columns={[{ key: "label", name: "Class" }, ...models.map((m) => ({ key: m.id, name: m.id, numeric: true, show: (v: unknown) => fixed(v as number, 3) }))]}
       data={() => ({

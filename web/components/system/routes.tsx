@@ -51,7 +51,7 @@ export function Routes() {
             keyOf={(row) => row.route}
             height={300}
             columns={[
-              { name: "Route", show: (r) => r.route },
+              { name: "Route", show: (r) => (r.route === "none" ? "pages, and what is not there" : r.route) },
               { name: "Requests", numeric: true, show: (r) => count(r.requests) },
               { name: "Errors", numeric: true, show: (r) => count(r.errors) },
               { name: "Mean ms", numeric: true, show: (r) => fixed(r.mean) },
