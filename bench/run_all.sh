@@ -49,6 +49,7 @@ if [ $# -eq 0 ]; then
     run python python --threads "$threads"
     run history history --threads "$threads" --peers duckdb
     run simulate simulate
+    if command -v mpirun >/dev/null; then run mpi mpi --threads "$threads"; fi
 fi
 run train train --threads "$threads" "$@"
 if [ $# -eq 0 ]; then

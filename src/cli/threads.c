@@ -11,6 +11,7 @@
 /* Turns of libgomp's waiting loop, some nanoseconds each: longer than a barrier takes where all threads run. */
 #define SPIN_TURNS "2000"
 
+#ifdef _OPENMP
 /* cgroup v2: "max 100000" or "200000 100000", the quota and its period in microseconds. 0: no quota. */
 static size_t quota_cpus(void)
 {
@@ -25,6 +26,7 @@ static size_t quota_cpus(void)
     unsigned long long period = strtoull(end, NULL, 10);
     return period == 0 ? 0 : (size_t)((quota + period - 1) / period);
 }
+#endif
 
 size_t threads_default(void)
 {
