@@ -6,7 +6,7 @@ Both sides serve the same MiniLM in int8 and answer the same POST /predict (text
 the StockNet table, each another one, finch without its cache of results. The servers run all the time; rounds alternate, one side idle
 while the other is measured. The peer is taken at the better of one and two threads a worker (none spins).
 
-load     32 connections: requests a second and p99
+load     32 connections: requests a second and p99; beside, with no goal, the CPU that a request took, which says something on a busy machine too
 one      one connection: p50
 health   GET /health on one HTTP thread of finch: requests a second (no ratio: a goal in itself)
 repeats  32 connections, finch with its cache: every tweet comes again and again, as retweets do (beside, no goal)
@@ -22,6 +22,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+import psutil
 
 import benchlib
 import drive
@@ -68,6 +70,14 @@ class Side:
             time.sleep(0.1)
         self.said.seek(0)
         raise drive.Failed(f"{self.name} does not answer: {self.said.read()[-2000:]!r}")
+
+    def cpu_ms(self):
+        """Milliseconds of CPU of all its processes and their threads since the start."""
+        one, total = psutil.Process(self.process.pid), 0
+        for process in [one, *one.children(recursive=True)]:
+            for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
+                total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+        return total / 1e6
 
     def rss(self):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as lines:
@@ -164,17 +174,21 @@ def check_equal(finch, peer, lines):
 def in_turns(args, finch, peer, connections, script):
     ours, theirs = [], []
     for turn in range(args.rounds):
-        ours.append(wrk(finch.port, connections, args.seconds, script))
-        theirs.append(wrk(peer.port, connections, args.seconds, script))
+        for side, found in ((finch, ours), (peer, theirs)):
+            before = side.cpu_ms()
+            found.append(wrk(side.port, connections, args.seconds, script))
+            found[-1]["cpu_ms"] = (side.cpu_ms() - before) / found[-1]["requests"]
         benchlib.note(f"  round {turn + 1}: finch {ours[-1]['requests_per_second']:.0f}/s p50 {ours[-1]['p50_ms']:.2f} p99 {ours[-1]['p99_ms']:.1f} ms, "
-                      f"peer {theirs[-1]['requests_per_second']:.0f}/s p50 {theirs[-1]['p50_ms']:.2f} p99 {theirs[-1]['p99_ms']:.1f} ms")
+                      f"peer {theirs[-1]['requests_per_second']:.0f}/s p50 {theirs[-1]['p50_ms']:.2f} p99 {theirs[-1]['p99_ms']:.1f} ms; "
+                      f"CPU a request {ours[-1]['cpu_ms']:.2f} and {theirs[-1]['cpu_ms']:.2f} ms")
     return ours, theirs
 
 
 def load(args, sides):
     ours, theirs = in_turns(args, sides["finch"], sides["peer"], 32, sides["script"])
     return {"rate": drive.compare(args.rounds, ours, theirs, "requests_per_second", GOALS["load"]),
-            "p99": drive.compare(args.rounds, ours, theirs, "p99_ms", GOALS["load_p99"], higher_is_better=False)}
+            "p99": drive.compare(args.rounds, ours, theirs, "p99_ms", GOALS["load_p99"], higher_is_better=False),
+            "cpu": drive.compare(args.rounds, ours, theirs, "cpu_ms", 0, higher_is_better=False)}
 
 
 def one(args, sides):
