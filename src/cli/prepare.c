@@ -196,16 +196,16 @@ static finch_status print_json(const job *j, finch_error *err)
         json_object_set_new(dropped, prepare_reason_name((prepare_reason)reason),
                             json_integer((json_int_t)c->by_reason[reason]));
     const char *report = j->options.report_json != NULL ? j->options.report_json : "";
-    return cli_print_json(json_pack("{s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:s, s:s, s:s, s:s}",
-                                    "rows", (json_int_t)c->rows, "kept", (json_int_t)c->kept, "dropped",
-                                    (json_int_t)c->dropped, "rejected", (json_int_t)c->rejected, "dropped_for", dropped,
-                                    "seconds", j->seconds, "seconds_looking", j->result.seconds_looking, "seconds_reading",
-                                    j->result.seconds_reading, "seconds_comparing", j->result.seconds_judging,
-                                    "seconds_writing", j->result.seconds_writing, "rows_per_second",
-                                    (double)c->rows / seconds, "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "output",
-                                    j->options.output, "dropped_output", j->options.dropped, "rejects",
-                                    c->rejected > 0 ? j->options.rejects : "", "report", report),
-                          err);
+    return cli_print_json(
+        json_pack("{s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:s, s:s, s:s, s:s}", "rows",
+                  (json_int_t)c->rows, "kept", (json_int_t)c->kept, "dropped", (json_int_t)c->dropped, "rejected",
+                  (json_int_t)c->rejected, "dropped_for", dropped, "seconds", j->seconds, "seconds_looking",
+                  j->result.seconds_looking, "seconds_reading", j->result.seconds_reading, "seconds_comparing",
+                  j->result.seconds_judging, "seconds_writing", j->result.seconds_writing, "rows_per_second",
+                  (double)c->rows / seconds, "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "steps_repeated",
+                  (json_int_t)j->result.steps_repeated, "output", j->options.output, "dropped_output", j->options.dropped,
+                  "rejects", c->rejected > 0 ? j->options.rejects : "", "report", report),
+        err);
 }
 
 static finch_status add_stage_line(pen *p, const job *j, prepare_stage stage, uint64_t *left, finch_error *err)
@@ -247,6 +247,10 @@ static finch_status add_summary(pen *p, const job *j, finch_error *err)
     for (int stage = 0; stage < PREPARE_STAGES; stage++) FINCH_TRY(add_stage_line(p, j, (prepare_stage)stage, &left, err));
     FINCH_TRY(str_add_format(&p->out, err, "  %s rows in %s, %s in %s\n", pen_grouped(c->kept, a), j->options.output,
                              pen_grouped(c->dropped, b), j->options.dropped));
+    if (j->result.steps_repeated > 0)
+        FINCH_TRY(str_add_format(&p->out, err,
+                                 "  steps that ran again with more memory: %zu; --memory-limit gives it at once\n",
+                                 j->result.steps_repeated));
     if (j->options.report_html != NULL) FINCH_TRY(str_add_format(&p->out, err, "  report: %s\n", j->options.report_html));
     return FINCH_OK;
 }

@@ -73,7 +73,7 @@ typedef struct scanner {
     size_t valid_to;         /* the text is valid UTF-8 up to here */
     size_t field, record;    /* where they begin */
     size_t n_fields;         /* ended ones of the record */
-    bool header_seen;
+    bool header_seen, lines_in_quotes;
     uint64_t n_rows;
     size_t max_record_bytes;
 } scanner;
@@ -138,6 +138,7 @@ static bool take_block(scanner *s, const unsigned char *at, size_t begin, size_t
     bad |= (returns << 1 | s->returned) & ~newlines;
     if ((bad & known) != 0) return false;
     if (s->utf8 && m.high != 0 && !valid_block(s, begin, begin + n)) return false;
+    s->lines_in_quotes = s->lines_in_quotes || ((m.newline | m.carriage) & quoted & known) != 0;
     s->n_newlines += (uint64_t)__builtin_popcountll(newlines);
     s->n_returns += (uint64_t)__builtin_popcountll(returns);
     for (uint64_t left = ends & known; left != 0; left &= left - 1) {
@@ -212,6 +213,7 @@ static void add_piece(scanner *whole, const piece *p)
     whole->n_newlines += s->n_newlines;
     whole->n_returns += s->n_returns;
     whole->header_seen = whole->header_seen || s->header_seen;
+    whole->lines_in_quotes = whole->lines_in_quotes || s->lines_in_quotes;
 }
 
 /* The next n_pieces of the file, all at once. */
@@ -297,5 +299,6 @@ finch_status data_csv_scan_regular(const data_file *file, const data_dialect *di
     file_map_close(&map);
     out->n_rows = s.n_rows;
     out->n_lines = s.n_newlines;
+    out->lines_in_quotes = s.lines_in_quotes;
     return st;
 }

@@ -125,6 +125,7 @@ static finch_status take(scanner *s, char c, finch_error *err)
     bool inside = s->at == QUOTED || s->at == ESCAPED;
     s->after_return = c == '\r';
     if (newline && !pair) s->line++;
+    s->scan->lines_in_quotes |= newline && inside;
     if (newline && !inside) {
         s->n_newlines += c == '\n';
         s->n_returns += c == '\r';

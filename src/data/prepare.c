@@ -83,6 +83,17 @@ static finch_status set_database(prepare_job *j, uint64_t bytes, finch_error *er
     return prepare_set(&j->db, "memory_limit = '%" PRIu64 "B'", bytes, err);
 }
 
+static finch_status fail_limit(uint64_t limit, finch_error *err)
+{
+    finch_error why = {0};
+    if (err != NULL) why = *err;
+    if (strstr(why.message, "--memory-limit") != NULL) return FINCH_E_MEMORY;
+    return finch_fail(err, FINCH_E_MEMORY,
+                      "a memory limit of %" PRIu64 " MiB is too little for rows like these (%.200s); raise "
+                      "--memory-limit or leave it out",
+                      limit >> 20, why.message);
+}
+
 /* Runs a step with what the limit leaves the database beside taken_bytes of ours. Without a limit of the user's it begins
  * with the least, and begins again with the rest of half the machine's memory where that was too little. */
 static finch_status run_step(prepare_job *j, uint64_t taken_bytes, finch_status (*step)(prepare_job *, finch_error *),
@@ -98,7 +109,9 @@ static finch_status run_step(prepare_job *j, uint64_t taken_bytes, finch_status 
     bool once = o->memory_limit_given || strcmp(o->output, "-") == 0; /* what went down a pipe can not be taken back */
     FINCH_TRY(set_database(j, once ? limit - others : DATABASE_LEAST_BYTES, err));
     finch_status st = step(j, err);
-    if (st != FINCH_E_MEMORY || once) return st;
+    if (st == FINCH_E_MEMORY && once) return fail_limit(limit, err);
+    if (st != FINCH_E_MEMORY) return st;
+    j->result->steps_repeated++;
     FINCH_TRY(set_database(j, limit - others, err));
     return step(j, err);
 }
@@ -220,18 +233,10 @@ static finch_status add_author(const prepare_job *j, str *sql, finch_error *err)
     return str_add_format(sql, err, "CAST(c%zu AS VARCHAR)", j->author);
 }
 
-finch_status prepare_rows_query(const prepare_job *j, str *sql, finch_error *err)
+finch_status prepare_input_query(const prepare_job *j, str *sql, finch_error *err)
 {
     const data_names *there = data_relation_columns(j->input), *types = data_relation_types(j->input);
-    FINCH_TRY(str_add_text(sql, "SELECT ", err));
-    for (size_t i = 0; i < there->n; i++) FINCH_TRY(str_add_format(sql, err, "c%zu, ", i));
-    FINCH_TRY(str_add_format(
-        sql, err,
-        "r.text AS clean, r.tickers AS tickers, r.reason AS reason, r.low AS low, r.high AS high, r.flood AS flood, "
-        "r.language AS language FROM (SELECT *, " PREPARE_ROW_FUNCTION "(CAST(c%zu AS VARCHAR), ",
-        j->text));
-    FINCH_TRY(add_author(j, sql, err));
-    FINCH_TRY(str_add_text(sql, ") AS r FROM (SELECT ", err));
+    FINCH_TRY(str_add_text(sql, "(SELECT ", err));
     for (size_t i = 0; i < there->n; i++) {
         bool text = travels_as_text(types->at[i]);
         FINCH_TRY(str_add_text(sql, i > 0 ? ", " : "", err));
@@ -239,18 +244,31 @@ finch_status prepare_rows_query(const prepare_job *j, str *sql, finch_error *err
         FINCH_TRY(data_sql_name(sql, there->at[i], err));
         FINCH_TRY(str_add_format(sql, err, "%s AS c%zu", text ? " AS VARCHAR)" : "", i));
     }
-    return str_add_format(sql, err, " FROM (%s)))", data_relation_sql(j->input));
+    return str_add_format(sql, err, " FROM (%s))", data_relation_sql(j->input));
 }
 
-static finch_status reading_query(const prepare_job *j, str *sql, finch_error *err)
+static finch_status rows_query(const prepare_job *j, str *sql, finch_error *err)
 {
-    FINCH_TRY(str_add_text(sql, "COPY (", err));
-    FINCH_TRY(prepare_rows_query(j, sql, err));
+    FINCH_TRY(str_add_text(sql, "SELECT ", err));
+    for (size_t i = 0; i < data_relation_columns(j->input)->n; i++) FINCH_TRY(str_add_format(sql, err, "c%zu, ", i));
+    FINCH_TRY(str_add_format(
+        sql, err,
+        "r.text AS clean, r.tickers AS tickers, r.reason AS reason, r.low AS low, r.high AS high, r.flood AS flood, "
+        "r.language AS language FROM (SELECT *, " PREPARE_ROW_FUNCTION "(CAST(c%zu AS VARCHAR), ",
+        j->text));
+    FINCH_TRY(add_author(j, sql, err));
+    FINCH_TRY(str_add_text(sql, ") AS r FROM ", err));
+    FINCH_TRY(prepare_input_query(j, sql, err));
+    return str_add_text(sql, ")", err);
+}
+
+finch_status prepare_temporary_query(const prepare_job *j, const char *query, str *sql, finch_error *err)
+{
     return str_add_format(
         sql, err,
-        ") TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, "
+        "COPY (%s) TO '%s' (USE_TMP_FILE false, FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, "
         "ROW_GROUP_SIZE 10240)",
-        j->rows.path);
+        query, j->rows.path);
 }
 
 finch_status prepare_check_rows(const prepare_job *j, uint64_t n, finch_error *err)
@@ -261,19 +279,28 @@ finch_status prepare_check_rows(const prepare_job *j, uint64_t n, finch_error *e
     return data_relation_check_rows(j->input, n, err);
 }
 
+/* Where columns have types that do not stream: DuckDB's threads clean. */
+static finch_status read_by_query(prepare_job *j, uint64_t *n, finch_error *err)
+{
+    str rows = {0}, sql = {0};
+    data_query_watch watch = {j->options->watch, &j->row.done, data_relation_rows(j->input)};
+    finch_status st = rows_query(j, &rows, err);
+    if (st == FINCH_OK) st = prepare_temporary_query(j, rows.at, &sql, err);
+    if (st == FINCH_OK) st = data_query_count_watched(&j->db, sql.at, &watch, n, err);
+    str_free(&rows);
+    str_free(&sql);
+    return st;
+}
+
 static finch_status read_rows(prepare_job *j, finch_error *err)
 {
-    str sql = {0};
-    uint64_t n = 0, n_rows = data_relation_rows(j->input);
-    data_query_watch watch = {j->options->watch, &j->row.done, n_rows};
+    uint64_t n = 0;
     prepare_phase(j, "cleaning", "rows");
     data_spool_close(&j->rows);
     str_clear(&j->source);
     prepare_row_restart(&j->row);
     FINCH_TRY(data_spool_open(&j->rows, err));
-    finch_status st = reading_query(j, &sql, err);
-    if (st == FINCH_OK) st = data_query_count_watched(&j->db, sql.at, &watch, &n, err);
-    str_free(&sql);
+    finch_status st = prepare_types_stream(j) ? prepare_stream_rows(j, &n, err) : read_by_query(j, &n, err);
     if (j->row.error.status != FINCH_OK) { /* our own words rather than DuckDB's about them */
         if (err != NULL) *err = j->row.error;
         return j->row.error.status;

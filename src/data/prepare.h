@@ -99,6 +99,7 @@ typedef struct prepare_counts {
 typedef struct prepare_result {
     prepare_counts counts;
     data_names columns, types; /* of the input, after renaming; owned */
+    size_t steps_repeated; /* with more memory than they had begun with */
     double seconds_looking, seconds_reading, seconds_judging, seconds_writing;
 } prepare_result;
 

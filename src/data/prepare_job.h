@@ -30,8 +30,10 @@ finch_status prepare_set(data_database *db, const char *setting, uint64_t value,
 /* What the progress is about from now on. */
 void prepare_phase(const prepare_job *j, const char *name, const char *unit);
 
-/* The query of all rows: c0 ... of the input, then clean, tickers, language and the keys. */
-finch_status prepare_rows_query(const prepare_job *j, str *sql, finch_error *err);
+/* The input's columns as c0 ..., in brackets. */
+finch_status prepare_input_query(const prepare_job *j, str *sql, finch_error *err);
+/* What writes a query's rows into the temporary file. */
+finch_status prepare_temporary_query(const prepare_job *j, const char *query, str *sql, finch_error *err);
 /* Whether n rows are those that were cleaned and those that the input has. */
 finch_status prepare_check_rows(const prepare_job *j, uint64_t n, finch_error *err);
 
@@ -46,7 +48,10 @@ finch_status prepare_write_table(const prepare_job *j, data_database *db, const 
 void prepare_count(prepare_job *j);
 finch_status prepare_check_tables(const prepare_job *j, finch_error *err);
 
-/* prepare_stream.c: both tables while the input is read, where no stage and no report looks at all rows first. */
+/* prepare_stream.c: every row into the temporary file, of columns whose types stream. */
+bool prepare_types_stream(const prepare_job *j);
+finch_status prepare_stream_rows(prepare_job *j, uint64_t *n, finch_error *err);
+/* Both tables while the input is read, where no stage and no report looks at all rows first. */
 bool prepare_streams(const prepare_job *j);
 finch_status prepare_stream(prepare_job *j, finch_error *err);
 

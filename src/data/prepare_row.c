@@ -9,14 +9,6 @@
 enum {
     TICKERS_MAX = 64,       /* of one text that are listed */
     TEMPLATE_WORDS = 3,     /* words that do not change which a template must have */
-    FIELD_TEXT = 0,
-    FIELD_TICKERS,
-    FIELD_LANGUAGE,
-    FIELD_REASON,
-    FIELD_LOW,
-    FIELD_HIGH,
-    FIELD_FLOOD,
-    FIELDS
 };
 
 /* One thread's memory. */
@@ -187,6 +179,7 @@ typedef struct column {
 
 static finch_text argument(const column *c, idx_t row)
 {
+    if (c->data == NULL) return (finch_text){NULL, 0};
     if (c->valid != NULL && !duckdb_validity_row_is_valid(c->valid, row)) return (finch_text){NULL, 0};
     return data_vector_text(c->data, row);
 }
@@ -202,58 +195,75 @@ static finch_status run_rows(prepare_row *f, prepare_worker *w, const column *in
     for (idx_t row = 0; row < n; row++) {
         prepare_answer a;
         FINCH_TRY(prepare_row_answer(f, w, argument(&in[0], row), argument(&in[1], row), &a, err));
-        put_text(&out[FIELD_TEXT], row, a.text);
-        put_text(&out[FIELD_TICKERS], row, a.tickers);
-        put_text(&out[FIELD_LANGUAGE], row, (finch_text){a.language, a.language != NULL ? strlen(a.language) : 0});
-        ((uint8_t *)out[FIELD_REASON].data)[row] = (uint8_t)a.reason;
-        ((uint64_t *)out[FIELD_LOW].data)[row] = a.key.low;
-        ((uint64_t *)out[FIELD_HIGH].data)[row] = a.key.high;
-        ((uint64_t *)out[FIELD_FLOOD].data)[row] = a.flood;
+        put_text(&out[PREPARE_FIELD_TEXT], row, a.text);
+        put_text(&out[PREPARE_FIELD_TICKERS], row, a.tickers);
+        put_text(&out[PREPARE_FIELD_LANGUAGE], row, (finch_text){a.language, a.language != NULL ? strlen(a.language) : 0});
+        ((uint8_t *)out[PREPARE_FIELD_REASON].data)[row] = (uint8_t)a.reason;
+        ((uint64_t *)out[PREPARE_FIELD_LOW].data)[row] = a.key.low;
+        ((uint64_t *)out[PREPARE_FIELD_HIGH].data)[row] = a.key.high;
+        ((uint64_t *)out[PREPARE_FIELD_FLOOD].data)[row] = a.flood;
     }
     return FINCH_OK;
 }
 
-static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
+static finch_status run_chunk(prepare_row *f, const column *in, column *out, idx_t n, finch_error *err)
 {
-    prepare_row *f = duckdb_scalar_function_get_extra_info(info);
-    idx_t n = duckdb_data_chunk_get_size(chunk);
-    finch_error mine = {0};
     prepare_worker *w = NULL;
-    column in[2], out[FIELDS];
-    for (idx_t i = 0; i < 2; i++) {
-        in[i].vector = duckdb_data_chunk_get_vector(chunk, i);
-        in[i].data = duckdb_vector_get_data(in[i].vector);
-        in[i].valid = duckdb_vector_get_validity(in[i].vector);
-    }
-    for (idx_t i = 0; i < FIELDS; i++) {
-        out[i].vector = duckdb_struct_vector_get_child(output, i);
-        out[i].data = duckdb_vector_get_data(out[i].vector);
-        duckdb_vector_ensure_validity_writable(out[i].vector);
-        out[i].valid = duckdb_vector_get_validity(out[i].vector);
-    }
-    finch_status st = prepare_row_borrow(f, &w, &mine);
-    if (st == FINCH_OK) st = run_rows(f, w, in, out, n, &mine);
+    finch_status st = prepare_row_borrow(f, &w, err);
+    if (st == FINCH_OK) st = run_rows(f, w, in, out, n, err);
     if (w != NULL) prepare_row_return(f, w);
     __atomic_fetch_add(&f->done, n, __ATOMIC_RELAXED);
-    if (st == FINCH_OK) return;
+    if (st == FINCH_OK) return FINCH_OK;
     pthread_mutex_lock(&f->lock);
-    if (f->error.status == FINCH_OK) f->error = mine;
+    if (f->error.status == FINCH_OK) f->error = *err;
     pthread_mutex_unlock(&f->lock);
-    duckdb_scalar_function_set_error(info, mine.message);
+    return st;
+}
+
+static column read_column(duckdb_vector vector)
+{
+    return (column){vector, duckdb_vector_get_data(vector), duckdb_vector_get_validity(vector)};
+}
+
+static column written_column(duckdb_vector vector)
+{
+    duckdb_vector_ensure_validity_writable(vector);
+    return read_column(vector);
+}
+
+static void run(duckdb_function_info info, duckdb_data_chunk chunk, duckdb_vector output)
+{
+    finch_error mine = {0};
+    column in[2], out[PREPARE_FIELDS];
+    for (idx_t i = 0; i < 2; i++) in[i] = read_column(duckdb_data_chunk_get_vector(chunk, i));
+    for (idx_t i = 0; i < PREPARE_FIELDS; i++) out[i] = written_column(duckdb_struct_vector_get_child(output, i));
+    idx_t n = duckdb_data_chunk_get_size(chunk);
+    if (run_chunk(duckdb_scalar_function_get_extra_info(info), in, out, n, &mine) != FINCH_OK)
+        duckdb_scalar_function_set_error(info, mine.message);
+}
+
+finch_status prepare_row_fill(prepare_row *f, duckdb_data_chunk chunk, size_t text, size_t author, size_t first)
+{
+    finch_error mine = {0};
+    column in[2] = {{0}}, out[PREPARE_FIELDS];
+    in[0] = read_column(duckdb_data_chunk_get_vector(chunk, text));
+    if (author != SIZE_MAX) in[1] = read_column(duckdb_data_chunk_get_vector(chunk, author));
+    for (idx_t i = 0; i < PREPARE_FIELDS; i++) out[i] = written_column(duckdb_data_chunk_get_vector(chunk, first + i));
+    return run_chunk(f, in, out, duckdb_data_chunk_get_size(chunk), &mine);
 }
 
 /* ---- registration ---- */
 
 finch_status prepare_row_register(data_database *db, prepare_row *f, finch_error *err)
 {
-    static const duckdb_type types[FIELDS] = {DUCKDB_TYPE_VARCHAR,  DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR,
-                                              DUCKDB_TYPE_UTINYINT, DUCKDB_TYPE_UBIGINT, DUCKDB_TYPE_UBIGINT,
-                                              DUCKDB_TYPE_UBIGINT};
-    static const char *const names[FIELDS] = {"text", "tickers", "language", "reason", "low", "high", "flood"};
+    static const duckdb_type types[PREPARE_FIELDS] = {DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_UTINYINT,
+                                                      DUCKDB_TYPE_UBIGINT, DUCKDB_TYPE_UBIGINT, DUCKDB_TYPE_UBIGINT,
+                                                      DUCKDB_TYPE_VARCHAR};
+    static const char *const names[PREPARE_FIELDS] = {"text", "tickers", "reason", "low", "high", "flood", "language"};
     data_function function = {.name = PREPARE_ROW_FUNCTION,
                               .n_arguments = 2,
                               .argument = DUCKDB_TYPE_VARCHAR,
-                              .result = data_struct_type(names, types, FIELDS),
+                              .result = data_struct_type(names, types, PREPARE_FIELDS),
                               .run = run,
                               .context = f,
                               .counts = true};

@@ -1,12 +1,15 @@
-/* Preparing in one pass. Equal texts are found in the rows' order, so a row's verdict is known as soon as the rows before it
- * are: then no temporary file is needed.
+/* Rows on their way from the input, one pass:
  *
- *     input -> DuckDB, our function on all its threads -> chunks in order -> verdicts -> feed -> DuckDB -> kept rows
- *                                                                                           \-> DuckDB -> dropped rows
+ *     input -> DuckDB -> chunks in order -> cleaners -> verdicts -> feed -> DuckDB -> kept rows
+ *                                                                      \-> DuckDB -> dropped rows
  *
- * The three databases have threads of their own, so none waits for a thread that another holds. Of the last columns of a
- * chunk the keys are not needed any more behind the verdict: it is written in their place. */
+ * Equal texts are found in the rows' order, so a row's verdict is known as soon as the rows before it are. Where a stage or a report looks at
+ * all rows first, the feed has one reader, which writes every row into the temporary file, and there are no verdicts yet.
+ *
+ * The databases have threads of their own, so none waits for a thread that another holds. The query makes the columns that the
+ * cleaners fill. Behind the verdict a chunk's keys are not needed any more: it is written in their place. */
 #include "data/feed.h"
+#include "data/prepare_clean.h"
 #include "data/prepare_job.h"
 
 #include <inttypes.h>
@@ -15,29 +18,43 @@
 
 enum {
     FEED_CHUNKS = 8,
-    AHEAD_BYTES = 8 << 20, /* of rows that a thread has made before those ahead of them are taken */
-    WRITERS = 2,
+    AHEAD_BYTES = 1 << 20, /* of rows that a reading thread has made before those ahead of them are taken */
+    WRITERS_MAX = 2,
 };
 
-/* Behind the input's columns. */
-enum { COLUMN_CLEAN, COLUMN_TICKERS, COLUMN_REASON, COLUMN_LOW, COLUMN_HIGH, COLUMN_FLOOD };
+/* Behind the input's columns: prepare_row.h's, then the author where its column is none of texts. Columns that a writer does not read must
+ * stand behind those it does: DuckDB takes a feed's by their places. */
+#define STREAM_FIELDS                                                                                                    \
+    "'' AS clean, '' AS tickers, CAST(0 AS UTINYINT) AS reason, CAST(0 AS UBIGINT) AS low, CAST(0 AS UBIGINT) AS high, " \
+    "CAST(0 AS UBIGINT) AS flood, '' AS language"
 
 #define STREAM_SOURCE                                                                                                   \
     "(SELECT *, reason & 255 AS verdict, CAST(low AS BIGINT) AS cluster, CAST(high AS BIGINT) AS first, CAST(flood AS " \
     "BIGINT) AS n "                                                                                                     \
     "FROM rows)"
 
-typedef struct writer {
+typedef struct writer writer;
+typedef finch_status (*writer_run)(writer *w);
+
+struct writer {
     const prepare_job *job;
     data_feed *feed;
     size_t index;
     data_database db;
-    const data_output *to;
+    writer_run run;
     uint64_t n;
     pthread_t thread;
     bool running;
     finch_error error;
-} writer;
+};
+
+/* What becomes of the rows. */
+typedef struct sink {
+    writer_run run;
+    size_t n_writers;
+    bool judges;
+    size_t author; /* column of texts; SIZE_MAX: none */
+} sink;
 
 /* What comes back from a feed as it went in. */
 static bool type_streams(const char *type)
@@ -49,23 +66,42 @@ static bool type_streams(const char *type)
     return false;
 }
 
-bool prepare_streams(const prepare_job *j)
+bool prepare_types_stream(const prepare_job *j)
 {
-    const prepare_options *o = j->options;
     const data_names *types = data_relation_types(j->input);
-    if (!o->off[PREPARE_NEAR_DUPLICATES] || !o->off[PREPARE_FLOODS]) return false;
-    if (o->report_json != NULL || o->report_html != NULL) return false;
     for (size_t i = 0; i < types->n; i++)
         if (!type_streams(types->at[i])) return false;
     return true;
 }
 
+bool prepare_streams(const prepare_job *j)
+{
+    const prepare_options *o = j->options;
+    if (!o->off[PREPARE_NEAR_DUPLICATES] || !o->off[PREPARE_FLOODS]) return false;
+    return o->report_json == NULL && o->report_html == NULL && prepare_types_stream(j);
+}
+
 /* ---- writers ---- */
+
+static finch_status write_table(writer *w)
+{
+    const data_output *to = w->index == 0 ? &w->job->kept : &w->job->dropped;
+    return prepare_write_table(w->job, &w->db, STREAM_SOURCE, to, w->index == 0, NULL, &w->n, &w->error);
+}
+
+static finch_status write_temporary(writer *w)
+{
+    str sql = {0};
+    finch_status st = prepare_temporary_query(w->job, "SELECT * FROM rows", &sql, &w->error);
+    if (st == FINCH_OK) st = data_query_count(&w->db, sql.at, &w->n, &w->error);
+    str_free(&sql);
+    return st;
+}
 
 static void *write_out(void *context)
 {
     writer *w = context;
-    w->error.status = prepare_write_table(w->job, &w->db, STREAM_SOURCE, w->to, w->index == 0, NULL, &w->n, &w->error);
+    w->error.status = w->run(w);
     data_feed_leave(w->feed, w->index);
     return NULL;
 }
@@ -74,7 +110,8 @@ static finch_status start_writer(writer *w, uint64_t bytes, finch_error *err)
 {
     FINCH_TRY(data_database_open(&w->db, err));
     FINCH_TRY(prepare_set(&w->db, "memory_limit = '%" PRIu64 "B'", bytes, err));
-    FINCH_TRY(prepare_set(&w->db, "threads = %" PRIu64, w->index == 0 ? w->job->options->n_threads : 1, err));
+    uint64_t all = w->job->options->n_threads, n_threads = w->index == 0 && all > 2 ? all / 2 : 1;
+    FINCH_TRY(prepare_set(&w->db, "threads = %" PRIu64, n_threads, err));
     FINCH_TRY(data_feed_view(w->feed, w->index, &w->db, "rows", err));
     w->running = pthread_create(&w->thread, NULL, write_out, w) == 0;
     return w->running ? FINCH_OK : finch_fail(err, FINCH_E_MEMORY, "a thread could not be started");
@@ -92,10 +129,10 @@ static void stop_writer(writer *w)
 /* The n rows of the chunk that the verdicts took last. */
 static void put_verdicts(const prepare_verdicts *v, duckdb_data_chunk chunk, idx_t column, size_t n)
 {
-    uint8_t *reason = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + COLUMN_REASON));
-    uint64_t *cluster = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + COLUMN_LOW));
-    uint64_t *first = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + COLUMN_HIGH));
-    uint64_t *number = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + COLUMN_FLOOD));
+    uint8_t *reason = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_REASON));
+    uint64_t *cluster = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_LOW));
+    uint64_t *first = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_HIGH));
+    uint64_t *number = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_FLOOD));
     for (size_t i = 0, row = v->n - n; i < n; i++, row++) {
         reason[i] = v->reason[row];
         cluster[i] = v->cluster[row];
@@ -104,90 +141,148 @@ static void put_verdicts(const prepare_verdicts *v, duckdb_data_chunk chunk, idx
     }
 }
 
-static finch_status take_chunk(prepare_job *j, data_feed *feed, duckdb_data_chunk chunk, prepare_keys *keys, bool *taken,
-                               finch_error *err)
+static finch_status judge(prepare_job *j, duckdb_data_chunk chunk, prepare_keys *keys, finch_error *err)
 {
     idx_t column = data_relation_columns(j->input)->n;
-    const idx_t columns[PREPARE_KEY_COLUMNS] = {column + COLUMN_CLEAN, column + COLUMN_REASON, column + COLUMN_LOW,
-                                                column + COLUMN_HIGH, column + COLUMN_FLOOD};
+    const idx_t columns[PREPARE_KEY_COLUMNS] = {column + PREPARE_FIELD_TEXT, column + PREPARE_FIELD_REASON,
+                                                column + PREPARE_FIELD_LOW, column + PREPARE_FIELD_HIGH,
+                                                column + PREPARE_FIELD_FLOOD};
     size_t n = (size_t)duckdb_data_chunk_get_size(chunk);
     prepare_read_keys(chunk, columns, keys);
     FINCH_TRY(prepare_verdicts_add(&j->verdicts, keys, n, err));
     put_verdicts(&j->verdicts, chunk, column, n);
-    FINCH_TRY(data_feed_push(feed, chunk, taken, err));
-    if (progress_report(j->options->watch, j->verdicts.n, data_relation_rows(j->input), NULL)) return FINCH_OK;
+    return FINCH_OK;
+}
+
+/* The oldest chunk that the cleaners have; *taken is false where a writer has left. */
+static finch_status pass_on(prepare_job *j, const sink *to, prepare_cleaners *cleaners, data_feed *feed, prepare_keys *keys,
+                            bool *taken, finch_error *err)
+{
+    duckdb_data_chunk chunk = prepare_cleaners_take(cleaners);
+    if (chunk == NULL) return finch_fail(err, FINCH_E_FAILED, "a row could not be cleaned");
+    finch_status st = to->judges ? judge(j, chunk, keys, err) : FINCH_OK;
+    if (st == FINCH_OK) st = data_feed_push(feed, chunk, taken, err);
+    duckdb_destroy_data_chunk(&chunk);
+    uint64_t done = __atomic_load_n(&j->row.done, __ATOMIC_RELAXED);
+    if (st != FINCH_OK || progress_report(j->options->watch, done, data_relation_rows(j->input), NULL)) return st;
     return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
 }
 
-static finch_status take_rows(prepare_job *j, data_feed *feed, duckdb_result *result, finch_error *err)
+static finch_status pass_all(prepare_job *j, const sink *to, prepare_cleaners *cleaners, data_feed *feed,
+                             duckdb_result *result, prepare_keys *keys, bool *taken, finch_error *err)
 {
-    prepare_keys *keys;
-    duckdb_data_chunk chunk;
-    bool taken = true;
-    FINCH_TRY(MEM_NEW(&keys, duckdb_vector_size(), err));
     finch_status st = FINCH_OK;
-    while (st == FINCH_OK && taken && (chunk = duckdb_fetch_chunk(*result)) != NULL) {
-        st = take_chunk(j, feed, chunk, keys, &taken, err);
-        duckdb_destroy_data_chunk(&chunk);
+    duckdb_data_chunk chunk = NULL;
+    *taken = true;
+    while (st == FINCH_OK && *taken && (chunk = duckdb_fetch_chunk(*result)) != NULL) {
+        if (prepare_cleaners_full(cleaners)) st = pass_on(j, to, cleaners, feed, keys, taken, err);
+        if (st == FINCH_OK && *taken) prepare_cleaners_give(cleaners, chunk);
+        else duckdb_destroy_data_chunk(&chunk);
     }
-    mem_free(keys);
-    if (st == FINCH_OK && taken) st = data_stream_check(result, err);
-    if (st == FINCH_OK && taken) st = prepare_verdicts_finish(&j->verdicts, j->options->watch, err);
-    return st == FINCH_OK && taken ? prepare_check_rows(j, j->verdicts.n, err) : st;
+    while (st == FINCH_OK && *taken && !prepare_cleaners_empty(cleaners))
+        st = pass_on(j, to, cleaners, feed, keys, taken, err);
+    return st == FINCH_OK && *taken ? data_stream_check(result, err) : st;
 }
 
-/* From the result to both tables. Why a writer left is what the run fails with. */
-static finch_status run_writers(prepare_job *j, data_feed *feed, duckdb_result *result, finch_error *err)
+static finch_status take_rows(prepare_job *j, const sink *to, data_feed *feed, duckdb_result *result, finch_error *err)
 {
-    const data_output *outputs[WRITERS] = {&j->kept, &j->dropped};
-    writer writers[WRITERS] = {0};
+    prepare_keys *keys;
+    prepare_cleaners *cleaners = NULL;
+    bool taken = true;
+    const prepare_clean_columns columns = {j->text, to->author, data_relation_columns(j->input)->n};
+    FINCH_TRY(MEM_NEW(&keys, duckdb_vector_size(), err));
+    finch_status st = prepare_cleaners_open(&j->row, &columns, j->options->n_threads, &cleaners, err);
+    if (st == FINCH_OK) st = pass_all(j, to, cleaners, feed, result, keys, &taken, err);
+    prepare_cleaners_close(cleaners);
+    mem_free(keys);
+    if (st != FINCH_OK || !taken || !to->judges) return st;
+    FINCH_TRY(prepare_verdicts_finish(&j->verdicts, j->options->watch, err));
+    return prepare_check_rows(j, j->verdicts.n, err);
+}
+
+/* From the result to the writers. Why a writer left is what the run fails with. */
+static finch_status run_writers(prepare_job *j, const sink *to, data_feed *feed, duckdb_result *result,
+                                uint64_t n_rows[WRITERS_MAX], finch_error *err)
+{
+    writer writers[WRITERS_MAX] = {0};
     finch_status st = FINCH_OK;
-    for (size_t i = 0; i < WRITERS; i++) writers[i] = (writer){.job = j, .feed = feed, .index = i, .to = outputs[i]};
-    for (size_t i = 0; st == FINCH_OK && i < WRITERS; i++)
+    for (size_t i = 0; i < to->n_writers; i++) writers[i] = (writer){.job = j, .feed = feed, .index = i, .run = to->run};
+    for (size_t i = 0; st == FINCH_OK && i < to->n_writers; i++)
         st = start_writer(&writers[i], i == 0 ? j->database_bytes * 5 / 16 : j->database_bytes / 4, err);
-    if (st == FINCH_OK) st = take_rows(j, feed, result, err);
+    if (st == FINCH_OK) st = take_rows(j, to, feed, result, err);
     data_feed_end(feed, st == FINCH_OK);
-    for (size_t i = 0; i < WRITERS; i++) stop_writer(&writers[i]);
-    for (size_t i = 0; st == FINCH_OK && i < WRITERS; i++) {
+    for (size_t i = 0; i < to->n_writers; i++) stop_writer(&writers[i]);
+    for (size_t i = 0; st == FINCH_OK && i < to->n_writers; i++) {
         st = writers[i].error.status;
         if (st != FINCH_OK && err != NULL) *err = writers[i].error;
+        n_rows[i] = writers[i].n;
     }
-    j->result->counts.kept = writers[0].n;
-    j->result->counts.dropped = writers[1].n;
     return st;
 }
 
-static finch_status open_rows(prepare_job *j, duckdb_result *result, finch_error *err)
+/* The author's column as the cleaners take it: one more is made where it holds no texts. */
+static finch_status add_author(const prepare_job *j, str *sql, sink *to, finch_error *err)
+{
+    size_t n = data_relation_columns(j->input)->n;
+    to->author = SIZE_MAX;
+    if (j->author == n || j->options->off[PREPARE_FLOODS]) return FINCH_OK;
+    bool texts = strcmp(data_relation_types(j->input)->at[j->author], "VARCHAR") == 0;
+    to->author = texts ? j->author : n + PREPARE_FIELDS;
+    return texts ? FINCH_OK : str_add_format(sql, err, ", CAST(c%zu AS VARCHAR) AS author", j->author);
+}
+
+static finch_status open_rows(prepare_job *j, sink *to, duckdb_result *result, finch_error *err)
 {
     str sql = {0};
     uint64_t ahead = AHEAD_BYTES * (uint64_t)j->options->n_threads;
-    FINCH_TRY(prepare_set(&j->db, "memory_limit = '%" PRIu64 "B'", j->database_bytes * 7 / 16, err));
+    /* Of CSV that is not read in parallel DuckDB keeps what it read, as long as there is room, and has no use for it. */
+    uint64_t share = data_relation_is_csv(j->input) ? j->database_bytes / 8 : j->database_bytes * 7 / 16;
+    FINCH_TRY(prepare_set(&j->db, "memory_limit = '%" PRIu64 "B'", share, err));
     FINCH_TRY(prepare_set(&j->db, "streaming_buffer_size = '%" PRIu64 "B'", ahead, err));
     FINCH_TRY(data_query(&j->db, "SET arrow_large_buffer_size = true", NULL, err));
-    finch_status st = prepare_rows_query(j, &sql, err);
+    finch_status st = str_add_text(&sql, "SELECT *, " STREAM_FIELDS, err);
+    if (st == FINCH_OK) st = add_author(j, &sql, to, err);
+    if (st == FINCH_OK) st = str_add_text(&sql, " FROM ", err);
+    if (st == FINCH_OK) st = prepare_input_query(j, &sql, err);
     if (st == FINCH_OK) st = data_query_stream(&j->db, sql.at, result, err);
     str_free(&sql);
     return st;
 }
 
-finch_status prepare_stream(prepare_job *j, finch_error *err)
+static finch_status run(prepare_job *j, sink *to, uint64_t n_rows[WRITERS_MAX], finch_error *err)
 {
     data_feed *feed = NULL;
     duckdb_result result = {0};
+    finch_status st = open_rows(j, to, &result, err);
+    if (st == FINCH_OK) st = data_feed_open(&j->db, &result, to->n_writers, FEED_CHUNKS, &feed, err);
+    if (st == FINCH_OK) st = run_writers(j, to, feed, &result, n_rows, err);
+    duckdb_destroy_result(&result);
+    data_feed_close(feed);
+    if (j->row.error.status == FINCH_OK) return st;
+    if (err != NULL) *err = j->row.error; /* our own words rather than DuckDB's about them */
+    return j->row.error.status;
+}
+
+finch_status prepare_stream_rows(prepare_job *j, uint64_t *n, finch_error *err)
+{
+    sink to = {.run = write_temporary, .n_writers = 1};
+    uint64_t n_rows[WRITERS_MAX] = {0};
+    FINCH_TRY(run(j, &to, n_rows, err));
+    *n = n_rows[0];
+    return prepare_set(&j->db, "memory_limit = '%" PRIu64 "B'", j->database_bytes, err);
+}
+
+finch_status prepare_stream(prepare_job *j, finch_error *err)
+{
+    sink to = {.run = write_table, .n_writers = 2, .judges = true};
+    uint64_t n_rows[WRITERS_MAX] = {0};
     prepare_phase(j, "cleaning", "rows");
     prepare_row_restart(&j->row);
     prepare_verdicts_close(&j->verdicts);
     FINCH_TRY(prepare_verdicts_open(j->options, data_relation_rows(j->input), 0, &j->verdicts, err));
-    finch_status st = open_rows(j, &result, err);
-    if (st == FINCH_OK) st = data_feed_open(&j->db, &result, WRITERS, FEED_CHUNKS, &feed, err);
-    if (st == FINCH_OK) st = run_writers(j, feed, &result, err);
-    duckdb_destroy_result(&result);
-    data_feed_close(feed);
-    if (j->row.error.status != FINCH_OK) { /* our own words rather than DuckDB's about them */
-        if (err != NULL) *err = j->row.error;
-        return j->row.error.status;
-    }
-    FINCH_TRY(st);
+    FINCH_TRY(run(j, &to, n_rows, err));
+    j->result->counts.kept = n_rows[0];
+    j->result->counts.dropped = n_rows[1];
     prepare_count(j);
     return prepare_check_tables(j, err);
 }

@@ -400,6 +400,13 @@ void data_relation_close(data_relation *r)
 const char *data_relation_sql(const data_relation *r) { return r->sql.at; }
 const data_names *data_relation_columns(const data_relation *r) { return &r->columns; }
 const data_names *data_relation_types(const data_relation *r) { return &r->types; }
+
+bool data_relation_is_csv(const data_relation *r)
+{
+    for (size_t i = 0; i < r->n_open; i++)
+        if (r->readers[i].file.kind.format != DATA_CSV) return false;
+    return true;
+}
 uint64_t data_relation_rows(const data_relation *r) { return r->n_rows; }
 const data_rejects *data_relation_rejects(const data_relation *r) { return &r->rejects; }
 

@@ -39,6 +39,8 @@ finch_status data_relation_rows_sql(const data_relation *r, uint64_t begin, uint
 /* The columns' names, and their types as DuckDB writes them, in the same order. */
 const data_names *data_relation_columns(const data_relation *r);
 const data_names *data_relation_types(const data_relation *r);
+/* Whether all files are CSV. */
+bool data_relation_is_csv(const data_relation *r);
 /* Good rows of all files. */
 uint64_t data_relation_rows(const data_relation *r);
 const data_rejects *data_relation_rejects(const data_relation *r);

@@ -17,6 +17,7 @@
 typedef struct data_scan {
     uint64_t n_rows;        /* good ones */
     uint64_t n_lines;       /* physical lines */
+    bool lines_in_quotes;   /* CSV: a line end stands inside of quotes */
     bool irregular;         /* CSV: quotes escaped by \ or inside unquoted fields, line ends of several kinds, blank lines
                                before the names or in a single column: what DuckDB reads in its own way */
 } data_scan;

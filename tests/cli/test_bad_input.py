@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import random
 import struct
 import subprocess
 import unittest
@@ -289,6 +290,21 @@ class BadInput(FolderTest):
         done = self.run_finch(*self.words("convert", self.write("secret.zip", bytes(encrypted))))
         self.assertIn("encrypted", done.stderr)
         self.assertEqual(done.returncode, 3)
+
+    def test_line_ends_in_texts_wherever_duckdb_begins(self):
+        """Buffers of twice the longest line: DuckDB in parallel would begin in the middle of texts, and guess wrong there."""
+        draw, words = random.Random(7), ["up", "$AAPL", "a, b", 'say "x"', "line\nbreak", "1,2,3\n4,5,6", '"', "\n7,one,8\n"]
+        rows = [[str(i), " ".join(draw.choice(words) for _ in range(draw.randint(1, 9))), str(draw.randint(0, 9))] for i in range(5000)]
+        with open(self.path("lines.csv"), "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([["id", "text", "n"], *rows])
+        for most in (1000, 3000, 10000, 30000):
+            for command in (("data", "convert", self.path("lines.csv")), ("prepare", "--input", self.path("lines.csv"), "--text-column", "text", "--no-report", *(f"--no-{stage}" for stage in
+                            ("short", "language", "duplicates", "near-duplicates", "floods", "repair", "entities", "urls", "users")))):
+                done = finch(*command, "--output", self.path("lines.parquet"), "--max-line-bytes", most)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                found = pq.read_table(self.path("lines.parquet"))
+                self.assertEqual(found["id"].to_pylist(), [int(row[0]) for row in rows])
+                self.assertEqual(found["text" if command[0] == "data" else "body"].to_pylist(), [row[1] for row in rows])
 
     def test_files_that_differ_are_told_before_the_work(self):
         one = self.write("one.csv", "text,label,likes\nup we go,POSITIVE,1\n")

@@ -52,7 +52,7 @@ static void hold_against(const outcome *o, const char *text)
 {
     if (!o->regular) return;
     bool same = o->careful_status == FINCH_OK && o->n_rejects == 0 && !o->careful.irregular &&
-                o->fast.n_rows == o->careful.n_rows;
+                o->fast.n_rows == o->careful.n_rows && o->fast.lines_in_quotes == o->careful.lines_in_quotes;
     if (!same) printf("differs on <<<%s>>>\n", text);
     CHECK(same);
 }
