@@ -10,13 +10,24 @@
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
+/* What jansson says of a broken text may hold parts of its characters. */
+static void make_utf8(char *text)
+{
+    size_t size = strlen(text);
+    for (size_t at = 0; at < size;) {
+        size_t step = data_utf8_length(text + at, size - at);
+        if (step == 0) text[at] = '?';
+        at += step > 0 ? step : 1;
+    }
+}
+
 bool data_score_object_refuse(data_score_object *o, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     vsnprintf(o->reason, sizeof o->reason, format, args);
     va_end(args);
-    o->reason[data_utf8_cut(o->reason, strlen(o->reason))] = '\0';
+    make_utf8(o->reason);
     json_decref(o->object);
     o->object = NULL;
     return false;

@@ -15,6 +15,7 @@
 #include <nats/nats.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -31,48 +32,46 @@ enum {
 
 /* ---- the library ---- */
 
-#define FUNCTION_LIST(X)             \
-    X(nats_GetLastError)             \
-    X(natsOptions_Create)            \
-    X(natsOptions_Destroy)           \
-    X(natsOptions_SetURL)            \
-    X(natsOptions_SetUserInfo)       \
-    X(natsOptions_SetTimeout)        \
-    X(natsOptions_SetAllowReconnect) \
-    X(natsOptions_SetName)           \
-    X(natsConnection_Connect)        \
-    X(natsConnection_Destroy)        \
-    X(natsConnection_FlushTimeout)   \
-    X(natsConnection_GetMaxPayload)  \
-    X(natsConnection_JetStream)      \
-    X(natsConnection_PublishString)  \
-    X(natsConnection_RequestString)  \
-    X(natsMsg_Create)                \
-    X(natsMsg_Destroy)               \
-    X(natsMsg_GetData)               \
-    X(natsMsg_GetDataLength)         \
-    X(natsMsg_GetMetaData)           \
-    X(natsMsg_GetReply)              \
-    X(natsMsgHeader_Set)             \
-    X(natsMsgList_Destroy)           \
-    X(natsSubscription_Destroy)      \
-    X(natsSubscription_FetchRequest) \
-    X(natsStatus_GetText)            \
-    X(jsConsumerConfig_Init)         \
-    X(jsConsumerInfo_Destroy)        \
-    X(jsCtx_Destroy)                 \
-    X(jsFetchRequest_Init)           \
-    X(jsMsgMetaData_Destroy)         \
-    X(jsOptions_Init)                \
-    X(jsPubOptions_Init)             \
-    X(jsStreamConfig_Init)           \
-    X(jsSubOptions_Init)             \
-    X(js_AddConsumer)                \
-    X(js_AddStream)                  \
-    X(js_GetConsumerInfo)            \
-    X(js_PublishAsyncComplete)       \
-    X(js_PublishMsgAsync)            \
-    X(js_PullSubscribe)              \
+#define FUNCTION_LIST(X)                   \
+    X(nats_GetLastError)                   \
+    X(natsOptions_Create)                  \
+    X(natsOptions_Destroy)                 \
+    X(natsOptions_SetURL)                  \
+    X(natsOptions_SetUserInfo)             \
+    X(natsOptions_SetTimeout)              \
+    X(natsOptions_SetAllowReconnect)       \
+    X(natsOptions_SetName)                 \
+    X(natsConnection_Connect)              \
+    X(natsConnection_Destroy)              \
+    X(natsConnection_FlushTimeout)         \
+    X(natsConnection_GetMaxPayload)        \
+    X(natsConnection_JetStream)            \
+    X(natsConnection_PublishString)        \
+    X(natsConnection_PublishRequestString) \
+    X(natsConnection_RequestString)        \
+    X(natsConnection_SubscribeSync)        \
+    X(natsInbox_Create)                    \
+    X(natsInbox_Destroy)                   \
+    X(natsMsg_Create)                      \
+    X(natsMsg_Destroy)                     \
+    X(natsMsg_GetData)                     \
+    X(natsMsg_GetDataLength)               \
+    X(natsMsg_GetReply)                    \
+    X(natsMsgHeader_Set)                   \
+    X(natsSubscription_Destroy)            \
+    X(natsSubscription_NextMsg)            \
+    X(natsStatus_GetText)                  \
+    X(jsConsumerConfig_Init)               \
+    X(jsConsumerInfo_Destroy)              \
+    X(jsCtx_Destroy)                       \
+    X(jsOptions_Init)                      \
+    X(jsPubOptions_Init)                   \
+    X(jsStreamConfig_Init)                 \
+    X(js_AddConsumer)                      \
+    X(js_AddStream)                        \
+    X(js_GetConsumerInfo)                  \
+    X(js_PublishAsyncComplete)             \
+    X(js_PublishMsgAsync)                  \
     X(js_UpdateConsumer)
 
 #define FUNCTION_POINTER(name) __typeof__(&name) name;
@@ -99,7 +98,8 @@ typedef struct nats {
     const stream_place *place;
     natsConnection *link;
     jsCtx *js;
-    natsSubscription *messages; /* made by the first read */
+    natsSubscription *messages; /* of the inbox; made by the first read */
+    natsInbox *inbox;
     char stream[STREAM_NAME_BYTES]; /* that has the input */
     size_t n_refused; /* outputs of this round that were not confirmed */
     char refusal[REASON_BYTES]; /* why the first was not; both are set by cnats' threads, under the lock */
@@ -221,14 +221,13 @@ static finch_status need_consumer(const nats *n, finch_error *err)
     return st;
 }
 
+/* Messages that are asked for come to an inbox. cnats' own fetching writes past its list where more come than it asked for
+ * last (3.4.1), as when an earlier request is answered late, so the requests are made here. */
 static finch_status subscribe(nats *n, finch_error *err)
 {
-    jsSubOptions options;
-    lib.jsSubOptions_Init(&options);
-    options.Stream = n->stream;
-    options.Consumer = n->place->group;
-    return done(n, lib.js_PullSubscribe(&n->messages, n->js, n->place->input, n->place->group, NULL, &options, NULL),
-                "joining the consumer", err);
+    natsStatus status = lib.natsInbox_Create(&n->inbox);
+    if (status == NATS_OK) status = lib.natsConnection_SubscribeSync(&n->messages, n->link, n->inbox);
+    return done(n, status, "opening an inbox", err);
 }
 
 /* ---- beginning and end ---- */
@@ -314,6 +313,7 @@ static void nats_close(void *connection, bool leave)
     if (n == NULL) return;
     unlist_open(n);
     lib.natsSubscription_Destroy(n->messages);
+    lib.natsInbox_Destroy(n->inbox);
     lib.jsCtx_Destroy(n->js);
     lib.natsConnection_Destroy(n->link);
     mem_free(n);
@@ -342,47 +342,88 @@ static finch_status nats_open(const stream_place *place, void **connection, finc
 
 /* ---- reading ---- */
 
-static finch_status add_message(const nats *n, natsMsg *message, stream_batch *batch, finch_error *err)
+/* What the subject that a message is acknowledged at says of it:
+ * $JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.consumer's.nanoseconds.pending[.token] (NATS ADR-15). */
+typedef struct receipt {
+    uint64_t n_deliveries, sequence;
+    int64_t nanoseconds;
+} receipt;
+
+/* False: the message is none, but says that there is no other. */
+static bool read_receipt(const char *subject, receipt *out)
+{
+    enum { PARTS_MAX = 12, PARTS_SHORT = 9, PARTS_LONG = 11 };
+    const char *parts[PARTS_MAX];
+    size_t n = 0;
+    if (subject == NULL || strncmp(subject, "$JS.ACK.", 8) != 0) return false;
+    for (const char *at = subject; at != NULL && n < PARTS_MAX; at = strchr(at, '.')) {
+        if (n > 0) at++;
+        parts[n++] = at;
+    }
+    if (n != PARTS_SHORT && n < PARTS_LONG) return false;
+    const char *const *counts = parts + (n == PARTS_SHORT ? 4 : 6);
+    *out = (receipt){strtoull(counts[0], NULL, 10), strtoull(counts[1], NULL, 10), (int64_t)strtoull(counts[3], NULL, 10)};
+    return out->n_deliveries > 0 && out->sequence > 0;
+}
+
+static finch_status add_message(const nats *n, natsMsg *message, const receipt *about, stream_batch *batch, finch_error *err)
 {
     stream_message *m;
-    jsMsgMetaData *about = NULL;
     const char *reply = lib.natsMsg_GetReply(message);
     char *subject = NULL;
-    FINCH_TRY(done(n, lib.natsMsg_GetMetaData(&about, message), "reading a message", err));
-    finch_status st = mem_text(reply, strlen(reply), &subject, err);
-    if (st == FINCH_OK)
-        st = stream_batch_add(batch, lib.natsMsg_GetData(message), (size_t)lib.natsMsg_GetDataLength(message), &m, err);
-    if (st == FINCH_OK) {
-        m->handle = subject;
-        m->n_deliveries = about->NumDelivered;
-        m->time_ms = about->Timestamp / 1000000;
-        snprintf(m->id, sizeof m->id, "%s/%" PRIu64, n->stream, about->Sequence.Stream);
-    } else {
+    FINCH_TRY(mem_text(reply, strlen(reply), &subject, err));
+    finch_status st = stream_batch_add(batch, lib.natsMsg_GetData(message), (size_t)lib.natsMsg_GetDataLength(message), &m,
+                                       err);
+    if (st != FINCH_OK) {
         mem_free(subject);
+        return st;
     }
-    lib.jsMsgMetaData_Destroy(about);
+    m->handle = subject;
+    m->n_deliveries = about->n_deliveries;
+    m->time_ms = about->nanoseconds / 1000000;
+    snprintf(m->id, sizeof m->id, "%s/%" PRIu64, n->stream, about->sequence);
+    return FINCH_OK;
+}
+
+/* The next message of the inbox. *more false: there is none yet, or the server said that it has none. */
+static finch_status take_one(const nats *n, unsigned wait_ms, stream_batch *batch, bool *more, finch_error *err)
+{
+    natsMsg *message = NULL;
+    receipt about;
+    natsStatus status = lib.natsSubscription_NextMsg(&message, n->messages, wait_ms);
+    *more = false;
+    if (status == NATS_TIMEOUT) return FINCH_OK;
+    FINCH_TRY(done(n, status, "reading", err));
+    *more = read_receipt(lib.natsMsg_GetReply(message), &about);
+    finch_status st = *more ? add_message(n, message, &about, batch, err) : FINCH_OK;
+    lib.natsMsg_Destroy(message);
     return st;
 }
 
-/* A request that does not wait and expires late gets what is there at once, else the first message that comes; one that waits would
- * wait for as many as it asks for. */
+/* A request that does not wait and expires late gets what is there at once, else the first message that comes. */
+static finch_status ask_for_messages(const nats *n, size_t most, unsigned wait_ms, finch_error *err)
+{
+    char subject[2 * STREAM_NAME_BYTES + 64], request[128];
+    snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", n->stream, n->place->group);
+    snprintf(request, sizeof request, "{\"batch\":%zu,\"expires\":%u000000,\"no_wait\":true}", most, wait_ms);
+    return done(n, lib.natsConnection_PublishRequestString(n->link, subject, (const char *)n->inbox, request),
+                "asking for messages", err);
+}
+
+/* What came late to an earlier request is taken first, so that never much more is under way than there is room for. */
 static finch_status nats_read(void *connection, size_t most, unsigned wait_ms, stream_batch *batch, finch_error *err)
 {
     nats *n = connection;
-    natsMsgList list = {0};
-    jsFetchRequest request;
-    finch_status st = FINCH_OK;
+    size_t before = batch->n;
+    unsigned wait = wait_ms > LOOK_MS ? wait_ms : LOOK_MS;
+    bool more = true;
     if (n->messages == NULL) FINCH_TRY(subscribe(n, err));
-    lib.jsFetchRequest_Init(&request);
-    request.Batch = (int)most;
-    request.NoWait = true;
-    request.Expires = (int64_t)(wait_ms > LOOK_MS ? wait_ms : LOOK_MS) * 1000000;
-    natsStatus status = lib.natsSubscription_FetchRequest(&list, n->messages, &request);
-    if (status == NATS_TIMEOUT || status == NATS_NOT_FOUND) return FINCH_OK;
-    FINCH_TRY(done(n, status, "reading", err));
-    for (int i = 0; st == FINCH_OK && i < list.Count; i++) st = add_message(n, list.Msgs[i], batch, err);
-    lib.natsMsgList_Destroy(&list);
-    return st;
+    while (more && batch->n - before < most) FINCH_TRY(take_one(n, 1, batch, &more, err));
+    if (batch->n > before) return FINCH_OK;
+    FINCH_TRY(ask_for_messages(n, most, wait, err));
+    FINCH_TRY(take_one(n, wait + LOOK_MS, batch, &more, err));
+    while (more && batch->n - before < most) FINCH_TRY(take_one(n, LOOK_MS, batch, &more, err));
+    return FINCH_OK;
 }
 
 /* ---- publishing ---- */

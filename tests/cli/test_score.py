@@ -410,8 +410,8 @@ class Pipes(Folder):
         running.stdout.close()
 
     def test_broken_lines_are_answered_in_their_place(self):
-        lines = [b'{"body":"x"}', b"{broken", b"", b'{"texts":"no body"}', b'{"body":7}', b'{"body":null}', b'{"body":"\xff"}', b'{"body":"y","label":"z"}',
-                 b'{"body":"' + b"l" * 2100000 + b'"}', b'{"body":"last, without a newline"}']
+        lines = [b'{"body":"x"}', b"{broken", b"", b'{"texts":"no body"}', b'{"body":7}', b'{"body":null}', b'{"body":"\xff"}',
+                 b'{"body":"\\\xc3\x87"}', b'{"body":"y","label":"z"}', b'{"body":"' + b"l" * 2100000 + b'"}', b'{"body":"last, without a newline"}']
         done = score("--input", "-", "--output", "-", stdin=b"\n".join(lines))
         self.assertEqual(done.returncode, 3, done.stderr[-500:])
         answers = done.stdout.split("\n")
@@ -419,11 +419,12 @@ class Pipes(Folder):
         self.assertEqual(len(answers), len(lines))
         self.assertEqual(answers[2], "")
         read = [json.loads(answer) if answer else None for answer in answers]
-        self.assertEqual([a and a.get("line") for a in read], [None, 2, None, 4, 5, None, 7, 8, 9, None])
+        self.assertEqual([a and a.get("line") for a in read], [None, 2, None, 4, 5, None, 7, 8, 9, 10, None])
         self.assertIn("--text-column", read[3]["error"])
-        self.assertIn("--prefix", read[7]["error"])
+        self.assertIn("--prefix", read[8]["error"])
+        self.assertIn("invalid escape", read[7]["error"])
         self.assertIsNone(read[5]["label"])
-        self.assertIn("6 lines were broken", done.stderr)
+        self.assertIn("7 lines were broken", done.stderr)
         done = score("--input", "-", "--output", "-", "--strict", stdin=b"\n".join(lines))
         self.assertEqual(done.returncode, 3)
         self.assertIn("line 2", done.stderr)

@@ -36,7 +36,7 @@ class Cases:
             member = self.begin(f"member-{seed}-{self.killed[seed]}")
             try:
                 member.wait(draw.uniform(*LIVES))
-                self.surprises.append(member.stderr.read())
+                self.surprises.append(member.communicate()[1])
                 return
             except subprocess.TimeoutExpired:
                 member.kill()

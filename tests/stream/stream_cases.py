@@ -99,7 +99,7 @@ class StreamCases:
     def test_what_can_not_be_scored_is_kept_with_its_reason(self):
         bad = [(b"{\"body\":\"x\"", "no valid JSON"), (b"[1]", "no object"), (b"\xff{}", "not UTF-8"), (b"{\"words\":\"x\"}", "no key \"body\""),
                (b"{\"body\":7}", "no text"), (b"{\"body\":\"x\",\"label\":1}", "\"label\" already"), (b"", "no valid JSON"),
-               (b"{\"body\":\"" + b"x" * 3000 + b"\"}", "3011 bytes"), (b"[" * 2500, "no valid JSON")]
+               (b"{\"body\":\"" + b"x" * 3000 + b"\"}", "3011 bytes"), (b"[" * 2500, "no valid JSON"), (b"{\"body\":\"x\\\xc3\x87\"}", "no valid JSON")]
         rows = tweets(4)
         ids = self.broker.publish([rows[0], *(data for data, _ in bad), *rows[1:]])
         report = self.run_until_empty("--max-message-bytes", "3000")
