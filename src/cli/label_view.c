@@ -126,10 +126,18 @@ static json_t *run_json(const label_report *r)
                      p->cost_known ? json_real(dollars(p->cost_nano)) : json_null(), "http_version", r->engine.http_version);
 }
 
+/* An export changes nothing: the job is as it was. */
+static const char *state_of(const label_view *view, const label_report *r, const finch_error *failure)
+{
+    if (failure != NULL) return r->engine.end == ENGINE_PAUSED ? "paused" : "stopped";
+    if (view->options->dry_run) return "ready";
+    return r->asked ? "done" : r->job.state.at;
+}
+
 static finch_status print_json(const label_view *view, const label_report *r, const finch_error *failure, finch_error *err)
 {
     const labels_counts *c = &r->counts;
-    const char *state = failure == NULL ? (view->options->dry_run ? "ready" : "done") : "stopped";
+    const char *state = state_of(view, r, failure);
     json_t *root = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:s, "
         "s:I, s:s}",
@@ -137,12 +145,12 @@ static finch_status print_json(const label_view *view, const label_report *r, co
         "model", r->job.model.at != NULL ? r->job.model.at : "", "prompt", r->job.prompt.at != NULL ? r->job.prompt.at : "",
         "rows", (json_int_t)(r->job.n_rows > 0 ? r->job.n_rows : 0), "texts", (json_int_t)r->job.n_items, "labelled",
         (json_int_t)c->labelled, "unlabelled", (json_int_t)c->aside, "left", (json_int_t)(c->waiting + c->leased), "classes",
-        class_counts(c->classes), "estimate", estimate_json(&r->estimate), "run", run_json(r), "gold",
-        r->gold.n > 0 ? gold_json(&r->gold) : json_null(), "requests", (json_int_t)c->requests, "input_tokens",
-        (json_int_t)c->input_tokens, "output_tokens", (json_int_t)c->output_tokens, "cost_usd", dollars(c->cost_nano),
-        "cpu_seconds", cpu_seconds(), "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "queued_rss_bytes",
-        (json_int_t)view->queued_rss_bytes, "output", r->written ? view->options->output : "", "rows_by_people",
-        (json_int_t)r->out.n_by_people, "reason", failure != NULL ? failure->message : "");
+        class_counts(c->classes), "estimate", r->asked || view->options->dry_run ? estimate_json(&r->estimate) : json_null(),
+        "run", r->asked ? run_json(r) : json_null(), "gold", r->gold.n > 0 ? gold_json(&r->gold) : json_null(), "requests",
+        (json_int_t)c->requests, "input_tokens", (json_int_t)c->input_tokens, "output_tokens", (json_int_t)c->output_tokens,
+        "cost_usd", dollars(c->cost_nano), "cpu_seconds", cpu_seconds(), "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(),
+        "queued_rss_bytes", (json_int_t)view->queued_rss_bytes, "output", r->written ? view->options->output : "",
+        "rows_by_people", (json_int_t)r->out.n_by_people, "reason", failure != NULL ? failure->message : "");
     if (root == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the report");
     return cli_print_json(root, err);
 }
@@ -184,7 +192,7 @@ static void say_report(const label_view *view, const label_report *r)
                 "this run: %.1f s, %" PRIu64 " requests, %" PRIu64 " x 429, %" PRIu64 " failed, %" PRIu64
                 " texts asked again\n",
                 r->engine.seconds, p->requests, p->rate_limited, p->failed, p->retried_rows);
-    say_classes(view, r);
+    if (c->labelled > 0) say_classes(view, r);
     if (r->gold.n > 0) say_gold(view, &r->gold);
     if (r->written)
         cli_say(view->args, "written to %s: %" PRIu64 " rows, %" PRIu64 " without a label, %" PRIu64 " labelled by people\n",

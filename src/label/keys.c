@@ -34,6 +34,15 @@ static finch_status add(key_ring *ring, const char *name, const char *secret, si
     return FINCH_OK;
 }
 
+enum { NAME_MAX_BYTES = 64 };
+
+/* As the names of environment variables are written; nothing else is shown or stored: it may be a key. */
+static bool is_name(const char *text)
+{
+    size_t size = strlen(text);
+    return size > 0 && size <= NAME_MAX_BYTES && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == size;
+}
+
 /* One line without its end. */
 static finch_status read_line(const char *name, size_t number, const char *at, size_t size, key_ring *ring, finch_error *err)
 {
@@ -151,10 +160,13 @@ finch_status keys_open(const char *env, const char *file, const char *host, bool
     finch_status st = FINCH_OK;
     *out = (key_ring){0};
     if (env != NULL) {
-        st = add_environment(env, out, err);
+        st = is_name(env)
+                 ? add_environment(env, out, err)
+                 : finch_fail(err, FINCH_E_USAGE,
+                              "--key-env takes the name of an environment variable, in capitals, never the key: a key "
+                              "that was typed is in your shell's history; revoke it");
         if (st == FINCH_OK && out->n == 0)
-            st = finch_fail(err, FINCH_E_USAGE,
-                            "the environment has no variable %.100s (--key-env takes its name, never the key)", env);
+            st = finch_fail(err, FINCH_E_USAGE, "the environment has no variable %s, which --key-env names", env);
     }
     if (st == FINCH_OK && file != NULL) st = read_file(file, out, err);
     if (st == FINCH_OK && env == NULL && file == NULL) st = add_by_host(host, loopback, out, err);

@@ -45,6 +45,7 @@ typedef struct run {
     client_place place;
     client *provider;
     const char *url;
+    size_t n_gold;     /* texts that the gold file gave */
     data_names paths;  /* absolute */
     const char **inputs;
     export_options output;
@@ -241,10 +242,9 @@ static finch_status read_texts(run *r, finch_error *err)
 static finch_status fill_job(run *r, finch_error *err)
 {
     const label_options *o = r->options;
-    size_t n_gold = 0;
     label_report *report = r->report;
     if (o->gold != NULL)
-        FINCH_TRY(ingest_gold(r->s, &report->job, o->gold, o->gold_text_column, o->gold_label_column, &n_gold, err));
+        FINCH_TRY(ingest_gold(r->s, &report->job, o->gold, o->gold_text_column, o->gold_label_column, &r->n_gold, err));
     if (report->job.n_rows < 0) FINCH_TRY(read_texts(r, err));
     else end_reading(r); /* they are in the store */
     uint64_t n = 0;
@@ -339,6 +339,8 @@ static finch_status ask(run *r, finch_error *err)
     engine.words = &r->words;
     if (engine.temperature < 0) engine.temperature = o->votes > 1 ? 0.7 : 0; /* equal questions must be able to differ */
     engine.usage_cost = strstr(r->place.host, "openrouter.ai") != NULL;
+    engine.stop_after = r->n_gold > 0 && r->n_gold < engine.stop_after ? r->n_gold
+                                                                       : engine.stop_after; /* there are no more */
     engine.texts = r->texts;
     engine.committed = on_commit;
     engine.commit_context = r;

@@ -50,7 +50,8 @@ class Jobs(LabelCase):
         self.assertEqual(("night", "paused", len(answered), 1200 - len(answered), 0), tuple(status[key] for key in ("job", "state", "labelled", "waiting", "leased")))
         self.assertLess(len(answered), 1200)
         self.assertFalse(os.path.exists(self.path("labels.csv")))
-        self.other(provider, "export", "--job", "night", "--output", self.path("so-far.csv"), "--provenance", "--json")
+        so_far = self.other(provider, "export", "--job", "night", "--output", self.path("so-far.csv"), "--provenance", "--json")
+        self.assertEqual(("paused", None, None), (so_far["state"], so_far["estimate"], so_far["run"]))
         for row, text in zip(self.rows("so-far.csv"), texts, strict=True):
             self.assertEqual(class_of(text) if text in answered else "", row["label"])
             self.assertEqual("" if text in answered else "not asked yet", row["label_reason"])

@@ -81,6 +81,11 @@ class Quality(LabelCase):
         self.assertLess(len(provider.answers()), 400)
         self.assertFalse(os.path.exists(self.path("labels.csv")))
         self.assertEqual("stopped", self.other(provider, "status", "--json")["jobs"][0]["state"])
+        # Fewer gold texts than the rule wants: all of them are enough.
+        few = self.gold(texts[:40], wrong[:40], "few.csv")
+        done = self.label(provider, source, "--gold", few, "--stop-kappa", 0.5, "--batch", 10, "--in-flight", 2, state="few.sqlite", status=1)
+        self.assertEqual(40, done["gold"]["n"])
+        self.assertLess(len(provider.answers()), 800)
         # The same labels with a model as good as they are: nothing stops it.
         right = self.gold(texts[:100], map(class_of, texts[:100]), "right.csv")
         done = self.label(provider, source, "--gold", right, *rule[2:], state="other.sqlite")

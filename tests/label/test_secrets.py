@@ -76,6 +76,15 @@ class Secrets(unittest.TestCase):
             self.assertEqual(set(), fleet.check_output(self, output, texts))
             self.assert_nowhere(done.stdout, done.stderr)
 
+    def test_a_key_in_place_of_a_variables_name_is_not_shown(self):
+        with Provider() as provider:
+            for key in (fleet.KEY, "gsk_Zk3v9Qw7Lr2Xt8Nb5Mc1"):
+                words = fleet.command(provider, fleet.write_input(self.folder, fleet.tweets(3)), f"{self.folder}/l.csv", f"{self.folder}/s.sqlite", "--key-env", key)
+                done = fleet.run(words, fleet.environment(provider, key=None))
+                self.assertEqual(2, done.returncode, done.stderr)
+                self.assertIn("never the key", done.stderr)
+                self.assertNotIn(key, done.stdout + done.stderr)
+
     def test_a_redirect_does_not_carry_the_key_away(self):
         asked = []
 
