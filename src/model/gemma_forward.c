@@ -324,23 +324,29 @@ static rows_in convert(const pass *p, const rows_in *room, size_t n, const float
     return in;
 }
 
-/* y = norm(x) (+ residual) over n rows of hidden_size. */
+void gemma_norm_rows(const gemma *g, size_t team, const float *x, size_t n, size_t width, const float *gain,
+                     const float *residual, float *y)
+{
+    size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
+#pragma omp parallel for schedule(static) num_threads((int)team) if (team > 1)
+    for (size_t part = 0; part < n_parts; part++) {
+        size_t at = part * ROWS_PART * width;
+        g->rows->norm(&(decoder_norm){.x = x + at,
+                                      .ldx = width,
+                                      .n_rows = size_least(ROWS_PART, n - part * ROWS_PART),
+                                      .width = width,
+                                      .gain = gain,
+                                      .eps = g->config.norm_eps,
+                                      .residual = residual == NULL ? NULL : residual + at,
+                                      .y = y + at,
+                                      .ldy = width});
+    }
+}
+
+/* The same over rows of hidden_size. */
 static void normalise(const pass *p, const float *x, const float *gain, const float *residual, float *y, size_t n)
 {
-    size_t hidden = p->g->config.hidden_size, n_parts = (n + ROWS_PART - 1) / ROWS_PART;
-#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
-    for (size_t part = 0; part < n_parts; part++) {
-        size_t at = part * ROWS_PART * hidden;
-        p->g->rows->norm(&(decoder_norm){.x = x + at,
-                                         .ldx = hidden,
-                                         .n_rows = size_least(ROWS_PART, n - part * ROWS_PART),
-                                         .width = hidden,
-                                         .gain = gain,
-                                         .eps = p->g->config.norm_eps,
-                                         .residual = residual == NULL ? NULL : residual + at,
-                                         .y = y + at,
-                                         .ldy = hidden});
-    }
+    gemma_norm_rows(p->g, p->team, x, n, p->g->config.hidden_size, gain, residual, y);
 }
 
 static void embed(const pass *p)

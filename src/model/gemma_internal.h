@@ -84,4 +84,8 @@ void gemma_angles(const gemma_config *c, bool is_global, size_t first, size_t n,
 /* Threads that a call may use. */
 size_t gemma_team(size_t n_threads);
 
+/* y = norm(x) (+ residual where there is one) over n dense rows of width; y may be x or the residual. */
+void gemma_norm_rows(const gemma *g, size_t team, const float *x, size_t n, size_t width, const float *gain,
+                     const float *residual, float *y);
+
 #endif

@@ -46,20 +46,7 @@ static finch_status multiply(gemma_learner *l, gemma_learnt_pass *p, size_t laye
 static void norm_rows(const gemma_learner *l, const float *x, size_t n, size_t width, const float *gain,
                       const float *residual, float *y)
 {
-    size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
-#pragma omp parallel for schedule(static)
-    for (size_t part = 0; part < n_parts; part++) {
-        size_t at = part * ROWS_PART * width;
-        l->base->rows->norm(&(decoder_norm){.x = x + at,
-                                            .ldx = width,
-                                            .n_rows = size_least(ROWS_PART, n - part * ROWS_PART),
-                                            .width = width,
-                                            .gain = gain,
-                                            .eps = l->base->config.norm_eps,
-                                            .residual = residual == NULL ? NULL : residual + at,
-                                            .y = y + at,
-                                            .ldy = width});
-    }
+    gemma_norm_rows(l->base, gemma_team(0), x, n, width, gain, residual, y);
 }
 
 bool learn_is_last(const gemma_learner *l, size_t layer) { return layer + 1 == l->base->config.n_layers; }

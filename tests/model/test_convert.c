@@ -302,6 +302,23 @@ static void replace_in(const char *path, const char *from, const char *to)
     mem_free(content);
 }
 
+/* A name as long as "gemma3" in the value of general.architecture; keys keep theirs. */
+static void rename_architecture(const char *path, const char *name)
+{
+    static const char key[] = "general.architecture";
+    finch_error err;
+    char *content = NULL;
+    size_t size = 0, type_and_length = 4 + 8;
+    CHECK_OK(file_read(path, 1 << 24, &content, &size, &err), &err);
+    size_t at = 0, end = size - strlen(key) - type_and_length - 6;
+    while (at < end && memcmp(content + at, key, strlen(key)) != 0) at++;
+    char *value = content + at + strlen(key) + type_and_length;
+    CHECK(at < end && memcmp(value, "gemma3", 6) == 0);
+    memcpy(value, name, 6);
+    CHECK_OK(file_write(path, content, size, &err), &err);
+    mem_free(content);
+}
+
 TEST(what_a_gguf_file_has_no_place_for_is_refused)
 {
     finch_error err;
@@ -331,6 +348,23 @@ TEST(what_a_folder_can_not_be_made_of_is_refused)
     options.type = GGUF_F32;
     CHECK_STATUS(FINCH_E_USAGE, convert_to_folder(first, harness_folder(), &options, &report, &err), &err);
     CHECK(strstr(err.message, "exists already") != NULL && !file_exists(inside("folder")));
+}
+
+/* The name of the architecture is a GGUF file's first word about what is in it. */
+TEST(a_gguf_file_of_another_architecture_is_refused_by_name)
+{
+    finch_error err = {0};
+    gemma *g = NULL;
+    convert_report report;
+    const convert_options options = {.type = GGUF_F32, .shard_bytes = 1 << 20};
+    const char *first = make_gguf("first.gguf", 280);
+    CHECK_OK(gemma_open(first, MODEL_F32, &g, &err), &err);
+    gemma_close(g);
+    rename_architecture(first, "llama4");
+    CHECK_STATUS(FINCH_E_UNSUPPORTED, gemma_open(first, MODEL_F32, &g, &err), &err);
+    CHECK(g == NULL && strstr(err.message, "first.gguf: general.architecture is llama4; finch runs gemma3") != NULL);
+    CHECK_STATUS(FINCH_E_UNSUPPORTED, convert_to_folder(first, inside("folder"), &options, &report, &err), &err);
+    CHECK(strstr(err.message, "llama4") != NULL && !file_exists(inside("folder")));
 }
 
 TEST(a_vocabulary_that_does_not_match_the_embedding_is_refused)
