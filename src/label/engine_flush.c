@@ -6,12 +6,14 @@
 #include "base/clock.h"
 #include "label/values.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define LEASE_PAUSE_SECONDS 0.5 /* between two looks at an empty row */
 #define EXPIRED_PAUSE_SECONDS 1.0
 #define PLACE_AHEAD_US INT64_C(25000) /* doubled with each place that a request missed */
+#define PLACE_AHEAD_MOST_SECONDS 1.0 /* a store that was away for long is no measure */
 #define LOOK_SECONDS 2.0 /* between two looks at the job's state and the others' spending */
 
 /* ---- what becomes of answered items ---- */
@@ -115,12 +117,13 @@ static finch_status keep_outcome(engine *e, outcome *o, finch_error *err)
     return any ? labels_verdicts(e->s, e->job, o->verdicts, o->of->n, err) : FINCH_OK;
 }
 
-/* One that missed its place was kept by the store or by this machine: it takes the next one further ahead each time. */
+/* The place lies as far ahead as the commit may take, so that it is not missed for that; and further each time that it was. */
 static finch_status take_place(engine *e, batch *b, finch_error *err)
 {
-    int64_t wait_us = 0, ahead_us = b->late > 0 ? PLACE_AHEAD_US << (b->late < 6 ? b->late : 6) : 0;
-    double now = clock_seconds(); /* before the store is asked, which may take its time */
-    FINCH_TRY(labels_pace(e->s, b->by->print, b->interval_us, ahead_us, &wait_us, err));
+    double took = e->writing.took, now = clock_seconds(); /* before the store is asked, which may take its time */
+    int64_t wait_us = 0, least_us = took > LATE_SECONDS / 2 ? (int64_t)(took * 1e6) : 0;
+    if (b->late > 0) least_us += PLACE_AHEAD_US << (b->late < 6 ? b->late : 6);
+    FINCH_TRY(labels_pace(e->s, b->by->print, b->interval_us, least_us, &wait_us, err));
     b->due = now + (double)wait_us * 1e-6;
     return FINCH_OK;
 }
@@ -215,7 +218,9 @@ finch_status engine_write(engine *e, finch_error *err)
 {
     e->writing.retries = store_retries(e->s);
     finch_status st = write_texts(e, &e->writing, err);
+    double began = clock_seconds();
     if (st == FINCH_OK) st = store_transaction(e->s, write_all, e, err);
+    e->writing.took = fmin(clock_seconds() - began, PLACE_AHEAD_MOST_SECONDS);
     e->writing.retried = store_retries(e->s) != e->writing.retries;
     return st;
 }

@@ -95,6 +95,7 @@ typedef struct writing {
     ingest_result in;
     int64_t n_items;
     uint64_t retries; /* of the store before it */
+    double took; /* seconds of the one before; the writer's alone */
     bool retried;
     finch_status status;
     finch_error error;
@@ -152,6 +153,10 @@ void engine_stop(engine *e, engine_end end, const char *format, ...) FINCH_PRINT
 
 /* Whether the batch is for the judge. */
 bool engine_judges(const engine *e, const batch *b);
+
+/* A request that could not be sent so soon after its place in its key's row takes another: other processes keep to theirs, and
+ * half of the margin of the pace is the network's. */
+#define LATE_SECONDS ((PACE_MARGIN - 1) / 2)
 
 /* engine_send.c */
 /* Notes which requests are on the wire by now. */

@@ -9,9 +9,6 @@
 enum { BATCH_TEXT_BYTES = 96 << 10 }; /* a batch of long texts is smaller */
 
 #define AHEAD_SECONDS 0.1 /* requests are journalled this long before their time */
-/* One that could not be sent so soon after its place takes another: other processes keep to theirs, and half of the margin of
- * the pace is the network's. */
-#define LATE_SECONDS ((PACE_MARGIN - 1) / 2)
 
 void batch_list_open(batch_list *list) { *list = (batch_list){NULL, &list->first, 0}; }
 

@@ -381,6 +381,7 @@ GEMMA = [
     ("src/model/gemma_load.c", "words are not scaled", "(float)sqrt((double)g->config.hidden_size)", "1.0f", "model_test_gemma"),
     ("src/model/gemma_config.c", "scaled positions are not", "c->global_factor));\n        if (json_has(both, \"sliding", "c->local_factor));\n        if (json_has(both, \"sliding",
      "model_test_gemma"),
+    ("src/model/gemma_config.c", "a GGUF file of any architecture passes", 'memcmp(name.at, "gemma3", 6) == 0', "name.at != NULL", "model_test_convert"),
     ("src/tensor/causal.c", "a window is one wider", "own < a->window ? 0 : own - a->window;", "own <= a->window ? 0 : own - a->window - 1;", "tensor_test_decoder_ops"),
     ("src/tensor/kernels/decoder_body.h", "the last vector's keys past the end count", "j < first || j + 16 > n) v16_store", "j < first) v16_store", "tensor_test_decoder_ops"),
     ("src/tensor/kernels/scalar/decoder.c", "rotations go the other way", "a * p->cosine[i] - b * p->sine[i]", "a * p->cosine[i] + b * p->sine[i]", "tensor_test_decoder_ops"),
