@@ -66,6 +66,14 @@ if(NOT FINCH_SANITIZE)
   endforeach()
 endif()
 
+# What answers chats is no C test: the program itself is asked, by many at once and by clients that leave.
+if(FINCH_SANITIZE STREQUAL "thread")
+  add_test(NAME serve_test_chat_threads COMMAND ${FINCH_PYTHON} tests/serve/test_chat.py Answers ManyAtOnce Full Ending WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  # The server's end is what the test sees of a race.
+  set_tests_properties(serve_test_chat_threads PROPERTIES ENVIRONMENT "${test_environment}:halt_on_error=1" TIMEOUT 600 LABELS "serve;threads")
+  add_dependencies(thread_tests finch_program)
+endif()
+
 if(FINCH_FUZZ)
   file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
   set(FINCH_FUZZ_SECONDS 10 CACHE STRING "Seconds each fuzz target of the files that come from strangers runs under ctest")

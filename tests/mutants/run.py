@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 COPIED = ("src", "include", "cmake", "deploy", "compose.yaml")
 ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli", "stream", "deploy")
-TEST_SECONDS = 120
+TEST_SECONDS = 300
 # Bugs in files that only some CPUs run: a flag of /proc/cpuinfo by folder or file.
 NEEDS = {"src/tensor/kernels/amx/": "amx_int8", "src/tensor/kernels/avx512/": "avx512f", "src/tensor/kernels/v16.h": "avx512f"}
 
@@ -64,8 +64,11 @@ class Build:
         self.targets = {line.split(":")[0] for line in targets.splitlines()}
 
     def make(self, tests):
-        """C tests are targets of their own name; what runs the program needs that, and what installs it the library too."""
+        """C tests are targets of their own name; what runs the program needs that, what stands beside a reference the programs
+        of its folder, and what installs it the library too."""
         wanted = {test if test in self.targets else "finch_program" for test in tests}
+        if any(test.startswith("parity_") for test in tests):
+            wanted.update(target for target in self.targets if target.startswith("parity_") and "/" not in target and "." not in target)
         if any(test.startswith("package_") for test in tests):
             wanted.add("libfinch.so")
         return subprocess.run(["ninja", "-j", str(self.jobs), *sorted(wanted)], cwd=self.folder, capture_output=True, text=True)
