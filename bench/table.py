@@ -116,15 +116,24 @@ def beside():
 
 
 def labelling():
-    lines, speed_of, queued = [], dig(load("label-speed"), ["speed"]), dig(load("label-memory"), ["memory"])
+    speed_run, fleet_run = load("label-speed"), load("label-fleet")
+    lines, speed_of, queued, fleet = [], dig(speed_run, ["speed"]), dig(load("label-memory"), ["memory"]), dig(fleet_run, ["fleet"])
     if speed_of:
-        share, batched = speed_of["of_ideal"], speed_of["batched"]["ratio"]
+        share, batched, lost = speed_of["of_ideal"], speed_of["batched"]["ratio"], speed_of.get("lost")
+        before = "; the CPU before the machine's other work" if speed_run.get("realtime") else ""
         lines.append(f"- labelling {speed_of['tweets']:,} tweets, {speed_of['batch']} a request: {100 * share['median']:.0f} % of the ideal time of "
-                     f"{speed_of['ideal_seconds']:.1f} s (asked: {100 * share['at_least']:.0f} %), {speed_of['cpu_ms_a_tweet']['finch']:.2f} ms of CPU a tweet "
+                     f"{speed_of['ideal_seconds']:.1f} s (asked: {100 * share['at_least']:.0f} %{before}), {speed_of['cpu_ms_a_tweet']['finch']:.2f} ms of CPU a tweet "
                      f"(asked: under {speed_of['cpu_ms_a_tweet']['at_most']:g} ms); {batched['median']:.2f} times the tweets/s of the same threads where their "
                      "script batches too: both wait for the provider.")
+        if lost:
+            lines.append(f"- of the time beyond the ideal {lost['before_first']['median']:.2f} s went before the first request, {lost['standin']['median']:.2f} s in the "
+                         f"stand-in, {lost['after_last']['median']:.2f} s after the last answer.")
+    if fleet:
+        seconds = ", ".join(f"{one:.1f}" for one in fleet["take_over_seconds"])
+        lines.append(f"- 4 labelling processes on one PostgreSQL: {100 * fleet['share']['median']:.1f} % of 4 times one's tweets/s (asked: "
+                     f"{100 * fleet['at_least']:.0f} %); what two killed ones had leased for {fleet['lease_seconds']} s was asked by others after {seconds} s.")
     if queued:
-        lines.append(f"- labelling with {queued['queued']:,} tweets queued: {queued['peak_mib']:.0f} MiB at most (asked: under {queued['at_most']} MiB).")
+        lines.append(f"- labelling with {queued['queued']:,} tweets queued: {max(queued['peak_mib'].values()):.0f} MiB at most (asked: under {queued['at_most']} MiB).")
     return lines
 
 
@@ -189,7 +198,7 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
+    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
                  "near", "score-files", "serve-load", "serve-one", "history", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer"):
         found = load(name)
         if found is None:
