@@ -93,7 +93,10 @@ def _load() -> ctypes.CDLL:
         ("finch_tokenize", ctypes.c_int, [handle, handle, size, options, handle, handle, error]),
         ("finch_texts_from_arrow", ctypes.c_int, [ctypes.POINTER(ArrowSchema), ctypes.POINTER(ArrowArray), handle, error]),
     ):
-        function = getattr(library, name)
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise ImportError(f"{path} has no {name}: it is of another version than this package; install both from one source") from None
         function.restype = result
         function.argtypes = arguments
     return library

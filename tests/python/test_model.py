@@ -245,6 +245,13 @@ class Refused(unittest.TestCase):
             self.addCleanup(os.environ.pop, "HF_HOME")
             self.assertEqual(finch.Model.open("owner/name").info.path, str(snapshot))
 
+    def test_a_library_that_is_missing_or_another(self):
+        for library, says in (("/no/such/libfinch.so", "FINCH_LIBRARY"), ("libc.so.6", "another version")):
+            done = subprocess.run([sys.executable, "-c", "import finch"], capture_output=True, text=True,
+                                  env={**os.environ, "FINCH_LIBRARY": library, "PYTHONPATH": str(SOURCE / "python")})
+            self.assertNotEqual(done.returncode, 0)
+            self.assertRegex(done.stderr.splitlines()[-1], f"^ImportError: .*{says}")
+
     def test_closed(self):
         with finch.Model.open(TINY_BERT) as model:
             self.assertFalse(model.closed)
