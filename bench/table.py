@@ -84,6 +84,8 @@ def speed():
         text += row("its peak memory", name, dig(found, [engine, "peak_rss_bytes"]), "MiB", 2)
     text += row("near-duplicate clusters, a row", "datasketch MinHashLSH", dig(load("near"), ["datasketch"]), "us", 20)
     text += row("scoring Parquet to Parquet", "finch from memory", dig(load("score-files"), ["memory"]), "tweets/s", 0.95)
+    for compute in ("f32", "bf16x3", "int8"):
+        text += row(f"Python's pipeline, MiniLM {compute}", "transformers' pipeline, f32", dig(load("python"), ["transformers", compute, "speed"]), "tweets/s", 3)
     peer = "FastAPI, 2 uvicorn workers, ONNX Runtime int8"
     text += row("POST /predict, 32 connections", peer, dig(load("serve-load"), ["cases", "load", "rate"]), "requests/s", 5)
     text += row("its p99", peer, dig(load("serve-load"), ["cases", "load", "p99"]), "ms", 1)

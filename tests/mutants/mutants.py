@@ -522,7 +522,22 @@ STREAM = [
     ("src/stream/nats.c", "nothing is acknowledged", "\"+ACK\"", "\"+WPI\"", "stream_test_nats"),
 ]
 
+# The Python package's tests run against the copy's library, whichever file the bug is in.
+PYTHON = [
+    ("python/finch/_native.py", "calls keep the interpreter's lock", "ctypes.CDLL(path)", "ctypes.PyDLL(path)", "python_test_model"),
+    ("python/finch/_model.py", "a model closed in use is freed at once", "if self._closing and self._calls == 0 and", "if self._closing and", "python_test_model"),
+    ("python/finch/_model.py", "only the first call's texts are scored", "range(0, len(texts), TEXTS_A_CALL)", "range(0, min(1, len(texts)), TEXTS_A_CALL)",
+     "python_test_model"),
+    ("python/finch/_model.py", "a null's row is that of a text", "rows[present] = scores", "rows[:len(scores)] = scores", "python_test_model"),
+    ("python/finch/_texts.py", "columns are never given back", "            _release(chunk)\n", "            pass\n", "python_test_model"),
+    ("python/finch/_texts.py", "a later chunk's texts overwrite the first's", "texts.ctypes.data + begin * TEXT.itemsize", "texts.ctypes.data", "python_test_model"),
+    ("python/finch/_pipeline.py", "top_k of a call leaves the single text wrapped", "return [found] if isinstance(top_k, _Unset) else found", "return [found]",
+     "python_test_pipeline"),
+    ("python/finch/_pipeline.py", "classes stand worst first", "np.argsort(-scores, axis=1", "np.argsort(scores, axis=1", "python_test_pipeline"),
+    ("python/finch/_pipeline.py", "a stream is read whole", "itertools.islice(items, settings.batch_size or BATCH)", "items", "python_test_pipeline"),
+]
+
 MUTANTS = [Mutant(room, *rest) 
            for room, group in (("base", BASE), ("text", TEXT + SPM + FORM), ("tensor", TENSOR + QUANTIZE), ("model", MODEL + GEMMA + CONVERT + GENERATE), ("train", TRAIN), ("data", DATA), ("store", STORE),
-                                   ("label", LABEL), ("serve", SERVE), ("cli", CLI), ("stream", STREAM), ("deploy", DEPLOY))
+                                   ("label", LABEL), ("serve", SERVE), ("cli", CLI), ("stream", STREAM), ("deploy", DEPLOY), ("python", PYTHON))
            for rest in group]

@@ -18,8 +18,8 @@ from mutants import MUTANTS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-COPIED = ("src", "include", "cmake", "deploy", "compose.yaml")
-ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli", "stream", "deploy")
+COPIED = ("src", "include", "cmake", "deploy", "python", "compose.yaml")
+ROOMS = ("base", "text", "tensor", "model", "train", "data", "store", "label", "serve", "cli", "stream", "deploy", "python")
 TEST_SECONDS = 300
 # Bugs in files that only some CPUs run: a flag of /proc/cpuinfo by folder or file.
 NEEDS = {"src/tensor/kernels/amx/": "amx_int8", "src/tensor/kernels/avx512/": "avx512f", "src/tensor/kernels/v16.h": "avx512f"}
@@ -65,11 +65,11 @@ class Build:
 
     def make(self, tests):
         """C tests are targets of their own name; what runs the program needs that, what stands beside a reference the programs
-        of its folder, and what installs it the library too."""
+        of its folder, and what installs it or is Python the library too."""
         wanted = {test if test in self.targets else "finch_program" for test in tests}
         if any(test.startswith("parity_") for test in tests):
             wanted.update(target for target in self.targets if target.startswith("parity_") and "/" not in target and "." not in target)
-        if any(test.startswith("package_") for test in tests):
+        if any(test.startswith(("package_", "python_")) for test in tests):
             wanted.add("libfinch.so")
         return subprocess.run(["ninja", "-j", str(self.jobs), *sorted(wanted)], cwd=self.folder, capture_output=True, text=True)
 

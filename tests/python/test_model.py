@@ -316,7 +316,7 @@ class Threads(unittest.TestCase):
         closed = []
 
         def close():
-            while self.model._calls == 0:
+            while self.model._calls == 0 and not self.stop:
                 time.sleep(0.001)
             self.model.close()
             closed.append(self.during)
