@@ -197,10 +197,10 @@ static finch_status find_column(const prepare_job *j, const char *name, bool nee
 static finch_status find_columns(prepare_job *j, finch_error *err)
 {
     const prepare_options *o = j->options;
+    for (size_t i = 0; i < o->n_renamings; i++) FINCH_TRY(data_relation_need(j->input, o->renamings[i].from, NULL, err));
     FINCH_TRY(find_column(j, o->text_column, true, "--text-column", &j->text, err));
     FINCH_TRY(find_column(j, o->author_column, o->author_needed, "--author-column", &j->author, err));
     FINCH_TRY(find_column(j, o->time_column, o->time_needed, "--time-column", &j->time, err));
-    for (size_t i = 0; i < o->n_renamings; i++) FINCH_TRY(data_relation_need(j->input, o->renamings[i].from, NULL, err));
     FINCH_TRY(data_relation_need_text(j->input, data_relation_columns(j->input)->at[j->text], "--text-column", err));
     return name_columns(j, err);
 }

@@ -285,6 +285,26 @@ class OnePass(Folder):
         self.assertIn("could not be written whole", done.stderr)
         self.assertEqual(sorted(os.listdir(self.folder)), ["in.csv"])
 
+    def test_a_step_that_needs_more_memory_says_so(self):
+        """Rows of a megabyte: a group of them is more than a step begins with."""
+        off = [*DROPPING_OFF, "--no-report"]
+        path = self.csv("wide.csv", [(i, "w", f"{tweet(i)} " * (1_500_000 // len(tweet(i)))) for i in range(60)])
+        self.assertGreater(self.prepare(path, words=off)[0]["steps_repeated"], 0)
+        self.assertEqual(self.prepare(self.csv("in.csv", [(1, "w", tweet(1))]), words=off)[0]["steps_repeated"], 0)
+        self.fails(path, code=1, says=["--memory-limit", "rows like these"], words=[*off, "--memory-limit", "400MiB"])
+
+    def test_jsonl_in_memory_that_does_not_grow_with_it(self):
+        """The keys of all rows, in the order they come in, and no text of all rows for them."""
+        with open(self.path("in.jsonl"), "w", encoding="utf-8") as file:
+            for i in range(150000):
+                row = {"id": i, "body": tweet(i) + " padding" * 12} | ({"late": i / 2} if i == 70000 else {}) | ({"last": None} if i > 140000 else {})
+                file.write(json.dumps(row) + "\n")
+        document, kept, _ = self.prepare(self.path("in.jsonl"), words=[*DROPPING_OFF, "--no-report"])
+        self.assertEqual(list(kept[0])[:4], ["id", "body", "late", "last"])
+        self.assertEqual((kept[70000]["late"], len(kept)), (35000.0, 150000))
+        if "FINCH_SANITIZED" not in os.environ:
+            self.assertLess(document["peak_rss_bytes"], 320 << 20)
+
     def test_little_memory(self):
         path = self.csv("in.csv", [(i, "w", tweet(i)) for i in range(60000)])
         document = self.prepare(path, words=[*self.words, "--no-report", "--memory-limit", "370MiB"])[0]
