@@ -4,7 +4,8 @@
 
 full, adapters: `mpirun -n 2 finch train` with a thread each and `finch train` with two, MiniLM on fintweets5/train.csv, the same global
 batch; examples a second between two lines of metrics.jsonl, so without start-up and evaluation. link, link-adapters: the ranks talk
-over TCP in a network namespace whose loopback carries 1 Gbit/s each way (tc tbf; it needs root), beside the ranks over shared memory.
+over TCP in a network namespace whose loopback carries 1 Gbit/s each way (tc tbf; it needs root), beside the ranks over shared memory, with a
+step of --link-accumulate batches: gradients travel once a step.
 Where tc knows netem a round trip also takes 1 ms; the result says whether it did. score: two shards at a time with a thread each
 beside one process with two, the model that ships; tweets a second of the slower shard's time.
 """
@@ -54,12 +55,12 @@ def slow_link():
         run("ip", "netns", "del", NAMESPACE, inside=False)
 
 
-def train(args, folder, place, ranks, adapters, behind=()):
+def train(args, folder, place, ranks, case, behind=()):
     """Examples a second between the first and the last line of the journal."""
     output = place / "model"
     words = [str(drive.finch_binary()), "train", "--model", str(folder), "--train", str(TRAIN), "--valid", str(place / "valid.csv"), "--output", str(output),
-             "--batch", str(args.batch), "--max-tokens", "64", "--max-steps", str(args.warm_up + args.steps), "--eval-every", "1000000", "--log-every",
-             str(args.warm_up), "--checkpoint-every", "1000000", "--quiet", *(["--lora"] if adapters else [])]
+             "--batch", str(args.batch), "--accumulate", str(args.link_accumulate if case.startswith("link") else 1), "--max-tokens", "64", "--max-steps", str(args.warm_up + args.steps), "--eval-every", "1000000", "--log-every",
+             str(args.warm_up), "--checkpoint-every", "1000000", "--quiet", *(["--lora"] if case.endswith("adapters") else [])]
     launch = [] if ranks == 1 else [*MPIRUN, *(["--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", "lo"] if behind else [])]
     threads = args.threads // ranks
     done = subprocess.run([*behind, *launch, *words, "--threads", str(threads)], env={**drive.pinned(threads), **AS_ROOT}, capture_output=True, text=True,
@@ -70,16 +71,16 @@ def train(args, folder, place, ranks, adapters, behind=()):
         events = [event for event in map(json.loads, lines) if event["event"] == "train"]
     shutil.rmtree(output)
     first, last = events[0], events[-1]
-    return {"examples_per_second": (last["step"] - first["step"]) * args.batch / (last["seconds"] - first["seconds"]), "loss": last["loss"]}
+    examples = (last["step"] - first["step"]) * args.batch * (args.link_accumulate if case.startswith("link") else 1)
+    return {"examples_per_second": examples / (last["seconds"] - first["seconds"]), "loss": last["loss"]}
 
 
 def training(args, folder, place, case):
-    adapters = case.endswith("adapters")
     ours, theirs, link = [], [], None
     with slow_link() if case.startswith("link") else contextlib.nullcontext(([], None)) as (behind, link):
         for turn in range(args.rounds):
-            ours.append(train(args, folder, place, 2, adapters, behind))
-            theirs.append(train(args, folder, place, 2 if behind else 1, adapters))
+            ours.append(train(args, folder, place, 2, case, behind))
+            theirs.append(train(args, folder, place, 2 if behind else 1, case))
             benchlib.note(f"  {case}, round {turn + 1}: {ours[-1]['examples_per_second']:.1f} beside {theirs[-1]['examples_per_second']:.1f} examples/s")
     worst = max(abs(a["loss"] - b["loss"]) / abs(b["loss"]) for a, b in zip(ours, theirs))
     return {**drive.compare(args.rounds, ours, theirs, "examples_per_second", GOALS[case]), "loss_differs_by": worst, "link": link}
@@ -111,6 +112,7 @@ def main():
     options.add_argument("--steps", type=int, default=40, help="steps that are timed")
     options.add_argument("--warm-up", type=int, default=10)
     options.add_argument("--batch", type=int, default=32, help="texts of a step, over all ranks")
+    options.add_argument("--link-accumulate", type=int, default=8, help="batches of a step over the link")
     options.add_argument("--rows", type=int, default=40_000, help="tweets of score")
     options.add_argument("--cases", nargs="+", choices=list(GOALS), default=list(GOALS))
     args = options.parse_args()
@@ -119,7 +121,7 @@ def main():
     if shutil.which("mpirun") is None:
         raise drive.Failed("Open MPI's mpirun is not installed; run: tools/setup.sh test")
     folder = None if args.cases == ["score"] else make_models.ensure("minilm")[0]
-    result = {"what": "two processes beside one", "environment": benchlib.environment(args.threads), "batch": args.batch, "steps": args.steps, "rows": args.rows}
+    result = {"what": "two processes beside one", "environment": benchlib.environment(args.threads), "batch": args.batch, "link_accumulate": args.link_accumulate, "steps": args.steps, "rows": args.rows}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="finch-bench-") as where:
         place = pathlib.Path(where)
