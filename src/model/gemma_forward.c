@@ -327,6 +327,7 @@ static rows_in convert(const pass *p, const rows_in *room, size_t n, const float
 void gemma_norm_rows(const gemma *g, size_t team, const float *x, size_t n, size_t width, const float *gain,
                      const float *residual, float *y)
 {
+    (void)team; /* nobody reads it where OpenMP is off */
     size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
 #pragma omp parallel for schedule(static) num_threads((int)team) if (team > 1)
     for (size_t part = 0; part < n_parts; part++) {
