@@ -27,14 +27,15 @@ maintainer="the finch authors <finch@localhost>"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# What dpkg has to bring for the programs and libraries of a tree, DuckDB's library excepted: it is in the tree.
+# What dpkg has to bring for the programs and libraries of a tree, DuckDB's library excepted: it is in the tree. The module over MPI is
+# opened by those only who start finch with mpirun: openmpi-bin is a suggestion.
 shared_libraries() { # tree
     mkdir -p "$work/shlibs/debian"
     printf 'Source: finch\n\nPackage: finch\nArchitecture: any\n' >"$work/shlibs/debian/control"
     local private
     private=$(find "$1" -name libduckdb.so -printf '%h\n')
     local files
-    mapfile -t files < <(find "$1" -type f \( -path '*/bin/finch' -o -name 'lib*.so*' \) | sort)
+    mapfile -t files < <(find "$1" -type f \( -path '*/bin/finch' -o -name 'lib*.so*' \) ! -name libfinch_mpi.so | sort)
     (cd "$work/shlibs" && dpkg-shlibdeps -O --ignore-missing-info -l"$private" "${files[@]}" 2>"$work/shlibs/log") |
         sed -n 's/^shlibs:Depends=//p' || { cat "$work/shlibs/log" >&2; return 1; }
 }
@@ -85,6 +86,9 @@ One program for the whole way from financial tweets to market sentiment:
 fetching, preparing, labelling, training, evaluating, scoring, and an HTTP
 API. With the model finch-mini-5 and the library libfinch.so.0.
 TEXT
+if [ -n "$(find "$work/finch" -name libfinch_mpi.so)" ]; then
+    sed -i '/^Depends: /a Suggests: openmpi-bin' "$work/finch/DEBIAN/control"
+fi
 pack finch
 fields libfinch-dev libdevel "finch (= $version)" "market sentiment of financial tweets (C API)" >"$work/libfinch-dev/DEBIAN/control" <<TEXT
 The header finch.h, for C and C++, with pkg-config and CMake files.
