@@ -92,6 +92,7 @@ class Shared(unittest.TestCase):
         table = "body\n" + "".join(f"some text {i} about $AAPL\n" for i in range(6000))
         jobs = [first.request("POST", "/api/v1/batches", table, {"Content-Type": "text/csv"}).data["id"] for _ in range(2)]
         first.process.kill()
+        first.process.wait()  # until then it is there, and its lease is waited for
         for job in jobs:
             self.assertTrue(wait_for(lambda: second.get(f"/api/v1/batches/{job}").data["state"] == "done", 120), second.get(f"/api/v1/batches/{job}").body)
             self.assertEqual(second.get(f"/api/v1/batches/{job}/result?format=csv").body.count(b"\n"), 6001)
