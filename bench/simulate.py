@@ -8,7 +8,8 @@
    src/serve/batcher.c, in virtual time.
 3. It is held against reality: the same arrivals (same instants, same tweets) go to two real finch serve processes in turn, at several
    shares of the capacity that the simulator states, and the latencies of both are printed side by side, with their ratio.
-4. The plan: for each rate, the fewest replicas of one core whose 99th percentile stays under --p99-ms through bursts of --burst times
+4. Budgets: bytes of a request and its answer on the wire, and rows a second and bytes a row of the SQLite history, by importing scored tweets.
+5. The plan: for each rate, the fewest replicas of one core whose 99th percentile stays under --p99-ms through bursts of --burst times
    the rate, and what a million tweets costs at --core-hour dollars beside asking a language model (finch label --dry-run says how many tokens).
 
 Prices are arguments, never measurements: their defaults are printed with the result. Rates past one machine are simulated only.
@@ -219,12 +220,51 @@ def measure(args, model, folder, rows):
         for turn in range(n):
             post(side.port, "/predict", {"inputs": rows[turn % len(rows)], "truncate": True})
         request = (cpu_seconds(side.process.pid) - before - (figures(side.port)[0] - computed)) / n
+        wire = wire_bytes(side.port, texts)
     finally:
         side.stop()
-    return texts, Service(a, b, max(request, 0.0))
+    return texts, Service(a, b, max(request, 0.0)), wire
+
+
+def wire_bytes(port, texts):
+    """Of a request and its answer, headers included, on a connection that is kept."""
+    import socket
+    sent = received = 0
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for text in texts[:200]:
+            request = request_bytes(port, text.body)
+            connection.sendall(request)
+            answer = b""
+            while len(answer) < (whole := answer_size(answer) or len(answer) + 1):
+                answer += connection.recv(65536)
+            sent, received = sent + len(request), received + whole
+    return {"request": sent / len(texts[:200]), "answer": received / len(texts[:200])}
+
+
+def store_budget(model, rows=10000):
+    """Of the history in SQLite: seconds and bytes of the scored sample's import."""
+    with tempfile.TemporaryDirectory() as folder:
+        scored, state = pathlib.Path(folder) / "scored.parquet", pathlib.Path(folder) / "history.sqlite"
+        drive.finch(None, "score", "--model", model, "--input", benchlib.ROOT / "data" / "sample" / "tweets.parquet", "--limit", rows, "--output", scored)
+        begin = time.monotonic()
+        drive.finch(None, "history", "import", "--input", scored, "--model", "bench@1", "--state", state)
+        seconds = time.monotonic() - begin
+        size = sum(file.stat().st_size for file in pathlib.Path(folder).glob("history.sqlite*"))
+    return {"rows": rows, "rows_per_second": rows / seconds, "bytes_a_row": size / rows}
 
 
 # ---- the real run ----------------------------------------------------------------------------------------------------------
+
+
+def request_bytes(port, body):
+    return (b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (port, len(body), body))
+
+
+def answer_size(data):
+    """Bytes of the answer whose beginning data is; None where its head is not whole yet."""
+    head = data.find(b"\r\n\r\n")
+    return None if head < 0 else head + 4 + int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", data[:head]).group(1))
 
 
 class Connection(asyncio.Protocol):
@@ -238,18 +278,14 @@ class Connection(asyncio.Protocol):
 
     def send(self, port, body, answer):
         self.answer = answer
-        self.transport.write(b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                             % (port, len(body), body))
+        self.transport.write(request_bytes(port, body))
 
     def data_received(self, data):
         self.data += data
         if self.need is None:
-            head = self.data.find(b"\r\n\r\n")
-            if head < 0:
-                return
+            self.need = answer_size(self.data)
+        if self.need is not None and len(self.data) >= self.need:
             self.ok = self.data.startswith(b"HTTP/1.1 200")
-            self.need = head + 4 + int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.data[:head]).group(1))
-        if len(self.data) >= self.need:
             self.data, self.need = self.data[self.need:], None
             self.answer(self)
 
@@ -377,7 +413,8 @@ def main():
               "assumed": {"dollars_a_core_hour": args.core_hour, "dollars_a_million_tokens_in": args.price_in, "dollars_a_million_tokens_out": args.price_out,
                           "burst": args.burst, "p99_ms": args.p99_ms}}
     with tempfile.TemporaryDirectory() as folder:
-        texts, service = measure(args, model, folder, rows)
+        texts, service, wire = measure(args, model, folder, rows)
+        result["budgets"] = {"bytes_on_the_wire": wire, "history": store_budget(model)}
         result["service"] = {**dataclasses.asdict(service), "texts_per_second_a_core": capacity(texts, service)}
         benchlib.note(f"a batch {service.batch * 1e3:.2f} ms, a token {service.token * 1e6:.1f} us, a request {service.request * 1e3:.2f} ms; "
                       f"{capacity(texts, service):.0f} texts/s a core")

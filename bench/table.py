@@ -22,11 +22,11 @@ def load(name):
 SCORE_CASES = ("minilm-int8", "minilm-float", "bert-base-int8", "one-tweet", "memory")
 
 
-def load_score():
-    """The cases of scoring, each in a file of its own so that one can be measured again alone."""
+def load_score(suffix=""):
+    """The cases of scoring, each in a file of its own so that one can be measured again alone; "-avx512": on a CPU without AMX."""
     cases = {}
     for name in SCORE_CASES:
-        found = load(f"score-{name}")
+        found = load(f"score-{name}{suffix}")
         if found is not None:
             cases.update(found["cases"])
     return {"cases": cases}
@@ -56,17 +56,25 @@ def row(work, peer, found, unit, goal):
             f"{ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f} | {goal:g}x | {'yes' if found['reached'] else 'no'} |\n")
 
 
+def measured(rows):
+    return "".join(line for line in rows.splitlines(keepends=True) if NOT_MEASURED not in line)
+
+
+def scoring_rows(cases, where):
+    text = row(f"MiniLM int8, bulk{where}", "ONNX Runtime int8", dig(cases, ["minilm-int8", "onnxruntime"]), "tweets/s", 2)
+    for peer, name, goal in (("onnxruntime", "ONNX Runtime f32", 1.8), ("pytorch", "PyTorch f32, as installed", 3)):
+        for compute in ("f32", "bf16x3", "bf16"):
+            text += row(f"MiniLM {compute}, bulk{where}", name, dig(cases, ["minilm-float", peer, compute]), "tweets/s", goal)
+    text += row(f"bert-base int8, bulk{where}", "ONNX Runtime int8", dig(cases, ["bert-base-int8", "onnxruntime"]), "tweets/s", 1.6)
+    text += row(f"one tweet, p50, MiniLM int8{where}", "ONNX Runtime int8", dig(cases, ["one-tweet", "onnxruntime"]), "ms", 1.5)
+    return text + row(f"peak memory, bulk MiniLM int8{where}", "ONNX Runtime int8", dig(cases, ["memory", "onnxruntime"]), "MiB", 2)
+
+
 def speed():
     score, train, wordpiece = load_score(), load("train"), load("wordpiece")
     cases = dig(score, ["cases"])
     text = SPEED_HEAD
-    text += row("MiniLM int8, bulk", "ONNX Runtime int8", dig(cases, ["minilm-int8", "onnxruntime"]), "tweets/s", 2)
-    for peer, name, goal in (("onnxruntime", "ONNX Runtime f32", 1.8), ("pytorch", "PyTorch f32, as installed", 3)):
-        for compute in ("f32", "bf16x3", "bf16"):
-            text += row(f"MiniLM {compute}, bulk", name, dig(cases, ["minilm-float", peer, compute]), "tweets/s", goal)
-    text += row("bert-base int8, bulk", "ONNX Runtime int8", dig(cases, ["bert-base-int8", "onnxruntime"]), "tweets/s", 1.6)
-    text += row("one tweet, p50, MiniLM int8", "ONNX Runtime int8", dig(cases, ["one-tweet", "onnxruntime"]), "ms", 1.5)
-    text += row("peak memory, bulk MiniLM int8", "ONNX Runtime int8", dig(cases, ["memory", "onnxruntime"]), "MiB", 2)
+    text += scoring_rows(cases, "") + measured(scoring_rows(load_score("-avx512")["cases"], ", AVX-512 without AMX"))
     for compute in ("f32", "bf16"):
         text += row(f"fine-tuning MiniLM, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "examples_per_second"]), "examples/s", 4)
         text += row(f"its peak memory, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "peak_rss_bytes"]), "MiB", 2)
@@ -86,6 +94,9 @@ def speed():
     text += row("scoring Parquet to Parquet", "finch from memory", dig(load("score-files"), ["memory"]), "tweets/s", 0.95)
     for compute in ("f32", "bf16x3", "int8"):
         text += row(f"Python's pipeline, MiniLM {compute}", "transformers' pipeline, f32", dig(load("python"), ["transformers", compute, "speed"]), "tweets/s", 3)
+    for case, work, asked in (("full", "fine-tuning, 2 processes", 0.9), ("adapters", "LoRA, 2 processes", 0.9)):
+        text += row(f"{work} of one thread, MiniLM", "one process of two threads", dig(load("mpi"), [case]), "examples/s", asked)
+    text += row("scoring in 2 shards of one thread", "one process of two threads", dig(load("mpi"), ["score"]), "tweets/s", 0.95)
     peer = "FastAPI, 2 uvicorn workers, ONNX Runtime int8"
     text += row("POST /predict, 32 connections", peer, dig(load("serve-load"), ["cases", "load", "rate"]), "requests/s", 5)
     text += row("its p99", peer, dig(load("serve-load"), ["cases", "load", "p99"]), "ms", 1)
@@ -113,7 +124,7 @@ def beside():
     fast = dig(wordpiece, ["beside", "encode_batch_fast"])
     if fast:
         lines.append(f"- HF tokenizers `encode_batch_fast` (no offsets): {fast['median']:,.0f} tweets/s.")
-    lines += labelling() + serving() + gemma() + adapters()
+    lines += labelling() + serving() + streams() + replicas() + gemma() + adapters()
     return "\n".join(lines) + "\n" if lines else NOT_MEASURED + "\n"
 
 
@@ -147,6 +158,28 @@ def serving():
         others = ", ".join(f"{name} asked directly {found['median']:.1f} ms" for name, found in case["ms"].items() if name != "finch")
         lines.append(f"- sentiment over HTTP out of {history['rows']:,} predictions, {case['question']}: {case['ms']['finch']['median']:.1f} ms, "
                      f"at most {case['ms']['finch']['max']:.1f} (asked: under {history['goal_ms']:g}); {others}.")
+    return lines
+
+
+def streams():
+    """Rates as shares of finch score's; latencies at half load. The broker shares the cores with finch."""
+    lines = []
+    for kind, found in (dig(load("stream"), ["brokers"]) or {}).items():
+        lines.append(f"- finch stream through {kind}: {100 * found['ratio']['median']:.0f} % of finch score's tweets/s (asked: 90 %, of NATS), p99 at half load "
+                     f"{found['half_load']['p99_ms']:.0f} ms (asked: under 250).")
+    return lines
+
+
+def replicas():
+    found = load("simulate")
+    if found is None:
+        return []
+    lines = [f"- simulated replicas of one core, {found['service']['texts_per_second_a_core']:,.0f} tweets/s each: " + "; ".join(
+        f"{plan['requests_per_second']:,.0f} requests/s in bursts of {found['assumed']['burst']:g} times need {plan['replicas_of_one_core']} for a p99 of "
+        f"{plan['p99_ms']:.0f} ms" for plan in found["plan"]) + "."]
+    for run in found["validation"]:
+        lines.append(f"- the simulator beside two real processes at {100 * run['share_of_capacity']:.0f} % of capacity, bursts {run['burst']:g}: p50 "
+                     f"{run['simulated']['p50_ms']:.1f} ms for {run['measured']['p50_ms']:.1f} measured, p99 {run['simulated']['p99_ms']:.1f} for {run['measured']['p99_ms']:.1f}.")
     return lines
 
 
@@ -200,8 +233,8 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}" for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
-                 "near", "score-files", "serve-load", "serve-one", "history", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer"):
+    for name in (*(f"score-{case}{where}" for where in ("", "-avx512") for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
+                 "near", "score-files", "serve-load", "serve-one", "history", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer"):
         found = load(name)
         if found is None:
             text += f"| {name} | | {NOT_MEASURED} | | | |\n"
