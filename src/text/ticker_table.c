@@ -18,6 +18,8 @@ enum {
 static text_symbol symbols[SYMBOLS_MAX];
 static ticker_name names[NAMES_MAX];
 static size_t n_symbols, n_names;
+static size_t run_first; /* the first of the names that begin with the last one's first word: they lie together, */
+static uint16_t name_runs[NAMES_MAX]; /* and so many they are, at the place of the first */
 static uint16_t symbol_slots[SYMBOL_SLOTS], name_slots[NAME_SLOTS];
 static uint64_t name_marks[NAME_MARKS / 64]; /* a bit for each name_mark of a name's first word */
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
@@ -86,8 +88,12 @@ static void add_name(char *const column[COLUMNS])
     names[n_names++] = (ticker_name){column[0], listing, rule_of(column[2])};
     size_t size = strcspn(column[0], " ");
     if (n_names > 1 && strncmp(names[n_names - 2].alias, column[0], size) == 0 &&
-        strcspn(names[n_names - 2].alias, " ") == size)
+        strcspn(names[n_names - 2].alias, " ") == size) {
+        name_runs[run_first]++;
         return;
+    }
+    run_first = n_names - 1;
+    name_runs[run_first] = 1;
     size_t slot = hash_of(column[0], size) % NAME_SLOTS;
     while (name_slots[slot] != 0) slot = (slot + 1) % NAME_SLOTS;
     name_slots[slot] = (uint16_t)n_names;
@@ -125,11 +131,7 @@ const ticker_name *ticker_names_of(const char *word, size_t size, size_t *n)
     for (size_t slot = hash_of(word, size) % NAME_SLOTS; name_slots[slot] != 0; slot = (slot + 1) % NAME_SLOTS) {
         const ticker_name *first = &names[name_slots[slot] - 1];
         if (strncmp(first->alias, word, size) != 0 || (first->alias[size] != '\0' && first->alias[size] != ' ')) continue;
-        const ticker_name *end = first;
-        while (end < names + n_names && strncmp(end->alias, word, size) == 0 &&
-               (end->alias[size] == '\0' || end->alias[size] == ' '))
-            end++;
-        *n = (size_t)(end - first);
+        *n = name_runs[first - names];
         return first;
     }
     return NULL;
