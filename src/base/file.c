@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1 /* renameat2 */
 #include "base/file.h"
 
 #include "base/fault.h"
@@ -257,6 +258,19 @@ finch_status file_replace(const char *beside, const char *path, finch_error *err
     if (st == FINCH_OK) st = file_sync(folder, err);
     mem_free(folder);
     return st;
+}
+
+finch_status file_replace_folder(const char *beside, const char *path, finch_error *err)
+{
+    char *above;
+    FINCH_TRY(folder_of(path, &above, err));
+    bool swapped = renameat2(AT_FDCWD, beside, AT_FDCWD, path, RENAME_EXCHANGE) == 0;
+    finch_status st = FINCH_OK;
+    if (swapped) st = file_sync(above, err);
+    else if (file_exists(path)) st = file_remove_tree(path, err);
+    mem_free(above);
+    FINCH_TRY(st);
+    return swapped ? file_remove_tree(beside, err) : file_replace(beside, path, err);
 }
 
 finch_status file_writer_commit(file_writer *writer, finch_error *err)

@@ -53,5 +53,8 @@ finch_status file_write(const char *path, const void *data, size_t size, finch_e
 finch_status file_sync(const char *path, finch_error *err);
 /* rename and fsync of the directory: puts beside in the place of path. */
 finch_status file_replace(const char *beside, const char *path, finch_error *err);
+/* The same for folders, where path may be one with something in it: the two change places at once, so that path is never missing,
+ * and what was there is removed. A file system that can not swap has a moment without one. */
+finch_status file_replace_folder(const char *beside, const char *path, finch_error *err);
 
 #endif

@@ -442,11 +442,10 @@ finch_status registry_folder_make(const registry_root *root, const char *name, i
                                      (long long)number);
     if (st == FINCH_OK) st = str_add_format(&folder, err, "%s/versions/%s@%lld", root->path.at, name, (long long)number);
     if (st == FINCH_OK && file_exists(beside.at)) st = file_remove_tree(beside.at, err);
-    if (st == FINCH_OK && file_exists(folder.at)) st = file_remove_tree(folder.at, err);
     if (st == FINCH_OK) st = file_make_directories(beside.at, err);
     for (size_t i = 0; st == FINCH_OK && i < files->n; i++) st = link_file(beside.at, &files->at[i], err);
     if (st == FINCH_OK) st = file_sync(beside.at, err);
-    if (st == FINCH_OK) st = file_replace(beside.at, folder.at, err);
+    if (st == FINCH_OK) st = file_replace_folder(beside.at, folder.at, err);
     str_free(&beside);
     str_free(&folder);
     return st;

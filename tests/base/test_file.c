@@ -3,6 +3,8 @@
 #include "base/file.h"
 
 #include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -208,4 +210,62 @@ TEST(folders_are_made_with_their_parents_and_removed_with_their_content)
     CHECK_OK(file_remove_tree(path.at, &err), &err);
     str_free(&path);
     str_free(&inner);
+}
+
+/* ---- a folder in place of a folder ---- */
+
+typedef struct watching {
+    char path[512];
+    atomic_bool ended;
+    size_t n_there, n_missing;
+} watching;
+
+static void *watch_folder(void *context)
+{
+    watching *w = context;
+    while (!atomic_load(&w->ended)) {
+        if (file_exists(w->path)) w->n_there++;
+        else w->n_missing++;
+    }
+    return NULL;
+}
+
+/* A folder of this name with one file, the round's number in it. */
+static void make_folder(const char *name, int round, str *out)
+{
+    str file = {0};
+    char text[16];
+    finch_error err;
+    path_of(name, out);
+    CHECK_OK(file_make_directories(out->at, &err), &err);
+    CHECK_OK(file_join(out->at, "file", &file, &err), &err);
+    snprintf(text, sizeof text, "%d", round);
+    CHECK_OK(file_write(file.at, text, strlen(text), &err), &err);
+    str_free(&file);
+}
+
+TEST(a_folder_that_is_replaced_is_never_missing)
+{
+    enum { ROUNDS = 200 };
+    str path = {0}, beside = {0}, file = {0};
+    watching w = {.path = ""};
+    pthread_t thread;
+    finch_error err;
+    path_of("never-missing", &path);
+    snprintf(w.path, sizeof w.path, "%s", path.at);
+    for (int round = 0; round < ROUNDS; round++) {
+        make_folder("never-missing.new", round, &beside);
+        CHECK_OK(file_replace_folder(beside.at, path.at, &err), &err);
+        CHECK(!file_exists(beside.at));
+        if (round == 0) CHECK_EQUAL(0, pthread_create(&thread, NULL, watch_folder, &w));
+    }
+    atomic_store(&w.ended, true);
+    pthread_join(thread, NULL);
+    CHECK_OK(file_join(path.at, "file", &file, &err), &err);
+    check_content(file.at, "199");
+    CHECK(w.n_there > 0);
+    CHECK_EQUAL(0, w.n_missing);
+    str_free(&path);
+    str_free(&beside);
+    str_free(&file);
 }
