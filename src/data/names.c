@@ -66,8 +66,9 @@ static size_t distance(const char *a, const char *b)
 }
 
 /* Names that people give to the same thing; each row ends with NULL. */
-static const char *const synonyms[][12] = {
-    {"body", "text", "tweet", "content", "full_text", "tweet_text", "message", "sentence", "title", "headline", NULL},
+static const char *const synonyms[][14] = {
+    {"body", "text", "tweet", "content", "full_text", "full text", "tweet_text", "tweet text", "message", "sentence",
+     "title", "headline", NULL},
     {"label", "sentiment", "class", "target", "category", "y", NULL},
     {"ticker_symbol", "ticker", "symbol", "tickers", "symbols", "stock", NULL},
     {"post_date", "created_at", "date", "timestamp", "time", "datetime", NULL},

@@ -1,6 +1,7 @@
 #include "data/reader.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "data/csv_regular.h"
 #include "data/zip.h"
 
@@ -166,13 +167,20 @@ static finch_status scan_csv(data_reader *r, const progress *watch, data_rejects
     return FINCH_OK;
 }
 
-static finch_status open_csv(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
+static finch_status read_head(const data_file *file, size_t limit_bytes, str *out, finch_error *err)
 {
     data_stream *stream;
-    str head = {0};
-    FINCH_TRY(data_stream_open(&r->file, &stream, err));
-    finch_status st = data_stream_head(stream, HEAD_BYTES, &head, err);
+    FINCH_TRY(data_stream_open(file, &stream, err));
+    finch_status st = data_stream_head(stream, limit_bytes, out, err);
     data_stream_close(stream);
+    return st;
+}
+
+/* The dialect and the columns, from the file's beginning. */
+static finch_status name_csv_columns(data_reader *r, finch_error *err)
+{
+    str head = {0};
+    finch_status st = read_head(&r->file, HEAD_BYTES, &head, err);
     if (st == FINCH_OK && head.size > 0 && strcspn(head.at, "\r\n") == head.size)
         st = finch_fail_row(err, FINCH_E_DATA, 1,
                             "%s line 1: the columns' names should stand here, and it has no end within %d bytes; is it CSV?",
@@ -184,19 +192,32 @@ static finch_status open_csv(data_reader *r, const progress *watch, data_rejects
     str_free(&head);
     for (size_t i = 0; st == FINCH_OK && i < r->dialect.columns.n; i++)
         st = data_names_add(&r->columns, r->dialect.columns.at[i], strlen(r->dialect.columns.at[i]), err);
-    return st == FINCH_OK ? scan_csv(r, watch, rejects, err) : st;
+    return st;
+}
+
+static finch_status open_csv(data_reader *r, const progress *watch, data_rejects *rejects, finch_error *err)
+{
+    FINCH_TRY(name_csv_columns(r, err));
+    return scan_csv(r, watch, rejects, err);
+}
+
+static finch_status name_parquet_columns(data_database *db, data_reader *r, finch_error *err)
+{
+    str sql = {0};
+    finch_status st = str_add_text(&sql, "SELECT * FROM ", err);
+    if (st == FINCH_OK) st = parquet_sql(r, 1, &sql, err);
+    if (st == FINCH_OK) st = data_describe(db, sql.at, &r->columns, &r->types, err);
+    str_free(&sql);
+    return st;
 }
 
 static finch_status open_parquet(data_database *db, data_reader *r, finch_error *err)
 {
-    str from = {0}, sql = {0};
-    finch_status st = parquet_sql(r, 1, &from, err);
-    if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT * FROM %s", from.at);
-    if (st == FINCH_OK) st = data_describe(db, sql.at, &r->columns, &r->types, err);
-    str_clear(&sql);
-    if (st == FINCH_OK) st = str_add_format(&sql, err, "SELECT count(*) FROM %s", from.at);
+    str sql = {0};
+    finch_status st = name_parquet_columns(db, r, err);
+    if (st == FINCH_OK) st = str_add_text(&sql, "SELECT count(*) FROM ", err);
+    if (st == FINCH_OK) st = parquet_sql(r, 1, &sql, err);
     if (st == FINCH_OK) st = data_query_count(db, sql.at, &r->scan.n_rows, err);
-    str_free(&from);
     str_free(&sql);
     if (st == FINCH_OK || st == FINCH_E_MEMORY || st == FINCH_E_CANCELLED) return st;
     if (err == NULL) return FINCH_E_DATA;
@@ -223,14 +244,11 @@ static finch_status scan_json(data_reader *r, const progress *watch, data_reject
 static finch_status open_json(data_database *db, data_reader *r, const progress *watch, data_rejects *rejects,
                               finch_error *err)
 {
-    data_stream *stream;
     str head = {0}, objects = {0};
     if (strcmp(r->file.encoding, "utf-16") == 0)
         return finch_fail(err, FINCH_E_UNSUPPORTED, "%s is JSON in UTF-16; save it as UTF-8", r->file.path);
     r->file.encoding = "utf-8"; /* what is no UTF-8 is a broken line, never latin-1: RFC 8259 */
-    FINCH_TRY(data_stream_open(&r->file, &stream, err));
-    finch_status st = data_stream_head(stream, 4096, &head, err);
-    data_stream_close(stream);
+    finch_status st = read_head(&r->file, 4096, &head, err);
     r->array = st == FINCH_OK && head.size > 0 && head.at[strspn(head.at, " \t\r\n")] == '[';
     str_free(&head);
     if (st == FINCH_OK) st = scan_json(r, watch, rejects, err);
@@ -273,6 +291,39 @@ finch_status data_reader_open(data_database *db, const char *path, size_t max_li
         }
     }
     if (st != FINCH_OK) data_reader_close(out);
+    return st;
+}
+
+/* The keys of the first object, of lines or of an array. */
+static finch_status name_first_keys(data_reader *r, finch_error *err)
+{
+    str head = {0};
+    const char *key;
+    json_t *value;
+    FINCH_TRY(read_head(&r->file, HEAD_BYTES, &head, err));
+    size_t skip = head.size > 0 ? strspn(head.at, " \t\r\n[") : 0;
+    json_t *object = json_loadb(head.at + skip, head.size - skip, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL);
+    finch_status st = json_is_object(object)
+                          ? FINCH_OK
+                          : finch_fail(err, FINCH_E_DATA, "%s does not begin with an object", r->file.path);
+    json_object_foreach(object, key, value) if (st == FINCH_OK) st = data_names_add(&r->columns, key, strlen(key), err);
+    json_decref(object);
+    str_free(&head);
+    return st;
+}
+
+finch_status data_reader_names(const char *path, data_names *out, finch_error *err)
+{
+    data_reader r = {0};
+    data_database db = {0};
+    finch_status st = inspect(&r, path, NULL, err);
+    if (st == FINCH_OK && r.file.kind.format == DATA_CSV) st = name_csv_columns(&r, err);
+    else if (st == FINCH_OK && r.file.kind.format != DATA_PARQUET) st = name_first_keys(&r, err);
+    else if (st == FINCH_OK && (st = data_database_open(&db, err)) == FINCH_OK) st = name_parquet_columns(&db, &r, err);
+    *out = st == FINCH_OK ? r.columns : (data_names){0};
+    if (st == FINCH_OK) r.columns = (data_names){0};
+    data_database_close(&db);
+    data_reader_close(&r);
     return st;
 }
 

@@ -1,4 +1,4 @@
-/* One file of a table as DuckDB is to read it. Internal to data/relation.c and data/reader.c. */
+/* One file of a table as DuckDB is to read it. Internal to data/relation.c, data/text_column.c and data/reader.c. */
 #ifndef FINCH_DATA_READER_H
 #define FINCH_DATA_READER_H
 
@@ -25,6 +25,8 @@ typedef struct data_reader {
 finch_status data_reader_open(data_database *db, const char *path, size_t max_line_bytes, const char *text_key,
                               const progress *watch, data_rejects *rejects, data_reader *out, finch_error *err);
 void data_reader_close(data_reader *r);
+/* The names of a file's columns and nothing else: no row is counted, and of JSON the first object's keys are given. */
+finch_status data_reader_names(const char *path, data_names *out, finch_error *err);
 
 /* Whether one call of DuckDB's reader serves both. */
 bool data_reader_same(const data_reader *a, const data_reader *b);

@@ -439,16 +439,18 @@ finch_status data_relation_check_output(const data_relation *r, const char *outp
 static finch_status fail_missing(const data_reader *reader, const char *column, const char *option, finch_error *err)
 {
     str there = {0};
-    const char *likely = data_names_likeliest(&reader->columns, column);
+    const char *likely = data_names_likeliest(&reader->columns, column), *path = reader->file.path;
     finch_status st = data_names_list(&reader->columns, &there, err);
-    if (st == FINCH_OK && likely != NULL && option != NULL)
-        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps: %s %s", reader->file.path, column,
-                        there.at, option, likely);
-    else if (st == FINCH_OK && likely != NULL)
-        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps \"%s\" is meant", reader->file.path,
-                        column, there.at, likely);
+    if (st == FINCH_OK && likely != NULL && option != NULL) {
+        const char *quote = strpbrk(likely, " \t") != NULL ? "\"" : "";
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps: %s %s%s%s", path, column, there.at,
+                        option, quote, likely, quote);
+    } else if (st == FINCH_OK && likely != NULL)
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s. Perhaps \"%s\" is meant", path, column,
+                        there.at, likely);
     else if (st == FINCH_OK)
-        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s", reader->file.path, column, there.at);
+        st = finch_fail(err, FINCH_E_DATA, "%s has no column \"%s\"; it has: %s%s%s", path, column, there.at,
+                        option != NULL ? ". Name it with " : "", option != NULL ? option : "");
     str_free(&there);
     return st;
 }

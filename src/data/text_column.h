@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /* usual, or "body" or "text" where the first input has that one and no column `usual`. usual also where the input is no file that
- * can be looked at twice (a pipe), is an archive, or can not be read: reading it says what is wrong. Returns usual or a static text. */
+ * can be looked at twice (a pipe) or can not be read: reading it says what is wrong. Returns usual or a static text. */
 const char *data_text_column(const char *const *inputs, size_t n_inputs, const char *usual);
 
 #endif

@@ -151,6 +151,12 @@ class BadInput(FolderTest):
         times = self.write("times.csv", "text,post_date\na,2020-01-01\nb,yesterday\n")
         self.refused("split", [times, times], f"{times} row 2", '"post_date"', more=["--by", "time"])
 
+    def test_a_column_that_is_not_there_is_told_with_what_to_write(self):
+        for columns, said in (("id,full text,label", '--text-column "full text"'), ("id,tweet,label", "--text-column tweet"), ("id,words,label", "Name it with --text-column")):
+            path = self.write("named.csv", columns + "\n1,a,NEUTRAL\n")
+            for command in ("score", "split", "label", "prepare"):
+                self.refused(command, [path], path, 'no column "text"', columns.replace(",", ", "), said, more=["--clusters", "texts"] if command == "split" else ())
+
     def test_files_with_different_columns(self):
         first, second = self.write("first.csv", "id,text,label\n1,a,NEUTRAL\n"), self.write("second.csv", "id,body,label\n2,b,POSITIVE\n")
         for command in self.texts:
@@ -266,6 +272,9 @@ class BadInput(FolderTest):
             done = self.run_finch(*self.words("convert", path))
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(pq.read_table(self.path("converted.parquet"))["text"].to_pylist(), [row["text"] for row in ROWS], path)
+        for command in ("prepare", "score"):  # the texts' column is found in an archive as elsewhere
+            words = [word for word in self.words(command, whole) if word not in ("--text-column", "text")]
+            self.assertEqual(self.run_finch(*words).returncode, 0, command)
         broken = archive("broken.zip", ("rows.csv", plain.replace(csv_line(ROWS[7]), "7,one,too,many\n")))
         self.assertEqual(self.run_finch(*self.words("score", broken)).returncode, 0)
         self.assertEqual(self.rejects(), [("broken.zip", 9)])
