@@ -10,24 +10,14 @@ refuse() {
     exit 2
 }
 
+# What finch itself makes of command line, environment, files and presets: a setting is refused wherever it comes from.
 check_settings() {
-    [ "$(id -u)" -ne 0 ] || refuse "running as root (the image's user is 10001)"
-    case "${FINCH_SERVE_OPEN_TO_NETWORK:-no}" in
-    no | false | 0) ;;
-    *) refuse "FINCH_SERVE_OPEN_TO_NETWORK; make an API key (make key) instead" ;;
-    esac
-    case "${FINCH_SERVE_REQUIRE_KEYS:-no}" in
-    yes | true | 1) ;;
-    *) refuse "FINCH_SERVE_REQUIRE_KEYS is not yes; the API would be open until the first key is made" ;;
-    esac
-    case ",${FINCH_SERVE_CORS_ORIGIN:-}," in
-    *,'*',* | *localhost* | *127.0.0.1*) refuse "FINCH_SERVE_CORS_ORIGIN=$FINCH_SERVE_CORS_ORIGIN; name the origins of your pages" ;;
-    esac
-    for word; do
-        case "$word" in
-        --open-to-network | --cors-origin | --cors-origin=*) refuse "$word on the command line; settings come from the environment" ;;
-        esac
-    done
+    settings=$(finch "$@" --print-config) || exit $?
+    settings=$(printf %s "$settings" | tr -d ' \n')
+    case "$settings" in *'"open-to-network":{"value":true'*) refuse "open-to-network; make an API key (make key) instead" ;; esac
+    case "$settings" in *'"require-keys":{"value":true'*) ;; *) refuse "no require-keys; the API would be open until the first key is made" ;; esac
+    origins=$(printf %s "$settings" | sed 's/.*"cors-origin":{"value":\[//; s/\],"source".*//')
+    case "$origins" in *'"*"'* | *localhost* | *127.0.0.1* | *'[::1'*) refuse "cors-origin $origins; name the origins of your pages" ;; esac
 }
 
 # The child is killed, not asked: what hangs does not listen.
@@ -47,8 +37,9 @@ watch_health() { # pid seconds
     done
 }
 
-check_settings "$@"
+[ "$(id -u)" -ne 0 ] || refuse "running as root (the image's user is 10001)"
 [ "${1:-}" = serve ] || exec finch "$@"
+check_settings "$@"
 finch "$@" &
 server=$!
 trap 'kill -TERM "$server" 2>/dev/null' TERM INT

@@ -211,29 +211,57 @@ class Scripts(unittest.TestCase):
         return subprocess.Popen(["sh", os.path.join(SOURCE, "deploy", "backend", "entrypoint.sh"), *words], env=environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    # Settings are finch's own to read; the rest of it is a stand-in.
+    FINCH_READS_SETTINGS = f'case "$*" in *--print-config*) exec {PROGRAM} "$@" ;; esac\n'
+
     def test_production_refuses_what_is_for_development(self):
-        for variables in ({"FINCH_SERVE_OPEN_TO_NETWORK": "yes"}, {"FINCH_SERVE_REQUIRE_KEYS": "no"}, {"FINCH_SERVE_CORS_ORIGIN": "*"},
-                          {"FINCH_SERVE_CORS_ORIGIN": "https://a.example,*"}, {"FINCH_SERVE_CORS_ORIGIN": "http://localhost:3000"}):
+        self.stand_in("finch", self.FINCH_READS_SETTINGS + 'echo "finch $*"')
+        file = os.path.join(self.folder, "settings.json")
+        with open(file, "w", encoding="utf-8") as out:
+            json.dump({"cors-origin": ["https://[2001:db8::1]", "*"]}, out)
+        origin = os.path.join(self.folder, "origin")
+        with open(origin, "w", encoding="utf-8") as out:
+            out.write("http://localhost:3000\n")
+        for variables, setting in (({"FINCH_SERVE_OPEN_TO_NETWORK": "yes"}, "open-to-network"), ({"FINCH_SERVE_REQUIRE_KEYS": "no"}, "no require-keys"),
+                                   ({"FINCH_SERVE_CORS_ORIGIN": "*"}, "cors-origin"), ({"FINCH_SERVE_CORS_ORIGIN": "https://a.example,*"}, "cors-origin"),
+                                   ({"FINCH_SERVE_CORS_ORIGIN": "http://localhost:3000"}, "cors-origin"), ({"FINCH_SERVE_CORS_ORIGIN_FILE": origin}, "cors-origin"),
+                                   ({"FINCH_SERVE_CORS_ORIGIN": "http://[::1]:3000"}, "cors-origin"), ({"FINCH_SERVE_CONFIG": file}, "cors-origin")):
             server = self.start("serve", **variables)
             out, err = server.communicate(timeout=20)
             self.assertEqual((server.returncode, out), (2, ""), variables)
-            self.assertIn("refused in a production container: " + next(iter(variables)), err)
-        for word in ("--open-to-network", "--cors-origin"):
-            server = self.start("serve", word)
-            self.assertIn(word, server.communicate(timeout=20)[1])
+            self.assertIn("refused in a production container: " + setting, err)
+        for words, setting in ((["--open-to-network"], "open-to-network"), (["--cors-origin", "*"], "cors-origin"), (["--no-require-keys"], "no require-keys"),
+                               (["--config", file], "cors-origin")):
+            server = self.start("serve", *words)
+            self.assertIn("refused in a production container: " + setting, server.communicate(timeout=20)[1])
             self.assertEqual(server.returncode, 2)
+        # What finch can not read is its own to say.
+        server = self.start("serve", "--config", file + "-away")
+        self.assertIn(file + "-away", server.communicate(timeout=20)[1])
+        self.assertNotEqual(server.returncode, 0)
         self.stand_in("id", "echo 0")
         server = self.start("serve")
         self.assertIn("running as root", server.communicate(timeout=20)[1])
         self.assertEqual(server.returncode, 2)
 
     def test_production_runs_the_rest(self):
+        self.stand_in("finch", self.FINCH_READS_SETTINGS + 'echo "finch $*"')
         for words in (["serve", "--threads", "2"], ["keys", "list"]):
             server = self.start(*words, FINCH_SERVE_CORS_ORIGIN="https://a.example")
             self.assertEqual((server.communicate(timeout=20)[0], server.returncode), ("finch " + " ".join(words) + "\n", 0))
 
+    def test_a_source_map_ends_the_build_of_the_pages(self):
+        line, = re.findall(r"if find out .*?; fi$", read("deploy", "frontend", "Dockerfile"), re.M)
+        os.makedirs(os.path.join(self.folder, "out", "_next"))
+        self.assertEqual(subprocess.run(["sh", "-c", line], cwd=self.folder, capture_output=True, check=False).returncode, 0)
+        with open(os.path.join(self.folder, "out", "_next", "page.js.map"), "w", encoding="utf-8"):
+            pass
+        done = subprocess.run(["sh", "-c", line], cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("source maps are for development only", done.stderr)
+
     def test_a_signal_reaches_the_server_and_its_status_comes_back(self):
-        self.stand_in("finch", 'trap "sleep 0.3; exit 7" TERM\necho up\nwhile :; do sleep 0.1; done')
+        self.stand_in("finch", self.FINCH_READS_SETTINGS + 'trap "sleep 0.3; exit 7" TERM\necho up\nwhile :; do sleep 0.1; done')
         server = self.start("serve")
         self.assertEqual(server.stdout.readline(), "up\n")
         server.send_signal(signal.SIGTERM)
@@ -241,7 +269,7 @@ class Scripts(unittest.TestCase):
         self.assertEqual(server.returncode, 7)
 
     def test_the_watchdog_ends_what_does_not_answer_and_nothing_else(self):
-        self.stand_in("finch", "exec sleep 60")
+        self.stand_in("finch", self.FINCH_READS_SETTINGS + "exec sleep 60")
         begin = time.monotonic()
         server = self.start("serve", FINCH_WATCHDOG_SECONDS="0.1")
         self.assertIn("no answer 4 times in a row", server.communicate(timeout=20)[1])
@@ -249,7 +277,7 @@ class Scripts(unittest.TestCase):
         self.assertLess(time.monotonic() - begin, 15)
         # Answers in between count anew: three misses, an answer, and so on.
         self.stand_in("curl", f'n=$(cat {self.folder}/n 2>/dev/null || echo 0); echo $((n + 1)) >{self.folder}/n; [ $((n % 4)) -eq 3 ]')
-        self.stand_in("finch", f'while [ "$(cat {self.folder}/n 2>/dev/null || echo 0)" -lt 9 ]; do sleep 0.1; done')
+        self.stand_in("finch", self.FINCH_READS_SETTINGS + f'while [ "$(cat {self.folder}/n 2>/dev/null || echo 0)" -lt 9 ]; do sleep 0.1; done')
         server = self.start("serve", FINCH_WATCHDOG_SECONDS="0.05")
         server.communicate(timeout=30)
         self.assertEqual(server.returncode, 0)
@@ -298,10 +326,34 @@ class Scripts(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, "neither Docker nor Podman is here.*apt-get install podman")
 
+    def test_jupyter_is_for_this_machine_and_asks_for_its_token(self):
+        for place in ("tools", "notebooks/.venv/bin"):
+            os.makedirs(os.path.join(self.folder, place))
+        shutil.copy(os.path.join(SOURCE, "tools", "notebooks.sh"), os.path.join(self.folder, "tools"))
+        shutil.copy(os.path.join(SOURCE, "notebooks", "requirements.txt"), os.path.join(self.folder, "notebooks"))
+        self.stand_in("uv", f'echo "$*" >>{self.folder}/uv-asked')
+        self.stand_in("notebooks/.venv/bin/jupyter", 'printf "%s\\n" "$@"')
+        done = subprocess.run(["bash", os.path.join(self.folder, "tools", "notebooks.sh"), "lab"], env={"PATH": f"{self.folder}:/usr/bin:/bin", "JUPYTER_PORT": "18888"},
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        words = done.stdout.split()
+        self.assertEqual(words[0], "lab")
+        self.assertLessEqual({"--ServerApp.ip=127.0.0.1", "--ServerApp.port=18888", "--ServerApp.port_retries=0"}, set(words))
+        # JupyterLab makes a token unless it is told another; nothing here tells it.
+        self.assertFalse([word for word in words if re.search("token|password|allow_origin|disable_check_xsrf", word)])
+        with open(os.path.join(self.folder, "uv-asked"), encoding="utf-8") as file:
+            self.assertIn("sync --quiet --frozen --project notebooks", file.read())
+
+    def test_what_is_fetched_is_pinned_by_checksum(self):
+        machines = dict(re.findall(r"(?m)^(\w+)\) package=\S+ sum=(\S*) ;;", read("tools", "deps.sh")))
+        self.assertEqual(set(machines), {"x86_64", "aarch64"})
+        for name, checksum in machines.items():
+            self.assertRegex(checksum, "^[0-9a-f]{64}$", name)
+
     def test_the_targets_that_people_know(self):
         text = read("Makefile")
         shown = subprocess.run(["make", "-s", "-C", SOURCE, "help"], capture_output=True, text=True, timeout=60, check=True).stdout
-        for target in "up down dev devtools jupyter logs ps build clean test test-backend test-frontend test-containers bench help".split():
+        for target in "up down dev devtools jupyter logs ps build clean test test-backend test-frontend test-containers bench help package test-package".split():
             self.assertRegex(text, rf"(?m)^{target}:")
             self.assertRegex(shown, rf"(?m)^  make {target} ")
         for volumes, said in (("", "kept:"), ("1", "down --volumes")):
