@@ -36,6 +36,10 @@ static const cli_option options[] = {
      1000000},
     {"keep-predictions", NULL, CLI_FLAG, NULL,
      "without keys: keep what is predicted, with its text, in the history (a key says it for itself)", false, 0, 0},
+    {"history-keep", "DAYS", CLI_SIZE, "0",
+     "predictions older than that leave the history, their sums by hour stay (on PostgreSQL month by month, up to a month "
+     "later); 0: none leave",
+     false, 0, 36500},
     {"alerts-seconds", "SECONDS", CLI_REAL, "30",
      "how often the rules of finch alerts are looked at, and what is due is sent to its webhook; 0: not by this server",
      false, 0, 86400},
@@ -216,6 +220,7 @@ static finch_status read_options(job *j, finch_error *err)
     o->keys_required = cli_flag(of(j, "require-keys"), "require-keys");
     o->rate_limit = size_of(j, "rate-limit");
     o->keep_predictions = cli_flag(of(j, "keep-predictions"), "keep-predictions");
+    o->history_days = size_of(j, "history-keep");
     o->alerts_seconds = cli_real(of(j, "alerts-seconds"), "alerts-seconds");
     o->shadow_share = cli_real(of(j, "shadow-share"), "shadow-share");
     o->batch_threads = size_of(j, "batch-threads");

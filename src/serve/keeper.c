@@ -11,11 +11,14 @@
 
 #define KEEPER_PAUSE_SECONDS 1.0
 #define KEEPER_SILENCE_SECONDS 5.0
+#define KEEPER_TOLD_SECONDS 15.0 /* between two looks at the registry while the store tells what moves */
 
 struct keeper {
     beat *rounds;
     serve *server;
     int64_t revision; /* of the registry when it was looked at; -1: never; the thread's own */
+    double looked;    /* when that was */
+    atomic_bool woken;
 };
 
 static void tell_not_loaded(const keeper *k, const char *name, const finch_error *err)
@@ -80,31 +83,43 @@ bool serve_store_reachable(serve *s)
     return s->pool != NULL && clock_seconds() - atomic_load(&s->store_seen) < KEEPER_SILENCE_SECONDS;
 }
 
-static void look(keeper *k)
+/* False where the store could not be asked. */
+static bool look_at_registry(keeper *k)
 {
     finch_error err;
     store *from = NULL;
     int64_t revision = k->revision;
-    serve *s = k->server;
-    bool written = store_pool_ready(s->pool, &err) == FINCH_OK;
-    atomic_store(&s->store_seen, written ? clock_seconds() : 0.0);
-    if (!atomic_load(&s->ready) || store_pool_borrow(s->pool, &from, &err) != FINCH_OK) return;
-    if (registry_revision(from, &revision, &err) == FINCH_OK && revision != k->revision) {
+    if (store_pool_borrow(k->server->pool, &from, &err) != FINCH_OK) return false;
+    bool asked = registry_revision(from, &revision, &err) == FINCH_OK;
+    if (asked && revision != k->revision) {
         follow(k, from);
         k->revision = revision;
     }
-    store_pool_give(s->pool, from);
+    store_pool_give(k->server->pool, from);
+    return asked;
 }
 
 static void one_round(beat *self, void *context)
 {
+    keeper *k = context;
+    serve *s = k->server;
+    finch_error err;
     (void)self;
-    look(context);
+    bool written = store_pool_ready(s->pool, &err) == FINCH_OK;
+    double now = clock_seconds();
+    atomic_store(&s->store_seen, written ? now : 0.0);
+    if (!atomic_load(&s->ready)) return;
+    bool woken = atomic_exchange(&k->woken, false);
+    if (!woken && atomic_load(&s->told) && now - k->looked < KEEPER_TOLD_SECONDS) return;
+    if (look_at_registry(k)) k->looked = now;
+    else atomic_store(&k->woken, true);
 }
 
 void keeper_wake(keeper *k)
 {
-    if (k != NULL) beat_wake(k->rounds);
+    if (k == NULL) return;
+    atomic_store(&k->woken, true);
+    beat_wake(k->rounds);
 }
 
 finch_status keeper_create(serve *s, keeper **out, finch_error *err)
@@ -114,6 +129,7 @@ finch_status keeper_create(serve *s, keeper **out, finch_error *err)
     FINCH_TRY(MEM_NEW(&k, 1, err));
     k->server = s;
     k->revision = -1;
+    k->looked = -KEEPER_TOLD_SECONDS;
     atomic_store(&s->store_seen, clock_seconds()); /* the pool has just opened one */
     finch_status st = beat_create("the store's state", KEEPER_PAUSE_SECONDS, one_round, k, &k->rounds, err);
     if (st == FINCH_OK) *out = k;

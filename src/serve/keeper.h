@@ -1,5 +1,5 @@
-/* Looks after what may change while the server runs: once a second whether the store answers, and which versions of the registered
- * models are in production. */
+/* Looks after what may change while the server runs: once a second whether the store answers, and, when it is woken or else as often
+ * (seldom, where the store tells what moves), which versions of the registered models are in production. */
 #ifndef FINCH_SERVE_KEEPER_H
 #define FINCH_SERVE_KEEPER_H
 
@@ -16,7 +16,7 @@ finch_status serve_load_spec(serve *s, const models_new *spec, finch_error *err)
 finch_status serve_load_shadow(serve *s, const registry_version *v, finch_error *err);
 
 finch_status keeper_create(serve *s, keeper **out, finch_error *err);
-/* Looks now: something has changed. NULL is legal. */
+/* Looks now: something has changed. Before it is made (NULL) that is not needed. */
 void keeper_wake(keeper *k);
 void keeper_destroy(keeper *k); /* NULL is legal */
 

@@ -175,6 +175,8 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     COUNTER("http_sent_bytes_total", bytes_out, "Bytes of bodies sent.");
     COUNTER("history_written_total", history_written, "Predictions written into the history.");
     COUNTER("history_lost_total", history_lost, "Predictions that could not be kept for the history.");
+    COUNTER("store_listens_total", store_listens, "How often listening to the store's notices began.");
+    COUNTER("store_notices_total", store_notices, "Notices of the store that were heard, those that came together as one.");
     COUNTER("batch_jobs_done_total", jobs_done, "Batch jobs finished here.");
     COUNTER("batch_jobs_failed_total", jobs_failed, "Batch jobs that failed here.");
     COUNTER("alerts_fired_total", alerts_fired, "Alert rules that fired here.");
@@ -196,6 +198,7 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     GAUGE("stream_listeners", atomic_load(&m->listeners), "Clients of the event stream.");
     GAUGE("store_reachable", serve_store_reachable((serve *)(uintptr_t)s) ? 1 : 0,
           "Whether the store could be written a moment ago.");
+    GAUGE("store_told", atomic_load(&s->told) ? 1 : 0, "Whether the store tells what moves; 0: it is asked.");
     GAUGE("cache_entries", s->cache != NULL ? cache_used(s->cache) : 0, "Results the cache holds.");
     GAUGE("ready", atomic_load(&s->ready) && !atomic_load(&s->draining) ? 1 : 0, "Whether /ready says yes.");
     GAUGE("process_resident_memory_bytes", (double)process_resident_bytes(), "Memory of the process.");

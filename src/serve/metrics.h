@@ -23,7 +23,7 @@ typedef struct metrics {
     atomic_uint_fast64_t bytes_in, bytes_out, cut_slow, tls_or_parse_failed;
     atomic_uint_fast64_t alerts_fired, alerts_tried, alerts_sent, observed, observer_dropped;
     atomic_int_fast64_t alerts_waiting, alerts_failed, alerts_in_doubt;
-    atomic_uint_fast64_t history_written, history_lost, jobs_done, jobs_failed;
+    atomic_uint_fast64_t history_written, history_lost, jobs_done, jobs_failed, store_listens, store_notices;
     atomic_int_fast64_t in_flight, connections, listeners;
 } metrics;
 

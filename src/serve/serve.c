@@ -7,7 +7,9 @@
 #include "serve/batches.h"
 #include "serve/chat.h"
 #include "serve/desk.h"
+#include "serve/herald.h"
 #include "serve/http.h"
+#include "serve/janitor.h"
 #include "serve/journal.h"
 #include "serve/keeper.h"
 #include "serve/observer.h"
@@ -21,8 +23,8 @@
 #include <string.h>
 #include <time.h>
 
-/* The desk's threads, and those of keeper, recorder, stream, batches, alarm and observer borrow a store each. */
-enum { SERVE_DESK_THREADS = 4, SERVE_STORES = 10 };
+/* The desk's threads, and those of keeper, recorder, stream, batches, alarm, observer and janitor borrow a store each. */
+enum { SERVE_DESK_THREADS = 4, SERVE_STORES = 11 };
 
 /* What stands on the store. */
 static finch_status open_store(serve *s, finch_error *err)
@@ -36,10 +38,12 @@ static finch_status open_store(serve *s, finch_error *err)
     if (!o->has_store) return FINCH_OK;
     FINCH_TRY(keeper_create(s, &s->keeper, err));
     FINCH_TRY(recorder_create(s->pool, s->metrics, &s->recorder, err));
-    FINCH_TRY(stream_create(s->pool, s->metrics, &s->stream, err));
+    FINCH_TRY(stream_create(s->pool, s->metrics, &s->told, &s->stream, err));
     FINCH_TRY(observer_create(s, &s->observer, err));
     if (o->alerts_seconds > 0) FINCH_TRY(alarm_create(s, o->alerts_seconds, &s->alarm, err));
-    return batches_create(s, &s->batches, err);
+    FINCH_TRY(batches_create(s, &s->batches, err));
+    FINCH_TRY(janitor_create(s, &s->janitor, err));
+    return store_pool_is_shared(s->pool) ? herald_create(s, &s->herald, err) : FINCH_OK;
 }
 
 finch_status serve_create(const serve_options *options, serve **out, finch_error *err)
@@ -180,6 +184,8 @@ void serve_destroy(serve *s)
     if (s->batcher != NULL) batcher_stop(s->batcher);
     chat_stop(s->chat);
     if (s->desk != NULL) desk_stop(s->desk);
+    herald_destroy(s->herald);
+    janitor_destroy(s->janitor);
     batches_destroy(s->batches);
     alarm_destroy(s->alarm);
     http_destroy(s->http);

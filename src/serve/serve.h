@@ -96,6 +96,7 @@ typedef struct serve_options {
     bool keys_required; /* also while the store has no key */
     size_t rate_limit; /* requests a minute of a key that has no number of its own; 0: none */
     bool keep_predictions; /* without keys: into the history */
+    size_t history_days; /* predictions older than that go, their sums stay; 0: none go */
     double alerts_seconds; /* how often alerts are looked at; 0: not by this server */
     double shadow_share; /* of the texts: 0 to 1, scored by the version in the stage shadow too */
     const char *batch_folder; /* uploads and results */

@@ -30,12 +30,15 @@ struct serve {
     struct observer *observer; /* what models see: drift, shadows */
     struct alarm_clock *alarm; /* NULL: alerts are not looked at here */
     struct keeper *keeper;     /* looks after the store and the models that are promoted */
+    struct herald *herald;     /* NULL: the store does not tell what moves */
+    struct janitor *janitor;   /* looks after the history */
     char *openapi;             /* the document, and its size */
     size_t openapi_bytes;
     siphash_key key;           /* for request ids and the tables that strangers feed */
     atomic_uint_fast64_t n_ids;
     atomic_bool ready;
     atomic_bool draining;
+    atomic_bool told;          /* the store tells what moves: who looks by himself need not look often */
     _Atomic double store_seen; /* clock_seconds when the store was written last; 0: never, or it failed since */
     double began;              /* clock_seconds */
     int64_t began_unix;

@@ -13,6 +13,8 @@
 
 enum { STREAM_WAIT_MS = 250, STREAM_BLOCK_BYTES = 1 << 16, STREAM_FETCH = 500, STREAM_BEAT_SECONDS = 5, FILTER_BYTES = 64 };
 
+#define STREAM_TOLD_SECONDS 5.0 /* between two looks while the store tells what moves */
+
 /* An event as it is sent, with what the listeners' filters look at. */
 typedef struct stream_event {
     int64_t id;
@@ -36,7 +38,7 @@ typedef struct listener {
     size_t sent;
 } listener;
 
-/* lock guards all below it but pool and figures. */
+/* lock guards all below it but asked, fetched, pool, figures and told. */
 struct stream {
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -46,10 +48,13 @@ struct stream {
     int64_t covered; /* events holds all with an id above this, up to last */
     listener *listeners;
     size_t n_listeners;
-    bool ended;
+    bool woken, ended;
+    double asked;    /* when the store was asked last; like fetched the thread's own */
+    size_t fetched;  /* events it then gave */
     pthread_t thread;
     store_pool *pool;
     metrics *figures;
+    const atomic_bool *told;
 };
 
 /* ---- events in memory ------------------------------------------------------------------------------------------------ */
@@ -93,6 +98,7 @@ static finch_status keep_event(void *context, const event *e, finch_error *err)
     stream *s = context;
     stream_event made;
     FINCH_TRY(event_make(e, &made, err));
+    s->fetched++;
     pthread_mutex_lock(&s->lock);
     if (s->n == STREAM_KEPT) {
         s->covered = s->events[s->first].id;
@@ -252,11 +258,20 @@ static void wake_listeners(stream *s, bool all)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Whether anybody waits for what only the store has. The lock is held. */
+static bool is_due(const stream *s)
+{
+    bool due = s->woken || s->last < 0 || !atomic_load(s->told) || clock_seconds() - s->asked >= STREAM_TOLD_SECONDS;
+    for (const listener *l = s->listeners; l != NULL && !due; l = l->next) due = l->behind && l->suspended;
+    return due;
+}
+
 static void ask_store(stream *s)
 {
     finch_error err;
     store *from = NULL;
     int64_t last = s->last;
+    s->fetched = 0;
     finch_status st = store_pool_borrow(s->pool, &from, &err);
     if (st == FINCH_OK && last < 0) {
         st = events_last(from, &last, &err);
@@ -268,6 +283,26 @@ static void ask_store(stream *s)
     }
     if (st == FINCH_OK) serve_those_behind(s, from);
     store_pool_give(s->pool, from);
+    /* As many as it was asked for: there may be more. */
+    s->asked = st == FINCH_OK && s->fetched < STREAM_FETCH ? clock_seconds() : 0;
+}
+
+static void wait_a_while(stream *s)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += STREAM_WAIT_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    if (!s->woken) pthread_cond_timedwait(&s->wake, &s->lock, &until);
+}
+
+void stream_wake(stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->woken = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void *stream_run(void *argument)
@@ -275,13 +310,9 @@ static void *stream_run(void *argument)
     stream *s = argument;
     pthread_mutex_lock(&s->lock);
     while (!s->ended) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += STREAM_WAIT_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&s->wake, &s->lock, &until);
-        bool asked = s->n_listeners > 0 && !s->ended;
+        wait_a_while(s);
+        bool heard = s->n_listeners > 0 && !s->ended, due = heard && is_due(s);
+        s->woken = false;
         /* Nobody listens: what is known grows old, and is asked anew when somebody comes. */
         if (s->n_listeners == 0) s->last = -1;
         while (s->n_listeners == 0 && s->n > 0) {
@@ -290,17 +321,15 @@ static void *stream_run(void *argument)
             s->n--;
         }
         pthread_mutex_unlock(&s->lock);
-        if (asked) {
-            ask_store(s);
-            wake_listeners(s, false);
-        }
+        if (due) ask_store(s);
+        if (heard) wake_listeners(s, false);
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
-finch_status stream_create(store_pool *pool, metrics *figures, stream **out, finch_error *err)
+finch_status stream_create(store_pool *pool, metrics *figures, const atomic_bool *told, stream **out, finch_error *err)
 {
     stream *s;
     *out = NULL;
@@ -309,6 +338,7 @@ finch_status stream_create(store_pool *pool, metrics *figures, stream **out, fin
     pthread_cond_init(&s->wake, NULL);
     s->pool = pool;
     s->figures = figures;
+    s->told = told;
     s->last = -1;
     if (pthread_create(&s->thread, NULL, stream_run, s) == 0) {
         *out = s;
@@ -377,6 +407,7 @@ static bool add_listener(stream *s, listener *l)
         s->listeners = l;
         s->n_listeners++;
         atomic_fetch_add_explicit(&s->figures->listeners, 1, memory_order_relaxed);
+        s->woken = true;
         pthread_cond_signal(&s->wake);
     }
     pthread_mutex_unlock(&s->lock);

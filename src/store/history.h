@@ -145,10 +145,14 @@ json_t *history_row_json(const history_row *row);
 
 /* ---- keeping ---- */
 
-/* Rows older than before_ms (rounded down to the hour; with_sums: to the day) go, in steps of a few thousand so that others get
- * their turn. The sums stay, with_sums: go too. *n_rows: how many went. Where rows are gone but sums are there, an hour counts
+/* Rows older than before_ms (rounded down to the hour; with_sums: to the day) go: PostgreSQL's whole months at once, others in
+ * steps of a few thousand so that others get their turn. The sums stay, with_sums: go too. *n_rows: how many went. Where rows are gone but sums are there, an hour counts
  * for the bucket that it begins in. */
 finch_status history_prune(store *s, int64_t before_ms, bool with_sums, uint64_t *n_rows, finch_error *err);
+/* What a server does of itself, now and then. On PostgreSQL this month and the next get their parts ahead of time. keep_ms not 0:
+ * rows older than that go, and their sums stay: on PostgreSQL month by month, once all of a month is old enough, else by the
+ * hour. *more: there are more rows to go, call again. *n_rows: how many went. */
+finch_status history_tend(store *s, int64_t keep_ms, uint64_t *n_rows, bool *more, finch_error *err);
 /* The texts of rows older than before_ms are wiped; numbers stay. */
 finch_status history_forget_texts(store *s, int64_t before_ms, uint64_t *n_rows, finch_error *err);
 /* Deletes all predictions of a text, from rows and sums, as a right to be forgotten asks. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1000, MODELS_MOST = 64, ROW_VALUES = 16, MARK_VALUES = 8 };
+enum { CHUNK = 1000, MODELS_MOST = 64, MONTHS_MOST = 300, ROW_VALUES = 16, MARK_VALUES = 8 };
 
 /* ---- checks ---- */
 
@@ -54,6 +54,8 @@ typedef struct appending {
         int64_t id;
     } models[MODELS_MOST];
     size_t n_models;
+    int64_t months[MONTHS_MOST]; /* that are known to have their part */
+    size_t n_months;
     arena arena; /* of a chunk: */
     sql_value *rows;  /* [CHUNK, ROW_VALUES] */
     sql_value *marks; /* [CHUNK * (1 + HISTORY_TICKERS_MOST), MARK_VALUES] */
@@ -241,6 +243,19 @@ static finch_status take_ids(store *s, appending *a, finch_error *err)
     return events_take_ids(s, (int64_t)a->n, &a->first_id, err);
 }
 
+/* PostgreSQL keeps the rows in parts by month (schema_shared.c). */
+static finch_status make_part(store *s, appending *a, int64_t time_ms, finch_error *err)
+{
+    static const sql_statement make = {"SELECT 1", "SELECT finch_part_make($1)"};
+    static const history_bucket month = {.width_ms = 0};
+    int64_t begins = history_bucket_start(&month, time_ms);
+    for (size_t i = 0; i < a->n_months; i++)
+        if (a->months[i] == begins) return FINCH_OK;
+    if (a->n_months < MONTHS_MOST) a->months[a->n_months++] = begins;
+    sql_value value = sql_integer(begins);
+    return store_run(s, &make, &value, 1, NULL, NULL, NULL, err);
+}
+
 static finch_status append_work(store *s, void *context, finch_error *err)
 {
     static const sql_statement claim = {"INSERT INTO store_batch (name, time) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
@@ -249,11 +264,12 @@ static finch_status append_work(store *s, void *context, finch_error *err)
     uint64_t n_new = 0;
     sql_value values[] = {sql_text(a->batch), sql_integer(store_now_ms(s))};
     a->first_id = 0;
-    a->n_models = 0;
+    a->n_models = a->n_months = 0;
     a->tally.n = 0;
     FINCH_TRY(store_run(s, &claim, values, 2, NULL, NULL, &n_new, err));
     if (n_new == 0) return FINCH_OK;
     FINCH_TRY(take_ids(s, a, err)); /* from here on all who append wait for each other */
+    for (size_t i = 0; store_is_shared(s) && i < a->n; i++) FINCH_TRY(make_part(s, a, a->predictions[i].time_ms, err));
     for (size_t at = 0; at < a->n; at += CHUNK)
         FINCH_TRY(append_chunk(s, a, at, a->n - at < CHUNK ? a->n - at : CHUNK, err));
     return history_tally_write(s, &a->tally, err);

@@ -8,7 +8,7 @@ enum { STEP = 2000, BATCH_KEPT_DAYS = 30 };
 
 /* ---- rows by the thousand ---- */
 
-/* Rows on their way out: their ids, and the keys of their marks. */
+/* Rows on their way out: their keys, and those of their marks. */
 typedef struct leaving {
     sql_statement look; /* ids, times, tickers, and what the sums need; $1, $2 */
     sql_value values[2];
@@ -46,7 +46,8 @@ static finch_status leave_row(void *context, const sql_row *row, finch_error *er
                             .model = sql_row_integer(row, 7),
                             .label = (int)sql_row_integer(row, 3),
                             .sign = -1};
-    FINCH_TRY(str_add_format(&out->ids, err, "%s%lld", out->ids.size > 1 ? "," : "", (long long)r.id));
+    FINCH_TRY(str_add_format(&out->ids, err, "%s[%lld,%lld]", out->ids.size > 1 ? "," : "", (long long)r.id,
+                             (long long)r.mark.time_ms));
     if (r.id > out->newest_id) out->newest_id = r.id;
     out->n++;
     FINCH_TRY(leave_ticker(&r, HISTORY_ALL, err));
@@ -55,14 +56,16 @@ static finch_status leave_row(void *context, const sql_row *row, finch_error *er
 
 static finch_status leave_work(store *s, void *context, finch_error *err)
 {
-    static const sql_statement rows = {"DELETE FROM prediction WHERE id IN (SELECT value FROM json_each($1))",
-                                       "DELETE FROM prediction WHERE id IN (SELECT value::text::bigint FROM "
-                                       "json_array_elements($1::json))"};
+    /* With the time, so that PostgreSQL looks into no month but the row's own. */
+    static const sql_statement rows = {
+        "DELETE FROM prediction WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each($1))",
+        "DELETE FROM prediction p USING json_array_elements($1::json) WHERE p.id = " SQL_ELEMENT(
+            0) " AND p.time = " SQL_ELEMENT(1)};
     static const sql_statement marks = {
         "DELETE FROM prediction_ticker WHERE (ticker, time, id) IN (SELECT json_extract(value, '$[0]'), json_extract(value, "
         "'$[1]'), json_extract(value, '$[2]') FROM json_each($1))",
-        "DELETE FROM prediction_ticker WHERE (ticker, time, id) IN (SELECT value->>0, (value->>1)::bigint, "
-        "(value->>2)::bigint FROM json_array_elements($1::json))"};
+        "DELETE FROM prediction_ticker t USING json_array_elements($1::json) WHERE t.ticker = value->>0 AND t.time "
+        "= " SQL_ELEMENT(1) " AND t.id = " SQL_ELEMENT(2)};
     static const sql_statement forgotten = {"UPDATE store_counter SET value = $1 WHERE name = 'forgotten' AND value < $1",
                                             NULL};
     leaving *out = context;
@@ -86,15 +89,16 @@ static finch_status leave_work(store *s, void *context, finch_error *err)
     return out->from_sums ? history_tally_write(s, &out->tally, err) : FINCH_OK;
 }
 
-/* Step by step until none is left. */
-static finch_status leave(store *s, leaving *out, uint64_t *n_rows, finch_error *err)
+/* Step by step, at most steps of them; *more: there are more rows to go. */
+static finch_status leave(store *s, leaving *out, size_t steps, uint64_t *n_rows, bool *more, finch_error *err)
 {
-    finch_status st;
-    *n_rows = 0;
-    do {
+    finch_status st = FINCH_OK;
+    *more = true;
+    for (; st == FINCH_OK && *more && steps > 0; steps--) {
         st = store_transaction(s, leave_work, out, err);
         if (st == FINCH_OK) *n_rows += out->n;
-    } while (st == FINCH_OK && out->n == STEP);
+        *more = out->n == STEP;
+    }
     str_free(&out->ids);
     str_free(&out->keys);
     history_tally_free(&out->tally);
@@ -115,29 +119,75 @@ static finch_status note_pruned(store *s, int64_t before_ms, finch_error *err)
     return store_run(s, &note, &value, 1, NULL, NULL, NULL, err);
 }
 
+/* Whole months at once, where the database has them. */
+static finch_status drop_parts(store *s, int64_t before_ms, uint64_t *n_rows, finch_error *err)
+{
+    static const sql_statement drop = {"SELECT 0", "SELECT finch_part_drop($1)"};
+    sql_value value = sql_integer(before_ms);
+    int64_t n = 0;
+    FINCH_TRY(store_run(s, &drop, &value, 1, sql_take_integer, &n, NULL, err));
+    *n_rows += (uint64_t)n;
+    return FINCH_OK;
+}
+
+static finch_status prune_rows(store *s, int64_t before_ms, size_t steps, uint64_t *n_rows, bool *more, finch_error *err)
+{
+    leaving out = {.look = {LEAVING_COLUMNS
+                            "JOIN prediction_ticker t ON t.id = p.id AND t.time = p.time WHERE t.ticker = '*' "
+                            "AND t.time < $1 ORDER BY t.time LIMIT $2",
+                            NULL},
+                   .values = {sql_integer(before_ms), sql_integer(STEP)}};
+    FINCH_TRY(note_pruned(s, before_ms, err));
+    FINCH_TRY(drop_parts(s, before_ms, n_rows, err));
+    return leave(s, &out, steps, n_rows, more, err);
+}
+
+/* Names of batches that nobody will send again. */
+static finch_status forget_batches(store *s, finch_error *err)
+{
+    static const sql_statement batches = {"DELETE FROM store_batch WHERE time < $1", NULL};
+    sql_value value = sql_integer(store_now_ms(s) - BATCH_KEPT_DAYS * (int64_t)HISTORY_DAY_MS);
+    return store_run(s, &batches, &value, 1, NULL, NULL, NULL, err);
+}
+
 finch_status history_prune(store *s, int64_t before_ms, bool with_sums, uint64_t *n_rows, finch_error *err)
 {
     static const sql_statement sums = {"DELETE FROM history_sum WHERE grain IN (3600000, 86400000) AND bucket < $1", NULL};
-    static const sql_statement batches = {"DELETE FROM store_batch WHERE time < $1", NULL};
     int64_t grain = with_sums ? HISTORY_DAY_MS : HISTORY_HOUR_MS, before = before_ms - before_ms % grain;
-    leaving out = {.look = {LEAVING_COLUMNS
-                            "JOIN prediction_ticker t ON t.id = p.id WHERE t.ticker = '*' AND t.time < $1 ORDER "
-                            "BY t.time LIMIT $2",
-                            NULL},
-                   .values = {sql_integer(before), sql_integer(STEP)}};
-    sql_value value = sql_integer(store_now_ms(s) - BATCH_KEPT_DAYS * (int64_t)HISTORY_DAY_MS);
+    sql_value value = sql_integer(before);
+    bool more;
     *n_rows = 0;
-    FINCH_TRY(note_pruned(s, before, err));
-    FINCH_TRY(leave(s, &out, n_rows, err));
-    FINCH_TRY(store_run(s, &batches, &value, 1, NULL, NULL, NULL, err));
-    value = sql_integer(before);
+    FINCH_TRY(prune_rows(s, before, SIZE_MAX, n_rows, &more, err));
+    FINCH_TRY(forget_batches(s, err));
     return with_sums ? store_run(s, &sums, &value, 1, NULL, NULL, NULL, err) : FINCH_OK;
+}
+
+/* ---- by the server itself ---- */
+
+static finch_status make_parts_ahead(store *s, finch_error *err)
+{
+    static const sql_statement make = {"SELECT 1", "SELECT finch_part_make($1), finch_part_make(finch_month($1, 1))"};
+    sql_value now = sql_integer(store_now_ms(s));
+    return store_run(s, &make, &now, 1, NULL, NULL, NULL, err);
+}
+
+finch_status history_tend(store *s, int64_t keep_ms, uint64_t *n_rows, bool *more, finch_error *err)
+{
+    static const history_bucket month = {.width_ms = 0};
+    int64_t before = store_now_ms(s) - keep_ms;
+    *n_rows = 0;
+    *more = false;
+    FINCH_TRY(make_parts_ahead(s, err));
+    FINCH_TRY(forget_batches(s, err));
+    if (keep_ms == 0 || before <= 0) return FINCH_OK;
+    before = store_is_shared(s) ? history_bucket_start(&month, before) : before - before % HISTORY_HOUR_MS;
+    return prune_rows(s, before, 1, n_rows, more, err);
 }
 
 finch_status history_forget_texts(store *s, int64_t before_ms, uint64_t *n_rows, finch_error *err)
 {
     static const sql_statement wipe = {"UPDATE prediction SET text = NULL WHERE id IN (SELECT p.id FROM prediction p JOIN "
-                                       "prediction_ticker t ON t.id = p.id "
+                                       "prediction_ticker t ON t.id = p.id AND t.time = p.time "
                                        "WHERE t.ticker = '*' AND t.time < $1 AND p.text IS NOT NULL LIMIT $2)",
                                        NULL};
     sql_value values[] = {sql_integer(before_ms), sql_integer(STEP)};
@@ -157,5 +207,7 @@ finch_status history_forget(store *s, const char *hash, uint64_t *n_rows, finch_
     leaving out = {.look = {LEAVING_COLUMNS "WHERE p.hash = $1 LIMIT $2", NULL},
                    .values = {sql_text(hash), sql_integer(STEP)},
                    .from_sums = true};
-    return leave(s, &out, n_rows, err);
+    bool more;
+    *n_rows = 0;
+    return leave(s, &out, SIZE_MAX, n_rows, &more, err);
 }

@@ -64,7 +64,8 @@ finch_status history_rows(store *s, const history_query *query, int64_t before_i
         "SELECT " COLUMNS " FROM (SELECT time, id FROM prediction_ticker WHERE ticker = $1 AND time >= $2 AND time < $3 AND "
         "(time, id) < ($4, $5) AND (($6 < 0 AND kind < 4) OR model = $6) AND (kind % 2 = 0 OR $7 = 1) AND (kind % 4 <> 2 OR "
         "$8 "
-        "= 1) ORDER BY time DESC, id DESC LIMIT $9) AS t JOIN prediction p ON p.id = t.id JOIN history_model m ON m.id = "
+        "= 1) ORDER BY time DESC, id DESC LIMIT $9) AS t JOIN prediction p ON p.id = t.id AND p.time = t.time JOIN "
+        "history_model m ON m.id = "
         "p.model ORDER BY t.time DESC, t.id DESC",
         NULL};
     visiting v = {visit, context};

@@ -98,7 +98,8 @@ double history_t975(double df)
     for (int i = 0; i < 100; i++) {
         double step = (upper_tail(t, df) - 0.025) / density(t, df);
         t += step;
-        if (fabs(step) < 1e-12 * t) break;
+        /* The error after a step is about its square: a smaller bound than this is below the noise of upper_tail. */
+        if (fabs(step) < 1e-8 * t) break;
     }
     return t;
 }

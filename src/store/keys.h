@@ -72,6 +72,8 @@ void keys_cache_close(keys_cache *cache); /* writes the last stamps */
 keys_verdict keys_cache_check(keys_cache *cache, const char *text, size_t size, keys_entry *out);
 /* Asks the store now, as after a revocation by this server. */
 finch_status keys_cache_refresh(keys_cache *cache, finch_error *err);
+/* The same by its own thread: something has changed. Never waits. */
+void keys_cache_wake(keys_cache *cache);
 /* Keys good or not that the cache knows; 0: the server runs without keys. */
 size_t keys_cache_size(keys_cache *cache);
 

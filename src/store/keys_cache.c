@@ -31,7 +31,7 @@ typedef struct table {
 } table;
 
 struct keys_cache {
-    pthread_mutex_t lock;      /* guards known, asked, stop */
+    pthread_mutex_t lock;      /* guards known, asked, woken, stop */
     pthread_cond_t wake;
     pthread_mutex_t work_lock; /* guards the store and what follows; taken before lock */
     store *store;
@@ -39,7 +39,7 @@ struct keys_cache {
     double stamped;
     table known;
     double asked; /* when the store last answered */
-    bool stop, started;
+    bool woken, stop, started;
     pthread_t thread;
     double refresh_seconds, trust_seconds, stamp_seconds;
 };
@@ -188,6 +188,14 @@ finch_status keys_cache_refresh(keys_cache *c, finch_error *err)
     return st;
 }
 
+void keys_cache_wake(keys_cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->woken = true;
+    pthread_cond_signal(&c->wake);
+    pthread_mutex_unlock(&c->lock);
+}
+
 /* False at the end. */
 static bool wait_a_while(keys_cache *c)
 {
@@ -201,8 +209,9 @@ static bool wait_a_while(keys_cache *c)
         until.tv_nsec -= 1000000000L;
     }
     pthread_mutex_lock(&c->lock);
-    while (!c->stop && pthread_cond_timedwait(&c->wake, &c->lock, &until) == 0) continue;
+    while (!c->stop && !c->woken && pthread_cond_timedwait(&c->wake, &c->lock, &until) == 0) continue;
     bool go_on = !c->stop;
+    c->woken = false;
     pthread_mutex_unlock(&c->lock);
     return go_on;
 }

@@ -13,6 +13,7 @@ struct store_pool {
     store **idle;         /* [n_most] */
     size_t n_idle, n_open, n_most;
     double patience_seconds;
+    bool shared;
     char *place; /* NULL: the preset */
     str shown;
 };
@@ -32,6 +33,7 @@ static finch_status fill(store_pool *pool, const store_pool_options *options, fi
     FINCH_TRY(MEM_NEW(&pool->idle, pool->n_most, err));
     FINCH_TRY(open_one(pool, &pool->idle[0], err));
     pool->n_idle = pool->n_open = 1;
+    pool->shared = store_is_shared(pool->idle[0]);
     return str_add_text(&pool->shown, store_place(pool->idle[0]), err);
 }
 
@@ -105,5 +107,7 @@ finch_status store_pool_ready(store_pool *pool, finch_error *err)
     store_pool_give(pool, s);
     return st;
 }
+
+bool store_pool_is_shared(const store_pool *pool) { return pool->shared; }
 
 const char *store_pool_place(const store_pool *pool) { return pool->shown.at; }

@@ -28,6 +28,9 @@ void store_pool_give(store_pool *pool, store *s); /* NULL is legal */
 /* Whether the store can be read and written now: a row is written and committed. For /ready. */
 finch_status store_pool_ready(store_pool *pool, finch_error *err);
 
+/* As store_is_shared. */
+bool store_pool_is_shared(const store_pool *pool);
+
 /* For messages, as store_place. */
 const char *store_pool_place(const store_pool *pool);
 

@@ -3,7 +3,9 @@
  * its own, and ours never name the URL. */
 #include "store/sql.h"
 
+#include <errno.h>
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +152,43 @@ static finch_status run(void *context, const char *sql, const sql_value *values,
     return st;
 }
 
+/* ---- notices ---- */
+
+static finch_status listen_to_notices(void *context, finch_error *err)
+{
+    connection *c = context;
+    PGresult *result = PQexec(c->link, "LISTEN finch");
+    finch_status st = PQresultStatus(result) == PGRES_COMMAND_OK ? FINCH_OK : fail(c, result, err);
+    PQclear(result);
+    return st;
+}
+
+/* What came with the answers of statements is there without waiting. */
+static size_t give_notices(connection *c, sql_notice_fn each, void *context)
+{
+    PGnotify *notice;
+    size_t n = 0;
+    for (; (notice = PQnotifies(c->link)) != NULL; n++) {
+        each(context, notice->extra);
+        PQfreemem(notice);
+    }
+    return n;
+}
+
+static finch_status wait_for_notices(void *context, int timeout_ms, sql_notice_fn each, void *each_context, finch_error *err)
+{
+    connection *c = context;
+    struct pollfd input = {.fd = PQsocket(c->link), .events = POLLIN};
+    if (give_notices(c, each, each_context) > 0) return FINCH_OK;
+    if (poll(&input, 1, timeout_ms) < 0 && errno != EINTR)
+        return finch_fail(err, FINCH_E_BUSY, "PostgreSQL: its connection can not be waited for");
+    if (PQconsumeInput(c->link) == 0) return fail_text(PQerrorMessage(c->link), FINCH_E_BUSY, err);
+    give_notices(c, each, each_context);
+    return FINCH_OK;
+}
+
+/* ---- rows ---- */
+
 static bool row_null(const sql_row *row, size_t column) { return PQgetisnull(row->result, (int)row->row, (int)column) == 1; }
 
 static const char *value_of(const sql_row *row, size_t column)
@@ -171,6 +210,8 @@ const sql_backend sql_backend_postgres = {
     .close = close_connection,
     .reopen = reopen_connection,
     .run = run,
+    .listen = listen_to_notices,
+    .wait = wait_for_notices,
     .null = row_null,
     .integer = row_integer,
     .real = row_real,

@@ -66,7 +66,7 @@ static const schema_version second = {version_2, sizeof version_2 / sizeof versi
 
 static const schema_version fourth = {version_4, sizeof version_4 / sizeof version_4[0]};
 
-static const schema_version *const versions[] = {&first, &second, &schema_version_serve, &fourth};
+static const schema_version *const versions[] = {&first, &second, &schema_version_serve, &fourth, &schema_version_shared};
 
 enum { VERSION_NOW = sizeof versions / sizeof versions[0] };
 

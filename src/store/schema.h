@@ -10,7 +10,8 @@ typedef struct schema_version {
     size_t n_statements;
 } schema_version;
 
-extern const schema_version schema_version_serve; /* schema_serve.c */
+extern const schema_version schema_version_serve;  /* schema_serve.c */
+extern const schema_version schema_version_shared; /* schema_shared.c */
 
 /* Makes or updates the tables; runs inside a transaction. Errors: FINCH_E_UNSUPPORTED where the store is of a newer finch. */
 finch_status schema_bring_up(sql_db *db, finch_error *err);

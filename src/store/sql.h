@@ -53,6 +53,7 @@ double sql_row_real(const sql_row *row, size_t column);
 finch_text sql_row_text(const sql_row *row, size_t column);
 
 typedef finch_status (*sql_row_fn)(void *context, const sql_row *row, finch_error *err);
+typedef void (*sql_notice_fn)(void *context, const char *text);
 
 enum { SQL_VALUES_MAX = 24 };
 
@@ -66,6 +67,10 @@ struct sql_backend {
      * transaction may do if run again (the connection is lost, another one was in the way); FINCH_E_IO, FINCH_E_FAILED. */
     finch_status (*run)(void *connection, const char *sql, const sql_value *values, size_t n_values, sql_row_fn each,
                         void *context, uint64_t *n_changed, finch_error *err);
+    /* Both NULL where the database has no notices. wait gives each notice's text, and returns when there was one or after timeout_ms;
+     * FINCH_E_BUSY where the connection is lost. */
+    finch_status (*listen)(void *connection, finch_error *err);
+    finch_status (*wait)(void *connection, int timeout_ms, sql_notice_fn each, void *context, finch_error *err);
     bool (*null)(const sql_row *row, size_t column);
     int64_t (*integer)(const sql_row *row, size_t column);
     double (*real)(const sql_row *row, size_t column);

@@ -196,6 +196,33 @@ finch_status store_set_bulk(store *s, bool bulk, finch_error *err)
     return store_run(s, &both[1], NULL, 0, NULL, NULL, NULL, err);
 }
 
+/* ---- notices ---- */
+
+finch_status store_listen(store *s, finch_error *err)
+{
+    if (s->db.backend->listen == NULL)
+        return finch_fail(err, FINCH_E_UNSUPPORTED, "only a store on PostgreSQL tells what moves");
+    return s->db.backend->listen(s->db.connection, err);
+}
+
+/* The text is the name of the counter that moved. */
+static void note_moved(void *context, const char *text)
+{
+    static const struct {
+        const char *name;
+        store_moved bit;
+    } known[] = {{"event", STORE_EVENTS}, {"keys", STORE_KEYS}, {"registry", STORE_REGISTRY}};
+    unsigned *moved = context;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(text, known[i].name) == 0) *moved |= known[i].bit;
+}
+
+finch_status store_wait(store *s, int timeout_ms, unsigned *moved, finch_error *err)
+{
+    *moved = 0;
+    return s->db.backend->wait(s->db.connection, timeout_ms, note_moved, moved, err);
+}
+
 uint64_t store_retries(const store *s) { return s->n_retries; }
 
 /* ---- statements ---- */

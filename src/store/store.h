@@ -54,6 +54,15 @@ void store_set_patience(store *s, double seconds);
  * next commit is flushed with all before it. */
 finch_status store_set_bulk(store *s, bool bulk, finch_error *err);
 
+/* What moved in the store, as PostgreSQL tells all who listen (schema_shared.c): hints to look now. What is new is read from the
+ * tables as ever, so a notice that is lost costs time and nothing else. A store that listens is used for nothing else. */
+typedef enum store_moved { STORE_EVENTS = 1, STORE_KEYS = 2, STORE_REGISTRY = 4 } store_moved;
+/* Errors: FINCH_E_UNSUPPORTED where the store is no PostgreSQL. */
+finch_status store_listen(store *s, finch_error *err);
+/* Returns when something moved, or after timeout_ms. *moved: bits of store_moved. Errors: FINCH_E_BUSY where the connection is
+ * lost, with what moved meanwhile: open another, and look at everything. */
+finch_status store_wait(store *s, int timeout_ms, unsigned *moved, finch_error *err);
+
 /* How often a transaction had to be run again. */
 uint64_t store_retries(const store *s);
 

@@ -504,6 +504,84 @@ TEST(pruned_rows_leave_their_sums)
     test_end();
 }
 
+/* Rows of 1990, of the last 200 days and of the year 3000: months of their own, and what gets none. */
+static size_t append_ages(int64_t now)
+{
+    enum { ROWS = 210 };
+    make_all(6);
+    for (size_t i = 0; i < ROWS; i++) made[i].time_ms = now - (int64_t)i * HISTORY_DAY_MS;
+    made[201].time_ms = INT64_C(636249600000);
+    made[202].time_ms = INT64_C(32503680000000);
+    CHECK_OK(history_append(s, NULL, made, ROWS, NULL, &err), &err);
+    return ROWS;
+}
+
+static int64_t rows_before(int64_t time_ms)
+{
+    static const sql_statement look = {"SELECT count(*) FROM prediction WHERE time < $1", NULL};
+    int64_t n = -1;
+    sql_value value = sql_integer(time_ms);
+    CHECK_OK(store_run(s, &look, &value, 1, sql_take_integer, &n, NULL, &err), &err);
+    return n;
+}
+
+TEST(rows_older_than_is_kept_go_and_leave_their_sums)
+{
+    test_begin();
+    static const history_bucket month = {.width_ms = 0};
+    int64_t now = store_now_ms(s), keep = 60 * (int64_t)HISTORY_DAY_MS, edge = now - keep;
+    size_t n_rows = append_ages(now);
+    history_query q = {.from_ms = 0, .to_ms = now + HISTORY_DAY_MS};
+    history_point before, after;
+    uint64_t n, gone = 0;
+    bool more;
+    CHECK_OK(history_total(s, &q, &before, &err), &err);
+    CHECK_OK(history_tend(s, 0, &n, &more, &err), &err); /* 0: for ever */
+    CHECK_EQUAL(0, n);
+    CHECK(!more);
+    edge = store_is_shared(s) ? history_bucket_start(&month, edge) : edge - edge % HOUR;
+    int64_t old = rows_before(edge);
+    CHECK(old > 100);
+    do {
+        CHECK_OK(history_tend(s, keep, &n, &more, &err), &err);
+        gone += n;
+    } while (more);
+    CHECK_EQUAL(old, (int64_t)gone);
+    CHECK_EQUAL(0, rows_before(edge));
+    CHECK_EQUAL((int64_t)n_rows - old, test_number("SELECT count(*) FROM prediction"));
+    CHECK_EQUAL(1, test_number("SELECT count(*) FROM prediction WHERE time > 32000000000000"));
+    CHECK_OK(history_total(s, &q, &after, &err), &err);
+    check_same(&before, &after);
+    test_end();
+}
+
+TEST(postgresql_keeps_rows_in_parts_by_month)
+{
+    test_begin();
+    if (store_is_shared(s)) {
+        int64_t now = store_now_ms(s);
+        append_ages(now);
+        CHECK_EQUAL(2, test_number("SELECT count(*) FROM prediction_rest")); /* 1990 and 3000 */
+        CHECK_EQUAL(0,
+                    test_number("SELECT count(*) FROM prediction p LEFT JOIN history_part h ON p.time >= h.first AND p.time "
+                                "< h.until WHERE h.name IS NULL AND p.time BETWEEN 1136073600000 AND 32000000000000"));
+        /* A part that is gone is made again where rows for it come; until then they lie in the rest. */
+        test_run("SELECT finch_part_drop(finch_month(1136073600000, 1200))");
+        CHECK_EQUAL(0, test_number("SELECT count(*) FROM history_part"));
+        test_run(
+            "INSERT INTO prediction SELECT 900000 + n, CAST(extract(epoch FROM now()) * 1000 AS BIGINT), 'h', NULL, '', 2, "
+            "0, 0, 1000000, 0, 0, 0, 1, '', 0, 0 FROM generate_series(1, 5) n");
+        CHECK_EQUAL(7, test_number("SELECT count(*) FROM prediction_rest"));
+        uint64_t n;
+        bool more;
+        CHECK_OK(history_tend(s, 0, &n, &more, &err), &err); /* this month and the next */
+        CHECK_EQUAL(2, test_number("SELECT count(*) FROM history_part"));
+        CHECK_EQUAL(2, test_number("SELECT count(*) FROM prediction_rest"));
+        CHECK_EQUAL(7, test_number("SELECT count(*) FROM prediction"));
+    }
+    test_end();
+}
+
 TEST(a_forgotten_text_leaves_rows_and_sums)
 {
     uint64_t n;
