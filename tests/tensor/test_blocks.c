@@ -187,7 +187,7 @@ TEST(products_have_the_same_bits_in_every_variant_and_however_their_depth_is_cut
     rng r = {.seed = 2};
     arena_init(&memory);
     for (int round = 0; round < ROUNDS; round++) {
-        size_t n_rows = between(&r, 1, 15), n_blocks = between(&r, 1, 5), width = n_blocks * BLOCK_ITEMS;
+        size_t n_rows = between(&r, 1, 15), n_blocks = between(&r, 1, 19), width = n_blocks * BLOCK_ITEMS;
         size_t n_cols = round % 2 == 0 ? KERNEL_PANEL : between(&r, 1, KERNEL_PANEL), ldc = n_cols + between(&r, 0, 5);
         panel p = panel_of(&r, n_blocks, kinds[round % 3].n_parts, kinds[round % 3].has_low);
         block_rows a = quantized(block_ops_find("scalar"), normals(&r, n_rows * width, 1.0f), n_rows, width);

@@ -1,7 +1,7 @@
 /* The products over blocks, over v16.h; rows and panels are shaped by 256-bit registers in both variants. The includer defines
- * BLOCK_OPS, BLOCK_NAME, BLOCK_ROWS (6 or 1: rows of a register tile, named variables as in product_tile.h) and
- * block_dot(sum, items, x), which adds to each int32 lane the exact sum of four u8 x s8 products, and block_held(items), which may
- * keep the compiler from loading them again for every row. */
+ * BLOCK_ROWS (6 or 1: rows of a register tile, named variables as in product_tile.h), block_dot(sum, items, x), which adds to each
+ * int32 lane the exact sum of four u8 x s8 products, and block_held(items), which may keep the compiler from loading them again for
+ * every row; it ends with its table of these functions. */
 #ifndef FINCH_TENSOR_KERNELS_BLOCK_BODY_H
 #define FINCH_TENSOR_KERNELS_BLOCK_BODY_H
 
@@ -167,12 +167,15 @@ KERNEL_INLINE v16 block_worth(v16i sum, const float *scale, float row_scale, v16
     return v16_fma(v16_from_int(sum), v16_mul(v16_load(scale), v16_set(row_scale)), y);
 }
 
-/* Where a tile's prefetches begin, a line a block: the first tiles bring what is read next into the second-level cache, others
- * name what is there. */
-KERNEL_INLINE const char *block_ahead(const block_multiply *p, size_t row)
+enum { BLOCK_LINE = 64 };
+
+/* Of what is read next, the part of some rows is brought into the second-level cache before they are multiplied: the rows of a
+ * call bring all of it between them. */
+KERNEL_INLINE void block_ahead(const block_multiply *p, size_t row, size_t n_rows)
 {
-    size_t at = row / BLOCK_ROWS * p->n_blocks * 64;
-    return at < p->ahead_bytes ? (const char *)p->ahead + at : (const char *)p->items;
+    const char *from = p->ahead;
+    size_t n = (p->ahead_bytes + BLOCK_LINE - 1) / BLOCK_LINE, end = n * (row + n_rows) / p->a->n_rows;
+    for (size_t line = n * row / p->a->n_rows; line < end; line++) _mm_prefetch(from + line * BLOCK_LINE, _MM_HINT_T1);
 }
 
 /* Rows [row, row + n_rows) of all 32 columns; out [n_rows] strides of ld. */
@@ -183,7 +186,6 @@ KERNEL_INLINE void block_tile(const block_multiply *p, size_t row, float *out, s
     const size_t first = row * a->n_blocks + p->first_block, part_groups = BLOCK_ITEMS / BLOCK_GROUP / n_parts;
     const uint8_t *items = p->items;
     const float *scale = p->scale;
-    const char *ahead = block_ahead(p, row);
 #define BLOCK_BEGIN(r)                                               \
     const size_t at##r = first + (r < n_rows ? r : 0) * a->n_blocks; \
     v16 left##r = v16_zero(), right##r = v16_zero();                 \
@@ -217,8 +219,8 @@ KERNEL_INLINE void block_tile(const block_multiply *p, size_t row, float *out, s
         v16_store(out + r * ld + 16, right##r); \
     }
     BLOCK_EACH_ROW(BLOCK_BEGIN)
-    for (size_t b = 0; b < p->n_blocks; b++, ahead += 64) {
-        _mm_prefetch(ahead, _MM_HINT_T1);
+    block_ahead(p, row, n_rows);
+    for (size_t b = 0; b < p->n_blocks; b++) {
         for (size_t part = 0; part < n_parts; part++) {
             BLOCK_EACH_ROW(BLOCK_START)
             KERNEL_UNROLL
@@ -279,7 +281,5 @@ static void block_multiply_rows(const block_multiply *p)
     else if (p->low != NULL) block_multiply_kind(p, 1, true);
     else block_multiply_kind(p, 1, false);
 }
-
-const block_ops BLOCK_OPS = {BLOCK_NAME, block_quantize_rows, block_shape_panel, block_scales_panel, block_multiply_rows};
 
 #endif

@@ -15,7 +15,8 @@ KERNEL_INLINE v16i block_held(v16i items)
     return items;
 }
 
-#define BLOCK_OPS block_ops_avx512
-#define BLOCK_NAME "avx512"
 #define BLOCK_ROWS 6
 #include "tensor/kernels/block_body.h"
+
+const block_ops block_ops_avx512 = {"avx512", block_quantize_rows, block_shape_panel, block_scales_panel,
+                                    block_multiply_rows};
