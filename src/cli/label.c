@@ -151,6 +151,8 @@ static finch_status check_together(const cli_args *args, const label_options *o,
         return finch_fail(err, FINCH_E_USAGE, "--judge decides where votes differ; give --votes 2 or more");
     if (cli_given(args, "stop-kappa") && o->gold == NULL)
         return finch_fail(err, FINCH_E_USAGE, "--stop-kappa is measured against people's labels; give them with --gold");
+    FINCH_TRY(client_check_header("--referer", o->referer, err));
+    FINCH_TRY(client_check_header("--title", o->title, err));
     return cli_check_stdout(args, o->output, err);
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { KEYS_LINE_BYTES = 640 }; /* "Authorization: Bearer " and the longest key */
+enum { KEYS_LINE_BYTES = 640 }; /* "Authorization: Bearer " and the longest key; any other header is shorter */
 
 /* One POST and its handle, which is used again. */
 typedef struct transfer {
@@ -94,6 +94,19 @@ finch_status client_check_url(const char *url, bool allow_plain, client_place *o
     finch_status st = check_parts(parts, url, allow_plain, out, err);
     curl_url_cleanup(parts);
     return st;
+}
+
+finch_status client_check_header(const char *name, const char *value, finch_error *err)
+{
+    if (value == NULL) return FINCH_OK;
+    size_t n = strlen(value);
+    if (n > CLIENT_HEADER_MAX_BYTES)
+        return finch_fail(err, FINCH_E_USAGE, "%s has %zu bytes; a header may have %d", name, n, CLIENT_HEADER_MAX_BYTES);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
+            return finch_fail(err, FINCH_E_USAGE, "%s has a control character at byte %zu; it is sent as one line", name,
+                              i + 1);
+    return FINCH_OK;
 }
 
 /* ---- what libcurl calls ---- */

@@ -8,7 +8,7 @@
 
 typedef struct client client;
 
-enum { CLIENT_RESPONSE_MAX_BYTES = 16 << 20, CLIENT_WHY_BYTES = 200 };
+enum { CLIENT_RESPONSE_MAX_BYTES = 16 << 20, CLIENT_WHY_BYTES = 200, CLIENT_HEADER_MAX_BYTES = 512 };
 
 typedef struct client_options {
     const char *url; /* the provider's, without /chat/completions */
@@ -26,6 +26,10 @@ typedef struct client_place {
 } client_place;
 
 finch_status client_check_url(const char *url, bool allow_plain, client_place *out, finch_error *err);
+
+/* What is sent as a header has one line of at most CLIENT_HEADER_MAX_BYTES: a line break in it would begin another header. NULL is
+ * legal. Errors: FINCH_E_USAGE, which names it as `name`. */
+finch_status client_check_header(const char *name, const char *value, finch_error *err);
 
 /* Begins a connection with a HEAD of /models, without a key, so that the first request need not wait for one. */
 finch_status client_open(const client_options *options, client **out, finch_error *err);
