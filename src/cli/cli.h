@@ -110,6 +110,7 @@ typedef struct cli_bar {
     bool quiet;
     bool terminal;
     bool shown;          /* something was drawn */
+    bool two_rows;       /* the note has a row of its own */
     bool whole;          /* and it said that all is done */
     bool started;        /* the first report came: */
     uint64_t first_done;

@@ -64,19 +64,28 @@ void label_view_close(label_view *view)
     str_free(&view->note);
 }
 
+static void say_estimate(const label_view *view, const label_report *report)
+{
+    const label_estimate *e = &report->estimate;
+    char texts[PEN_NUMBER_BYTES], requests[PEN_NUMBER_BYTES];
+    cli_say(view->args, "job %s in %s: ", report->job.name.at, report->place.at);
+    if (e->requests == 0) {
+        cli_say(view->args, "nothing is left to ask\n");
+        return;
+    }
+    cli_say(view->args, "%s texts to ask, about %s requests, %.0f tokens in and %.0f out", pen_grouped(e->texts, texts),
+            pen_grouped(e->requests, requests), e->input_tokens, e->output_tokens);
+    if (e->dollars >= 0) cli_say(view->args, ", about $%.4f\n", e->dollars);
+    else cli_say(view->args, "; its cost is not known before the provider says it (--price-in, --price-out)\n");
+}
+
 void label_view_begin(void *context, const label_report *report)
 {
     label_view *view = context;
-    const label_estimate *e = &report->estimate;
-    char texts[PEN_NUMBER_BYTES], requests[PEN_NUMBER_BYTES];
     view->queued_rss_bytes = process_resident_bytes();
     cli_bar_end(&view->tables);
     cli_bar_begin(&view->tables, view->args, "tables", "rows"); /* the rest of the input, the output */
-    cli_say(view->args, "job %s in %s: %s texts to ask, about %s requests, %.0f tokens in and %.0f out", report->job.name.at,
-            report->place.at, pen_grouped(e->texts, texts), pen_grouped(e->requests, requests), e->input_tokens,
-            e->output_tokens);
-    if (e->dollars >= 0) cli_say(view->args, ", about $%.4f\n", e->dollars);
-    else cli_say(view->args, "; its cost is not known before the provider says it (--price-in, --price-out)\n");
+    say_estimate(view, report);
     cli_bar_begin(&view->asking, view->args, "labelling", "texts");
     view->watch_asking = cli_bar_progress(&view->asking);
 }

@@ -23,15 +23,21 @@ static bool speaks_unicode(void)
     return true;
 }
 
-pen pen_open(int descriptor)
+size_t pen_columns(int descriptor)
 {
     struct winsize window;
+    return isatty(descriptor) == 1 && ioctl(descriptor, TIOCGWINSZ, &window) == 0 ? window.ws_col : 0;
+}
+
+pen pen_open(int descriptor)
+{
+    size_t columns = pen_columns(descriptor);
     const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
     bool dumb = terminal == NULL || strcmp(terminal, "dumb") == 0, on_terminal = isatty(descriptor) == 1;
     pen p = {.colour = on_terminal && !dumb && (no_colour == NULL || no_colour[0] == '\0'),
              .unicode = speaks_unicode(),
              .width = PEN_WIDTH_UNKNOWN};
-    if (on_terminal && ioctl(descriptor, TIOCGWINSZ, &window) == 0 && window.ws_col > 0) p.width = window.ws_col;
+    if (columns > 0) p.width = columns;
     if (p.width < PEN_WIDTH_LEAST) p.width = PEN_WIDTH_LEAST;
     if (p.width > PEN_WIDTH_MOST) p.width = PEN_WIDTH_MOST;
     return p;

@@ -1,6 +1,9 @@
-/* Progress on stderr. On a terminal one line is drawn again and again; elsewhere a line is added every few seconds. */
+/* Progress on stderr. On a terminal one line is drawn again and again, or two where the note does not go beside the numbers: a
+ * line that is longer than the terminal is wide would wrap, and could not be drawn over. Elsewhere a line is added every few
+ * seconds. */
 #include "base/clock.h"
 #include "cli/cli.h"
+#include "cli/pen.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +13,7 @@
 #define DRAW_SECONDS 0.1
 #define LINE_SECONDS 5.0
 
-enum { BAR_CELLS = 24, TIME_BYTES = 32 };
+enum { BAR_CELLS = 24, TIME_BYTES = 32, COLUMNS_UNKNOWN = 80 };
 
 void cli_bar_begin(cli_bar *bar, const cli_args *args, const char *label, const char *unit)
 {
@@ -33,12 +36,11 @@ static const char *time_text(double seconds, char out[TIME_BYTES])
     return out;
 }
 
-static void draw_cells(double share)
+static finch_status add_cells(str *line, double share, finch_error *err)
 {
-    size_t full = (size_t)(share * BAR_CELLS);
-    fputc('[', stderr);
-    for (size_t i = 0; i < BAR_CELLS; i++) fputc(i < full ? '#' : '.', stderr);
-    fputs("] ", stderr);
+    char cells[BAR_CELLS + 1] = "";
+    for (size_t i = 0; i < BAR_CELLS; i++) cells[i] = i < (size_t)(share * BAR_CELLS) ? '#' : '.';
+    return str_add_format(line, err, "[%s] ", cells);
 }
 
 /* Counted from the first report: work that was done before (a resumed run) says nothing about the rate. */
@@ -58,33 +60,63 @@ static const char *bytes_text(double n, char out[TIME_BYTES])
     return out;
 }
 
-static void draw_counts(const cli_bar *bar, uint64_t done, uint64_t total, double rate)
+static finch_status add_counts(const cli_bar *bar, str *line, uint64_t done, uint64_t total, double rate, finch_error *err)
 {
-    char text[TIME_BYTES];
+    char text[TIME_BYTES], whole[TIME_BYTES];
     bool bytes = strcmp(bar->unit, "bytes") == 0;
-    if (bytes) fputs(bytes_text((double)done, text), stderr);
-    else fprintf(stderr, "%llu", (unsigned long long)done);
-    if (total > 0 && bytes) fprintf(stderr, " of %s", bytes_text((double)total, text));
-    else if (total > 0) fprintf(stderr, " of %llu", (unsigned long long)total);
-    if (!bytes) fprintf(stderr, " %s", bar->unit);
-    if (rate > 0 && bytes) fprintf(stderr, ", %s/s", bytes_text(rate, text));
-    else if (rate > 0) fprintf(stderr, rate < 10 ? ", %.2f/s" : ", %.0f/s", rate);
-    if (rate > 0 && total > done) fprintf(stderr, ", %s left", time_text((double)(total - done) / rate, text));
+    if (bytes) FINCH_TRY(str_add_text(line, bytes_text((double)done, text), err));
+    else FINCH_TRY(str_add_format(line, err, "%llu", (unsigned long long)done));
+    if (total > 0 && bytes) FINCH_TRY(str_add_format(line, err, " of %s", bytes_text((double)total, whole)));
+    else if (total > 0) FINCH_TRY(str_add_format(line, err, " of %llu", (unsigned long long)total));
+    if (!bytes) FINCH_TRY(str_add_format(line, err, " %s", bar->unit));
+    if (rate > 0 && bytes) FINCH_TRY(str_add_format(line, err, ", %s/s", bytes_text(rate, text)));
+    else if (rate > 0) FINCH_TRY(str_add_format(line, err, rate < 10 ? ", %.2f/s" : ", %.0f/s", rate));
+    if (rate <= 0 || total <= done) return FINCH_OK;
+    return str_add_format(line, err, ", %s left", time_text((double)(total - done) / rate, text));
+}
+
+static finch_status add_numbers(const cli_bar *bar, str *line, bool cells, uint64_t done, uint64_t total, double now,
+                                finch_error *err)
+{
+    str_clear(line);
+    FINCH_TRY(str_add_format(line, err, "%s ", bar->label));
+    if (total > 0) {
+        double share = done < total ? (double)done / (double)total : 1.0;
+        if (cells) FINCH_TRY(add_cells(line, share, err));
+        FINCH_TRY(str_add_format(line, err, "%3.0f %%, ", share * 100));
+    }
+    return add_counts(bar, line, done, total, rate_of(bar, done, now), err);
+}
+
+/* The last column stays free: some terminals wrap there already. The cells give way where there is no room for them. */
+static finch_status draw_rows(cli_bar *bar, uint64_t done, uint64_t total, const char *note, double now, str *numbers,
+                              pen *beside, finch_error *err)
+{
+    size_t columns = pen_columns(STDERR_FILENO), used = 0, room = (columns > 0 ? columns : COLUMNS_UNKNOWN) - 1;
+    FINCH_TRY(add_numbers(bar, numbers, true, done, total, now, err));
+    if (numbers->size > room) FINCH_TRY(add_numbers(bar, numbers, false, done, total, now, err));
+    FINCH_TRY(pen_add_sane(beside, note, room, &used, err));
+    bool apart = used > 0 && numbers->size + 2 + used > room;
+    size_t shown = numbers->size < room ? numbers->size : room;
+    const char *between = used == 0 ? "" : apart ? "\n" : ", ";
+    fprintf(stderr, "\r%s\033[J%.*s%s%s", bar->two_rows ? "\033[A" : "", (int)shown, numbers->at, between,
+            used > 0 ? beside->out.at : "");
+    bar->two_rows = apart;
+    return FINCH_OK;
 }
 
 static void draw(cli_bar *bar, uint64_t done, uint64_t total, const char *note, double now)
 {
-    if (bar->terminal) fputs("\r\033[K", stderr);
-    fprintf(stderr, "%s ", bar->label);
-    if (total > 0) {
-        double share = done < total ? (double)done / (double)total : 1.0;
-        if (bar->terminal) draw_cells(share);
-        fprintf(stderr, "%3.0f %%, ", share * 100);
-    }
-    draw_counts(bar, done, total, rate_of(bar, done, now));
-    if (note != NULL && note[0] != '\0') fprintf(stderr, ", %s", note);
-    if (!bar->terminal) fputc('\n', stderr);
+    str numbers = {0};
+    pen beside = pen_open(STDERR_FILENO);
+    if (note == NULL) note = "";
+    /* Without memory nothing is shown: the work goes on. */
+    if (bar->terminal) (void)draw_rows(bar, done, total, note, now, &numbers, &beside, NULL);
+    else if (add_numbers(bar, &numbers, false, done, total, now, NULL) == FINCH_OK)
+        fprintf(stderr, "%s%s%s\n", numbers.at, note[0] != '\0' ? ", " : "", note);
     fflush(stderr);
+    str_free(&numbers);
+    str_free(&beside.out);
     bar->shown = true;
 }
 
@@ -113,5 +145,5 @@ progress cli_bar_progress(cli_bar *bar) { return (progress){bar_report, bar}; }
 void cli_bar_end(cli_bar *bar)
 {
     if (bar->shown && bar->terminal) fputc('\n', stderr);
-    bar->shown = false;
+    bar->shown = bar->two_rows = false;
 }

@@ -176,7 +176,9 @@ static finch_status add_pair(pen *p, const review_pair *pair, size_t columns, fi
     if (wide) FINCH_TRY(str_add_format(&p->out, err, "  %5.1f %%", 100 * pair->agree));
     if (isnan(pair->kappa)) return str_add_text(&p->out, "  -\n", err);
     FINCH_TRY(str_add_format(&p->out, err, "  %+.2f", pair->kappa));
-    if (wide) FINCH_TRY(str_add_format(&p->out, err, " (%+.2f to %+.2f)", pair->kappa_low, pair->kappa_high));
+    /* One of no width only says that the formula has nothing to go by. */
+    bool interval = wide && pair->kappa_low < pair->kappa_high;
+    if (interval) FINCH_TRY(str_add_format(&p->out, err, " (%+.2f to %+.2f)", pair->kappa_low, pair->kappa_high));
     return str_add_text(&p->out, "\n", err);
 }
 

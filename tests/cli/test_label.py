@@ -1,9 +1,12 @@
 """finch label from end to end: jobs that go on, pause, end, and what they say. Faults, rates, keys and kills have tests of their own
 (tests/label, tests/kill)."""
 import collections
+import fcntl
 import os
 import signal
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -181,6 +184,38 @@ class Endings(LabelCase):
         self.assertTrue(lines, done.stderr)
         for word in ("/s,", "in flight", "429", "$", "NEUTRAL", "left"):
             self.assertTrue(any(word in line for line in lines), (word, lines))
+
+    def rows_on_a_terminal(self, provider, columns, *more):
+        """What the run drew on a terminal so wide, frame by frame: the rows of each."""
+        controller, terminal = os.openpty()
+        fcntl.ioctl(controller, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        words = self.words(provider, fleet.write_input(self.folder, fleet.tweets(400)), *more, state=f"{columns}.sqlite", output=f"{columns}.csv")
+        running = subprocess.Popen(words, env=fleet.environment(provider, TERM="xterm", LC_ALL="C.UTF-8"), stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal)
+        self.addCleanup(running.kill)
+        os.close(terminal)
+        drawn = b""
+        try:
+            while data := os.read(controller, 65536):
+                drawn += data
+        except OSError:
+            pass  # its last user is gone
+        os.close(controller)
+        self.assertEqual(0, running.wait(timeout=60))
+        text = drawn.decode().replace("\r\n", "\n")  # the terminal's own
+        return [frame.replace("\x1b[A", "").replace("\x1b[J", "").split("\n") for frame in text.split("\r") if "labelling " in frame and "in flight" in frame]
+
+    def test_progress_fits_the_terminal(self):
+        for columns, rows in ((80, 2), (200, 1), (50, 2)):
+            provider = self.provider(latency_ms=400, rules=[{"fault": "status", "status": 429, "first": 1}])
+            frames = self.rows_on_a_terminal(provider, columns, "--in-flight", 4, "--backoff", 0.05)
+            late = [frame for frame in frames if any("SP" in row for row in frame)] or frames[-2:]
+            for frame in frames[:-1]:
+                self.assertLess(max(map(len, frame)), columns, frame)
+            self.assertEqual(rows, len(late[0]), late[0])
+            if columns < 80:
+                continue
+            for word in ("texts, ", "/s, ", "left", "in flight", "1 x 429", "$", "SN", "SP"):
+                self.assertIn(word, ", ".join(late[0]))
 
 
 if __name__ == "__main__":
