@@ -27,8 +27,10 @@ static size_t k_parts(linear_type type) { return type == LINEAR_BF16X3 ? 3 : 1; 
 /* Bytes of a layer's parts, each a multiple of a cache line. */
 typedef struct linear_sizes {
     size_t panels;
-    size_t column; /* of bias, column_scale, column_sum */
+    size_t column; /* of bias, column_scale, column_sum, column_total */
 } linear_sizes;
+
+static size_t column_parts(linear_type type) { return type == LINEAR_INT8 ? 4 : 1; }
 
 static finch_status shape_of(linear *l, linear_type type, size_t n_out, size_t n_in, linear_sizes *sizes, finch_error *err)
 {
@@ -50,19 +52,19 @@ static finch_status shape_of(linear *l, linear_type type, size_t n_out, size_t n
 /* The parts in block [linear_room], zeroed. */
 static void place_parts(linear *l, const linear_sizes *sizes, unsigned char *block)
 {
-    size_t n_columns = l->type == LINEAR_INT8 ? 3 : 1;
-    memset(block, 0, sizes->panels + n_columns * sizes->column);
+    memset(block, 0, sizes->panels + column_parts(l->type) * sizes->column);
     l->panels = block;
     l->bias = (float *)(void *)(block + sizes->panels);
     if (l->type != LINEAR_INT8) return;
     l->column_scale = (float *)(void *)(block + sizes->panels + sizes->column);
     l->column_sum = (float *)(void *)(block + sizes->panels + 2 * sizes->column);
+    l->column_total = (int32_t *)(void *)(block + sizes->panels + 3 * sizes->column);
 }
 
 static size_t whole_size(linear_type type, const linear_sizes *sizes)
 {
     size_t size;
-    return size_add(sizes->panels, (type == LINEAR_INT8 ? 3 : 1) * sizes->column, &size) ? size : SIZE_MAX;
+    return size_add(sizes->panels, column_parts(type) * sizes->column, &size) ? size : SIZE_MAX;
 }
 
 size_t linear_room(linear_type type, size_t n_out, size_t n_in)
@@ -156,6 +158,7 @@ static void pack_int8(linear *l, size_t row, const int8_t *q, const float *w, fl
     }
     l->column_scale[row] = scale;
     l->column_sum[row] = scale * (float)sum;
+    l->column_total[row] = sum;
 }
 
 /* The largest magnitude of a row; infinite or NaN where an item is. */
@@ -299,6 +302,7 @@ void linear_run(const ops *o, const linear *l, const linear_input *in, size_t co
                                                .zero = in->zero,
                                                .column_scale = l->column_scale + col_begin,
                                                .column_sum = l->column_sum + col_begin,
+                                               .column_total = l->column_total + col_begin,
                                                .bias = l->bias + col_begin,
                                                .c = y + col_begin,
                                                .ldc = ldy});

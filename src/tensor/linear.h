@@ -30,7 +30,8 @@ typedef struct linear {
     void *panels;
     float *bias;          /* [n_out rounded up to 32] */
     float *column_scale;  /* int8 only, as bias */
-    float *column_sum;    /* int8 only, as bias: scale times the sum of the row's int8 weights */
+    float *column_sum;    /* int8 only, as bias: scale times column_total */
+    int32_t *column_total; /* int8 only, as bias: the sum of the row's int8 weights */
 } linear;
 
 /* Room for the weights, all zero. linear_free takes a zeroed or half-built one.

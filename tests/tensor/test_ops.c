@@ -115,16 +115,21 @@ TEST(int8_products_have_the_same_bits_in_every_variant)
     for (int round = 0; round < ROUNDS; round++) {
         /* Some rounds are larger than the parts that a variant may cut its work into. */
         bool large = round % 10 == 9;
-        size_t n_rows = large ? between(&r, 50, 70) : between(&r, 1, 33), n_cols = between(&r, 1, 90);
+        size_t n_rows = large ? between(&r, 50, 70) : between(&r, 1, 33), n_cols = between(&r, 1, large ? 300 : 90);
         size_t k = 4 * (large ? between(&r, 90, 230) : between(&r, 1, 40));
         size_t lda = k + 4 * between(&r, 0, 2), ldc = n_cols + between(&r, 0, 5), columns = round_up(n_cols, 32);
         uint8_t *a = room(n_rows * lda, 1);
         int8_t *b = room(columns * k, 1);
-        int32_t *zero = room(n_rows, sizeof *zero);
-        /* The first rounds take the extremes: 255 x -128 in every place is where a 16-bit sum would saturate. */
-        for (size_t i = 0; i < n_rows * lda; i++) a[i] = round < 3 ? 255 : (uint8_t)rng_below(&r, 256);
-        for (size_t i = 0; i < columns * k; i++)
-            b[i] = (int8_t)(round < 3 ? -128 + 255 * (round == 1) : (int)rng_below(&r, 256) - 128);
+        int32_t *zero = room(n_rows, sizeof *zero), *column_total = room(columns, sizeof *column_total);
+        /* The first rounds take the extremes, the same in every place: there a 16-bit sum would saturate, of the inputs as
+         * they are or shifted to either sign. */
+        static const uint8_t extreme_a[] = {0, 127, 128, 255};
+        static const int8_t extreme_b[] = {-128, -127, 127};
+        for (size_t i = 0; i < n_rows * lda; i++) a[i] = round < 12 ? extreme_a[round % 4] : (uint8_t)rng_below(&r, 256);
+        for (size_t i = 0; i < columns * k; i++) {
+            b[i] = round < 12 ? extreme_b[round / 4] : (int8_t)((int)rng_below(&r, 256) - 128);
+            column_total[i / (32 * k) * 32 + i % 128 / 4] += b[i];
+        }
         for (size_t i = 0; i < n_rows; i++) zero[i] = (int32_t)rng_below(&r, 256);
         float *row_scale = random_floats(&r, n_rows, 0.1), *column_scale = random_floats(&r, columns, 0.1);
         float *column_sum = random_floats(&r, columns, 1.0), *bias = random_floats(&r, columns, 1.0),
@@ -140,6 +145,7 @@ TEST(int8_products_have_the_same_bits_in_every_variant)
                                  .zero = zero,
                                  .column_scale = column_scale,
                                  .column_sum = column_sum,
+                                 .column_total = column_total,
                                  .bias = bias,
                                  .c = expected,
                                  .ldc = ldc};
@@ -151,7 +157,7 @@ TEST(int8_products_have_the_same_bits_in_every_variant)
             mem_free(p.c);
         }
         mem_free(a), mem_free(b), mem_free(zero), mem_free(row_scale), mem_free(column_scale);
-        mem_free(column_sum), mem_free(bias), mem_free(expected);
+        mem_free(column_sum), mem_free(column_total), mem_free(bias), mem_free(expected);
     }
 }
 

@@ -41,7 +41,8 @@ typedef struct kernel_product_f32 {
 
 /* c[r, j] = row_scale[r] * column_scale[j] * (sum over k of (a[r, k] - zero[r]) * b[k, j]) + bias[j], computed as
  *   fma(float(sum over k of a * b), row_scale[r] * column_scale[j], fma(-(zero[r] * row_scale[r]), column_sum[j], bias[j]))
- * with the sum exact in int32 and column_sum[j] = column_scale[j] * (sum over k of b[k, j]).
+ * with the sum exact in int32, column_total[j] = sum over k of b[k, j] (for variants that shift a; the definition does not
+ * read it) and column_sum[j] = column_scale[j] * column_total[j].
  * a     [n_rows, k] u8, stride lda; k a multiple of 4.
  * b     panels: b[k, j] is at b[(j / 32) * panel_stride + (k / 4) * 128 + (j % 32) * 4 + k % 4].
  * Same bits in every variant. */
@@ -57,6 +58,7 @@ typedef struct kernel_product_int8 {
     const int32_t *zero;
     const float *column_scale;
     const float *column_sum;
+    const int32_t *column_total;
     const float *bias;
     float *c;
     size_t ldc;

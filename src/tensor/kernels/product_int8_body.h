@@ -4,8 +4,7 @@
 #ifndef FINCH_TENSOR_KERNELS_PRODUCT_INT8_BODY_H
 #define FINCH_TENSOR_KERNELS_PRODUCT_INT8_BODY_H
 
-#include "tensor/kernels/kernels.h"
-#include "tensor/kernels/v16.h"
+#include "tensor/kernels/product_int8_store.h"
 
 #include <string.h>
 
@@ -27,16 +26,6 @@ KERNEL_INLINE v16i product_spread(const uint8_t *a)
 }
 
 KERNEL_INLINE v16i product_weights(const int8_t *b) { return v16i_load((const int32_t *)(const void *)b); }
-
-KERNEL_INLINE void product_store(const kernel_product_int8 *p, size_t row, size_t col, v16i sum)
-{
-    v16 zero = v16_set(-((float)p->zero[row] * p->row_scale[row]));
-    v16 scale = v16_mul(v16_set(p->row_scale[row]), v16_load(p->column_scale + col));
-    v16 y = v16_fma(v16_from_int(sum), scale, v16_fma(zero, v16_load(p->column_sum + col), v16_load(p->bias + col)));
-    float *c = p->c + row * p->ldc + col;
-    if (p->n_cols - col >= 16) v16_store(c, y);
-    else v16_store_part(c, p->n_cols - col, y);
-}
 
 #include "tensor/kernels/product_tile.h"
 

@@ -1,122 +1,165 @@
-/* Without VNNI: bytes widened to 16 bits and multiplied exactly (vpmaddubsw would saturate at 255 x 127 x 2): bytes 0 and 2
- * of a group, then 1 and 3. Also serves AVX-512 CPUs that have no VNNI.
+/* Without VNNI: vpmaddubsw multiplies unsigned by signed bytes and adds pairs in 16 bits, which 255 x 127 x 2 would saturate.
+ * So a is shifted to x = a - 128 and split into magnitude and sign. Where m is all ones for x < 0 and 0 else, w ^ m is
+ * -w - 1 or w, and
+ *   sum of a w = sum of |x| (w ^ m) + (sum of |x| where x < 0) + 128 (sum of w):
+ * the second term is a constant of the row, the third of the column. A pair is in -2 x 128 x 128 .. 2 x 128 x 127 for every
+ * a and w, -128 included, and -32768 still fits. Changing the sign whole (vpsignb) would save the row's constant, but waits
+ * for the multipliers' ports on Zen 3. Also serves AVX-512 CPUs that have no VNNI.
  *
- * Weights take three instructions to widen. For few rows each tile does it; for many a panel is widened once, a part of its
- * depth at a time that stays in the first-level cache, and all rows run past it. */
-#include "tensor/kernels/kernels.h"
-#include "tensor/kernels/v16.h"
+ * A block of rows is split once, a part of the depth at a time; a part of a panel and three rows' pieces of it stay in the
+ * first-level cache, and sums wait in memory from part to part. */
+#include "tensor/kernels/product_int8_store.h"
 
-KERNEL_INLINE __m256i first_bytes(__m256i w) { return _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8); }
-KERNEL_INLINE __m256i second_bytes(__m256i w) { return _mm256_srai_epi16(w, 8); }
-
-KERNEL_INLINE __m256i product_dot_half(__m256i sum, __m256i x, __m256i w)
-{
-    __m256i even = _mm256_madd_epi16(_mm256_and_si256(x, _mm256_set1_epi16(255)), first_bytes(w));
-    __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(x, 8), second_bytes(w));
-    return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
-}
-
-KERNEL_INLINE v16i product_dot(v16i sum, v16i x, v16i w)
-{
-    return v16i_make(product_dot_half(sum.lo, x.lo, w.lo), product_dot_half(sum.hi, x.hi, w.hi));
-}
-
-static void product_int8_few(const kernel_product_int8 *p);
-#define PRODUCT_NAME product_int8_few
-#define PRODUCT_ROWS 3
-#include "tensor/kernels/product_int8_body.h"
+#include <string.h>
 
 enum {
-    FEW_ROWS = 2 * PRODUCT_ROWS, /* up to here widening a panel first takes longer */
-    WIDE_GROUPS = 96,            /* of k at a time: 24 KiB of a panel */
-    WIDE_GROUP = 2 * KERNEL_PANEL *
-                 PRODUCT_GROUP, /* bytes of a widened group: first and second bytes of eight columns in turn */
-    BLOCK_ROWS = 20 * PRODUCT_ROWS,
+    GROUP = 4, /* neighbouring k in one operand */
+    PANEL_GROUP = KERNEL_PANEL * GROUP, /* bytes of a panel from one group to the next */
+    VECTORS = PANEL_GROUP / 32,
+    PART_GROUPS = 96, /* of k at a time: 12 KiB of a panel */
+    TILE_ROWS = 3, /* 12 sums, a row's two operands, ones and a product fill the registers */
+    BLOCK_ROWS = 20 * TILE_ROWS,
+    BLOCK_PANELS = 4, /* share a split of their rows */
+    SPLIT_GROUP = 2 * GROUP, /* signs, then magnitudes */
+    SPLIT_ROW = PART_GROUPS * SPLIT_GROUP,
+    LINES_AHEAD = 8 /* of the next part of the panel, fetched beside each tile */
 };
 
-/* A part of a panel, and its rows' sums over the parts before. */
-typedef struct wide_part {
-    _Alignas(32) uint8_t weights[WIDE_GROUPS * WIDE_GROUP];
-    _Alignas(32) int32_t sums[BLOCK_ROWS * KERNEL_PANEL];
-    size_t n_groups;
-} wide_part;
+/* A block of rows, split, and its sums in a few panels. */
+typedef struct split_block {
+    _Alignas(32) uint8_t rows[BLOCK_ROWS * SPLIT_ROW];
+    _Alignas(32) int32_t sums[BLOCK_PANELS][BLOCK_ROWS * KERNEL_PANEL];
+    int32_t negative[BLOCK_ROWS]; /* sum of |x| where x < 0, over the parts so far */
+    size_t n_rows;
+    size_t n_groups; /* of this part */
+} split_block;
 
-static void widen(wide_part *part, const int8_t *b)
+/* Eight groups of a row: to [8 x SPLIT_GROUP]. Returns four sums of |x| where x < 0. */
+KERNEL_INLINE __m256i split_groups(uint8_t *to, const uint8_t *a)
 {
-    __m256i *to = (__m256i *)(void *)part->weights;
-    for (size_t i = 0; i < part->n_groups * (KERNEL_PANEL * PRODUCT_GROUP / 32); i++) {
-        __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(b + 32 * i));
-        _mm256_store_si256(to + 2 * i, first_bytes(w));
-        _mm256_store_si256(to + 2 * i + 1, second_bytes(w));
+    __m256i x = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)a), _mm256_set1_epi8(-128));
+    __m256i size = _mm256_abs_epi8(x), sign = _mm256_cmpgt_epi8(_mm256_setzero_si256(), x);
+    __m256i low = _mm256_unpacklo_epi32(sign, size), high = _mm256_unpackhi_epi32(sign, size);
+    __m256i *out = (__m256i *)(void *)to;
+    _mm256_store_si256(out, _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_store_si256(out + 1, _mm256_permute2x128_si256(low, high, 0x31));
+    return _mm256_sad_epu8(_mm256_and_si256(sign, size), _mm256_setzero_si256());
+}
+
+/* n_groups of a row; the rest of the last eight is written as x = 0. Returns the sum of |x| where x < 0. */
+static int32_t split_row(uint8_t *to, const uint8_t *a, size_t n_groups)
+{
+    __m256i negative = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 8 <= n_groups; i += 8)
+        negative = _mm256_add_epi64(negative, split_groups(to + i * SPLIT_GROUP, a + i * GROUP));
+    if (i < n_groups) {
+        uint8_t last[8 * GROUP];
+        memset(last, 128, sizeof last);
+        memcpy(last, a + i * GROUP, (n_groups - i) * GROUP);
+        negative = _mm256_add_epi64(negative, split_groups(to + i * SPLIT_GROUP, last));
     }
+    __m128i two = _mm_add_epi64(_mm256_castsi256_si128(negative), _mm256_extracti128_si256(negative, 1));
+    return (int32_t)(_mm_cvtsi128_si64(two) + _mm_extract_epi64(two, 1));
+}
+
+static void split_rows(const kernel_product_int8 *p, split_block *block, size_t first, size_t group)
+{
+    for (size_t i = 0; i < block->n_rows; i++) {
+        const uint8_t *a = p->a + (first + i) * p->lda + group * GROUP;
+        int32_t negative = split_row(block->rows + i * SPLIT_ROW, a, block->n_groups);
+        block->negative[i] = group == 0 ? negative : block->negative[i] + negative;
+    }
+}
+
+KERNEL_INLINE __m256i spread(const uint8_t *group)
+{
+    int32_t x;
+    memcpy(&x, group, sizeof x);
+    return _mm256_set1_epi32(x);
 }
 
 /* Adds a part to the sums of up to three rows. */
-KERNEL_INLINE void wide_tile(const kernel_product_int8 *p, wide_part *part, const uint8_t *a, size_t row,
-                             const size_t n_rows)
+KERNEL_INLINE void tile(const split_block *block, const int8_t *b, int32_t *to, size_t row, const size_t n_rows)
 {
-    __m256i *sums = (__m256i *)(void *)(part->sums + row * KERNEL_PANEL);
-    const __m256i *w = (const __m256i *)(const void *)part->weights, *end = w + part->n_groups * (WIDE_GROUP / 32);
-    const size_t lda = p->lda;
-#define WIDE_SUM(r, v) __m256i sum##r##v = r < n_rows ? _mm256_load_si256(sums + 4 * r + v) : _mm256_setzero_si256();
-#define WIDE_LOAD(r) WIDE_SUM(r, 0) WIDE_SUM(r, 1) WIDE_SUM(r, 2) WIDE_SUM(r, 3)
-#define WIDE_DOT(r, v)            \
+    __m256i *sums = (__m256i *)(void *)(to + row * KERNEL_PANEL);
+    const uint8_t *x = block->rows + row * SPLIT_ROW;
+    const __m256i *w = (const __m256i *)(const void *)b, *end = w + block->n_groups * VECTORS;
+    __m256i ones = _mm256_set1_epi16(1);
+    __asm__("" : "+x"(ones)); /* a register, where the compiler would read the constant from memory each time */
+#define TILE_EACH_ROW(X) X(0) X(1) X(2)
+#define TILE_SUM(r, v) __m256i sum##r##v = r < n_rows ? _mm256_load_si256(sums + VECTORS * r + v) : _mm256_setzero_si256();
+#define TILE_LOAD(r) TILE_SUM(r, 0) TILE_SUM(r, 1) TILE_SUM(r, 2) TILE_SUM(r, 3)
+#define TILE_DOT(r, v)            \
     sum##r##v = _mm256_add_epi32( \
-        sum##r##v, _mm256_add_epi32(_mm256_madd_epi16(even, w[2 * v]), _mm256_madd_epi16(odd, w[2 * v + 1])));
+        sum##r##v, _mm256_madd_epi16(_mm256_maddubs_epi16(size, _mm256_xor_si256(sign, _mm256_loadu_si256(w + v))), ones));
     /* The weights are each row's operands in memory: kept for the next row they would push sums out of the registers. */
-#define WIDE_ROW(r)                                                                                    \
+#define TILE_ROW(r)                                                                                    \
     if (r < n_rows) {                                                                                  \
-        __m256i x = product_spread(a + r * lda).lo;                                                    \
-        __m256i even = _mm256_and_si256(x, _mm256_set1_epi16(255)), odd = _mm256_srli_epi16(x, 8);     \
-        WIDE_DOT(r, 0) WIDE_DOT(r, 1) WIDE_DOT(r, 2) WIDE_DOT(r, 3) __asm__ volatile("" ::: "memory"); \
+        __m256i sign = spread(x + r * SPLIT_ROW), size = spread(x + r * SPLIT_ROW + GROUP);            \
+        TILE_DOT(r, 0) TILE_DOT(r, 1) TILE_DOT(r, 2) TILE_DOT(r, 3) __asm__ volatile("" ::: "memory"); \
     }
-#define WIDE_STORE(r)                                    \
-    if (r < n_rows) {                                    \
-        _mm256_store_si256(sums + 4 * r, sum##r##0);     \
-        _mm256_store_si256(sums + 4 * r + 1, sum##r##1); \
-        _mm256_store_si256(sums + 4 * r + 2, sum##r##2); \
-        _mm256_store_si256(sums + 4 * r + 3, sum##r##3); \
+#define TILE_STORE(r)                                          \
+    if (r < n_rows) {                                          \
+        _mm256_store_si256(sums + VECTORS * r, sum##r##0);     \
+        _mm256_store_si256(sums + VECTORS * r + 1, sum##r##1); \
+        _mm256_store_si256(sums + VECTORS * r + 2, sum##r##2); \
+        _mm256_store_si256(sums + VECTORS * r + 3, sum##r##3); \
     }
-    PRODUCT_EACH_ROW(WIDE_LOAD)
-    for (; w < end; w += WIDE_GROUP / 32, a += PRODUCT_GROUP) {
-        PRODUCT_EACH_ROW(WIDE_ROW)
+    TILE_EACH_ROW(TILE_LOAD)
+    for (; w < end; w += VECTORS, x += SPLIT_GROUP) {
+        TILE_EACH_ROW(TILE_ROW)
     }
-    PRODUCT_EACH_ROW(WIDE_STORE)
+    TILE_EACH_ROW(TILE_STORE)
 }
 
-static void wide_rows(const kernel_product_int8 *p, wide_part *part, const uint8_t *a, size_t n_rows)
+/* A part of a panel past all rows. What lies behind it, fetched beside, is the panel's next part or the next panel. */
+static void part_of_panel(const split_block *block, const int8_t *b, int32_t *sums)
 {
+    const char *ahead = (const char *)(b + block->n_groups * PANEL_GROUP);
     size_t row = 0;
-    for (; row + PRODUCT_ROWS <= n_rows; row += PRODUCT_ROWS) wide_tile(p, part, a + row * p->lda, row, PRODUCT_ROWS);
-    if (n_rows - row == 2) wide_tile(p, part, a + row * p->lda, row, 2);
-    else if (n_rows - row == 1) wide_tile(p, part, a + row * p->lda, row, 1);
+    for (; row + TILE_ROWS <= block->n_rows; row += TILE_ROWS) {
+        for (size_t i = 0; i < LINES_AHEAD; i++, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T0);
+        tile(block, b, sums, row, TILE_ROWS);
+    }
+    if (block->n_rows - row == 2) tile(block, b, sums, row, 2);
+    else if (block->n_rows - row == 1) tile(block, b, sums, row, 1);
 }
 
-/* Rows [first, first + n_rows) by the panel at column col. */
-static void wide_panel(const kernel_product_int8 *p, wide_part *part, size_t first, size_t n_rows, size_t col)
+/* Sixteen columns of a block's rows. */
+static void store_columns(const kernel_product_int8 *p, const split_block *block, size_t first, size_t col,
+                          const int32_t *sums)
 {
-    const int8_t *b = p->b + (col / KERNEL_PANEL) * p->panel_stride;
-    memset(part->sums, 0, n_rows * KERNEL_PANEL * sizeof *part->sums);
-    for (size_t group = 0; group < p->k / PRODUCT_GROUP; group += part->n_groups) {
-        part->n_groups = p->k / PRODUCT_GROUP - group < WIDE_GROUPS ? p->k / PRODUCT_GROUP - group : WIDE_GROUPS;
-        widen(part, b + group * PRODUCT_NEXT(p));
-        wide_rows(p, part, p->a + first * p->lda + group * PRODUCT_GROUP, n_rows);
+    v16i total = v16i_mul(v16i_load(p->column_total + col), v16i_set(128));
+    for (size_t i = 0; i < block->n_rows; i++) {
+        v16i shift = v16i_add(total, v16i_set(block->negative[i]));
+        product_store(p, first + i, col, v16i_add(v16i_load(sums + i * KERNEL_PANEL), shift));
     }
-    for (size_t i = 0; i < n_rows; i++) {
-        const int32_t *sums = part->sums + i * KERNEL_PANEL;
-        product_store(p, first + i, col, v16i_load(sums));
-        if (p->n_cols - col > 16) product_store(p, first + i, col + 16, v16i_load(sums + 16));
+}
+
+/* A block's rows by the panels from column col on. */
+static void some_panels(const kernel_product_int8 *p, split_block *block, size_t first, size_t col, size_t n_panels)
+{
+    size_t n_groups = p->k / GROUP;
+    for (size_t i = 0; i < n_panels; i++) memset(block->sums[i], 0, block->n_rows * KERNEL_PANEL * sizeof(int32_t));
+    for (size_t group = 0; group < n_groups; group += block->n_groups) {
+        block->n_groups = n_groups - group < PART_GROUPS ? n_groups - group : PART_GROUPS;
+        if (col == 0 || n_groups > PART_GROUPS) split_rows(p, block, first, group);
+        for (size_t i = 0; i < n_panels; i++)
+            part_of_panel(block, p->b + (col / KERNEL_PANEL + i) * p->panel_stride + group * PANEL_GROUP, block->sums[i]);
     }
+    for (size_t i = 0; i < 2 * n_panels && col + 16 * i < p->n_cols; i++)
+        store_columns(p, block, first, col + 16 * i, block->sums[i / 2] + i % 2 * 16);
 }
 
 void product_int8_avx2(const kernel_product_int8 *p)
 {
-    wide_part part;
-    if (p->n_rows <= FEW_ROWS) {
-        product_int8_few(p);
-        return;
+    split_block block;
+    size_t panels = (p->n_cols + KERNEL_PANEL - 1) / KERNEL_PANEL;
+    for (size_t first = 0; first < p->n_rows; first += BLOCK_ROWS) {
+        block.n_rows = p->n_rows - first < BLOCK_ROWS ? p->n_rows - first : BLOCK_ROWS;
+        for (size_t panel = 0; panel < panels; panel += BLOCK_PANELS)
+            some_panels(p, &block, first, panel * KERNEL_PANEL,
+                        panels - panel < BLOCK_PANELS ? panels - panel : BLOCK_PANELS);
     }
-    for (size_t first = 0; first < p->n_rows; first += BLOCK_ROWS)
-        for (size_t col = 0; col < p->n_cols; col += KERNEL_PANEL)
-            wide_panel(p, &part, first, p->n_rows - first < BLOCK_ROWS ? p->n_rows - first : BLOCK_ROWS, col);
 }
