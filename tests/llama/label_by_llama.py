@@ -36,7 +36,7 @@ class Server:
             port = probe.getsockname()[1]
         self.log = open(os.path.join(folder, "server.log"), "wb")
         self.process = subprocess.Popen([python, "-m", "llama_cpp.server", "--model", model, "--host", "127.0.0.1", "--port", str(port), "--n_ctx", "4096",
-                                         "--n_threads", str(os.cpu_count())], stdout=self.log, stderr=self.log)
+                                         "--n_threads", str(len(os.sched_getaffinity(0)))], stdout=self.log, stderr=self.log)
         self.url = f"http://127.0.0.1:{port}/v1"
         for _ in range(300):
             try:
