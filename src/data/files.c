@@ -157,6 +157,12 @@ finch_status data_file_inspect(const char *path, data_file *out, finch_error *er
         return finch_fail(err, FINCH_E_NOT_FOUND, "%s: there is no such file; check the path", path);
     if (file_is_directory(path))
         return finch_fail(err, FINCH_E_DATA, "%s is a folder; name its files, for example %s/*.csv", path, path);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return finch_fail(
+            err, FINCH_E_DATA,
+            "%s is a pipe or a device, and tables are read more than once; save it to a file first, or give it on "
+            "standard input (--input -) to a command that takes that",
+            path);
     FINCH_TRY(file_map_open(path, &map, err));
     finch_status st = check_content(map.content, path, out, err);
     file_map_close(&map);

@@ -26,14 +26,10 @@ static finch_status ask_structure(data_database *db, const char *path, const cha
     data_cursor cursor = {.result = &result};
     finch_text text = {"", 0};
     if (data_cursor_step(&cursor)) data_cursor_text(&cursor, 0, &text);
-    st = json_parse(text.at, text.size_bytes, path, out, err);
+    if (text.size_bytes > 0 && text.at[0] == '{') st = json_parse(text.at, text.size_bytes, path, out, err);
+    else st = finch_fail(err, FINCH_E_DATA, "%s: its rows are objects without keys, so it has no columns", path);
     data_cursor_close(&cursor);
     duckdb_destroy_result(&result);
-    if (st == FINCH_OK && !json_is_object(*out)) {
-        json_decref(*out);
-        *out = NULL;
-        st = finch_fail(err, FINCH_E_DATA, "%s: its rows have no key", path);
-    }
     return st;
 }
 

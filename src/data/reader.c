@@ -302,7 +302,9 @@ static finch_status name_first_keys(data_reader *r, finch_error *err)
     json_t *value;
     FINCH_TRY(read_head(&r->file, HEAD_BYTES, &head, err));
     size_t skip = head.size > 0 ? strspn(head.at, " \t\r\n[") : 0;
-    json_t *object = json_loadb(head.at + skip, head.size - skip, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL);
+    json_t *object = head.size > 0
+                         ? json_loadb(head.at + skip, head.size - skip, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL)
+                         : NULL;
     finch_status st = json_is_object(object)
                           ? FINCH_OK
                           : finch_fail(err, FINCH_E_DATA, "%s does not begin with an object", r->file.path);

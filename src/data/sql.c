@@ -59,6 +59,25 @@ static finch_status status_of(const char *type)
     return FINCH_E_FAILED;
 }
 
+enum { REASON_BYTES = 200 };
+
+static size_t shorter(size_t a, size_t b) { return a < b ? a : b; }
+
+/* DuckDB's own reader ends at a broken row. Its message is a page: the row's number, the row, the reason, then settings with the
+ * file among them. */
+static finch_status fail_csv(const char *message, const char *place, finch_error *err)
+{
+    static const char row_mark[] = "\nOriginal Line:", file_mark[] = "\n  file = ";
+    const char *row = strstr(message, row_mark), *file = strstr(message, file_mark);
+    const char *reason = row != NULL ? strchr(row + sizeof row_mark - 1, '\n') : strchr(message, '\n');
+    reason = reason != NULL ? reason + 1 : "";
+    file = file != NULL ? file + sizeof file_mark - 1 : "";
+    return finch_fail(err, FINCH_E_DATA,
+                      "%s%.*s%s%.*s: %.*s; finch data convert FILE --output FILE.parquet sets broken rows aside", place,
+                      (int)strcspn(file, "\n"), file, file[0] != '\0' ? ": " : "", (int)strcspn(message, "\n"), message,
+                      (int)shorter(strcspn(reason, "\n"), REASON_BYTES), reason);
+}
+
 /* The first line of DuckDB's message and, where it says something else of use, the second ("Did you mean ..."). */
 static finch_status fail_message(finch_status st, const char *message, const char *place, finch_error *err)
 {
@@ -67,6 +86,8 @@ static finch_status fail_message(finch_status st, const char *message, const cha
     size_t n = strcspn(second, "\n");
     if (st == FINCH_E_IO && strncmp(message, "No files found", 14) == 0) st = FINCH_E_NOT_FOUND;
     if (strncmp(message, "Cannot change configuration", 27) == 0) st = FINCH_E_USAGE;
+    if (strncmp(message, "CSV Error on Line", 17) == 0 || strncmp(message, "Error when sniffing file", 24) == 0)
+        return fail_csv(message, place, err);
     if (strncmp(message, "Cannot prepare multiple", 23) == 0)
         return finch_fail(err, FINCH_E_USAGE, "%sPIVOT needs its values: PIVOT ... ON column IN ('a', 'b')", place);
     return finch_fail(err, st, "%s%.*s%s%.*s", place, (int)first, message, n > 0 ? " " : "", (int)n, second);

@@ -128,6 +128,15 @@ class BadInput(FolderTest):
             for command in self.every:
                 self.refused(command, [path], path, "is empty" if ending != "csv.gz" else "")
 
+    def test_what_is_no_table_says_what_to_do(self):
+        pipe = self.path("pipe.csv")
+        os.mkfifo(pipe)
+        keyless = [self.write("one.json", "{}"), self.write("many.jsonl", "{}\n{}\n"), self.write("array.json", "[{}, {}]")]
+        for command in self.every:
+            self.refused(command, [pipe], pipe, "a pipe or a device", "save it to a file")
+            for path in keyless if command != "tokenize" else ():
+                self.refused(command, [path], path, "objects without keys")
+
     def test_a_column_of_the_wrong_type(self):
         for name, values in (("number", [1.5, 2.5]), ("list", [["a"], ["b"]]), ("bytes", [b"\xff\xfe", b"b"])):
             path = self.path(name + ".parquet")

@@ -133,6 +133,21 @@ class Sql(FolderTest):
             self.assertIn(said, done.stderr)
         self.assertEqual(sorted(os.listdir(self.folder)), ["cut.parquet", "wrong.csv"])
 
+    def test_a_broken_csv_is_told_with_its_file_and_the_way_around(self):
+        broken, long, text = (self.path(name) for name in ("broken.csv", "long.csv", "text.csv"))
+        rows = [f"{i},t{i},{i}{',4' if i == 25_000 else ''}\n" for i in range(30_000)]
+        for path, rows in ((broken, "".join(rows)), (long, f"1,{'x' * 3_000_000},2\n"), (text, "1,b,2\n" * 30_000 + "x,y,z\n")):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("a,b,c\n" + rows)
+        for path, said in ((broken, "Line: 25002: Expected Number of Columns: 3 Found: 4"), (long, "Maximum line size"), (text, "Line: 30002: Error when converting")):
+            done = finch("sql", f"SELECT sum(a) FROM '{path}'")
+            self.assertEqual(done.returncode, 3, done.stderr)
+            for word in (path, said, "finch data convert"):
+                self.assertIn(word, done.stderr)
+            self.assertLess(len(done.stderr), 700)
+        self.assertEqual(finch("data", "convert", broken, "--output", self.path("good.parquet")).returncode, 0)
+        self.assertEqual(finch("sql", f"SELECT count(*) FROM '{self.path('good.parquet')}'").stdout.split(), ["count_star()", "29999"])
+
     def test_memory_is_bounded_by_the_limit(self):
         document = finch_json("sql", "SELECT i, hash(i) AS h, 'text ' || i AS t FROM range(1000000) r(i) ORDER BY h", "--memory-limit", "40MB", "--output", self.path("o.parquet"),
                               env={"TMPDIR": self.folder})

@@ -7,14 +7,21 @@
 
 static finch_error err;
 
+#define EMPTY_GZIP "\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0"
+
 /* What is found in a file of this content where `usual` is looked for. */
-static const char *found(const char *name, const char *content, const char *usual)
+static const char *found_bytes(const char *name, const char *content, size_t size, const char *usual)
 {
     char path[400];
     const char *input = path;
     snprintf(path, sizeof path, "%s/%s", harness_folder(), name);
-    CHECK_OK(file_write(path, content, strlen(content), &err), &err);
+    CHECK_OK(file_write(path, content, size, &err), &err);
     return data_text_column(&input, 1, usual);
+}
+
+static const char *found(const char *name, const char *content, const char *usual)
+{
+    return found_bytes(name, content, strlen(content), usual);
 }
 
 TEST(a_name_that_is_there_stands)
@@ -41,6 +48,8 @@ TEST(what_cannot_be_looked_at_keeps_the_usual_name)
     CHECK_TEXT("body", data_text_column(&folder, 1, "body"));
     CHECK_TEXT("body", data_text_column(NULL, 0, "body"));
     CHECK_TEXT("body", found("empty.csv", "", "body"));
+    /* what is in it is empty */
+    CHECK_TEXT("body", found_bytes("empty.jsonl.gz", EMPTY_GZIP, sizeof EMPTY_GZIP - 1, "body"));
     CHECK_TEXT("body", found("broken.jsonl", "{\"text\":", "body"));
     CHECK_TEXT("body", found("number.json", "[1, 2]", "body"));
     CHECK_TEXT("body", found("false.parquet", "PAR1 is not enough", "body"));
