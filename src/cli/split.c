@@ -99,6 +99,9 @@ static finch_status add_head(pen *p, const data_split_options *o, const data_spl
                              pen_grouped(r->n_shared, shared), o->group_column != NULL ? " and groups" : ""));
     if (r->clusters == DATA_SPLIT_CLUSTERS_NONE)
         FINCH_TRY(str_add_text(&p->out, "  --clusters none: near-duplicates may be in two parts, and nobody looked\n", err));
+    if (r->clusters == DATA_SPLIT_CLUSTERS_BOTH && o->clusters == DATA_SPLIT_CLUSTERS_AUTO)
+        FINCH_TRY(str_add_format(&p->out, err, "  the column %s misses near-duplicates, so the texts were compared too\n",
+                                 o->cluster_column));
     return FINCH_OK;
 }
 

@@ -263,7 +263,7 @@ static finch_status write_rejects(const job *j, finch_error *err)
     return rejects->n > 0 ? data_rejects_write(rejects, j->options->rejects, err) : FINCH_OK;
 }
 
-finch_status data_split(const data_split_options *options, data_split_report *out, finch_error *err)
+static finch_status split_once(const data_split_options *options, data_split_report *out, finch_error *err)
 {
     job j = {.options = options, .report = out};
     finch_status st;
@@ -284,4 +284,16 @@ finch_status data_split(const data_split_options *options, data_split_report *ou
 done:
     close_job(&j);
     return st;
+}
+
+finch_status data_split(const data_split_options *options, data_split_report *out, finch_error *err)
+{
+    finch_status st = split_once(options, out, err);
+    bool column_misses = out->clusters == DATA_SPLIT_CLUSTERS_COLUMN && out->n_leaks > 0;
+    if (st != FINCH_E_DATA || !column_misses || options->clusters != DATA_SPLIT_CLUSTERS_AUTO) return st;
+    data_split_options both = *options;
+    both.clusters = DATA_SPLIT_CLUSTERS_BOTH;
+    data_split_report_free(out);
+    if (err != NULL) *err = (finch_error){0};
+    return split_once(&both, out, err);
 }

@@ -11,7 +11,8 @@
 
 typedef enum data_split_by { DATA_SPLIT_AUTO, DATA_SPLIT_LABEL, DATA_SPLIT_TIME, DATA_SPLIT_RANDOM } data_split_by;
 
-/* What keeps rows together: AUTO is COLUMN where the inputs have the column, else TEXTS. */
+/* What keeps rows together: AUTO is COLUMN where the inputs have the column, and BOTH where the check finds that it misses
+ * some; else TEXTS. */
 typedef enum data_split_clusters {
     DATA_SPLIT_CLUSTERS_AUTO,
     DATA_SPLIT_CLUSTERS_COLUMN,

@@ -111,12 +111,19 @@ class Split(FolderTest):
         blind, _ = self.table("blind.csv", cluster_id=lambda i, row: i)
         for name in ("train", "valid", "test"):
             self.write(f"{name}.csv", "old\n")
-        done = finch("split", "--input", blind, *(f"--{p}={self.path(p)}.csv" for p in ("train", "valid", "test")))
+        words = ["split", "--input", blind, *(f"--{p}={self.path(p)}.csv" for p in ("train", "valid", "test"))]
+        done = finch(*words, "--clusters", "column")
         self.assertEqual(done.returncode, 3)
         self.assertIn("--clusters both", done.stderr)
         for name in ("train", "valid", "test"):
             self.assertEqual(read_csv(self.path(f"{name}.csv")), [])
-        self.assertEqual(self.parts("--input", blind, "--clusters", "both")[0]["leaks"], 0)
+        done = finch(*words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("the column cluster_id misses near-duplicates", done.stderr)
+        written = [read_csv(self.path(f"{name}.csv")) for name in ("train", "valid", "test")]
+        both = self.parts("--input", blind, "--clusters", "both")
+        self.assertEqual((both[0]["clusters"], both[0]["leaks"]), ("both", 0))
+        self.assertEqual(written, both[1])
         self.assertIsNone(self.parts("--input", blind, "--clusters", "none")[0]["leaks"])
 
     def test_by_time(self):
