@@ -41,14 +41,15 @@ QUESTIONS = (("market by day, 3 years", None, "1d", 0, 1095), ("market by hour, 
 TRUNCATE = {"1d": "day", "1h": "hour", "1w": "week"}
 
 
-def make_rows(path, rows):
+def make_rows(path, rows, first=0, begin=BEGIN, span=SPAN, ordered=False):
+    """So many rows, numbered from first, at random times of the span, ordered by them or not."""
     duckdb.sql("SELECT setseed(0.5)")
     duckdb.sql(f"""COPY (
-        SELECT 'tweet ' || i AS body, {BEGIN} + CAST(floor(random() * {SPAN}) AS BIGINT) AS post_date,
+        SELECT 'tweet ' || (i + {first}) AS body, {begin} + CAST(floor(random() * {span}) AS BIGINT) AS post_date,
             'T' || CAST(floor(400 * random() * random() * random()) AS BIGINT) || CASE WHEN random() < 0.3 THEN '|T' || CAST(400 + floor(50 * random()) AS BIGINT) ELSE '' END AS ticker_symbol,
             ({list(benchlib.LABELS)})[1 + CAST(floor(5 * random()) AS BIGINT)] AS label, round(2 * random() - 1, 6) AS score, CAST(floor(20 * random()) AS BIGINT) AS like_num,
             CASE WHEN random() < 0.1 THEN 'flood' WHEN random() < 0.1 THEN 'near_duplicate' END AS dropped_reason
-        FROM range({rows}) t(i)) TO '{path}'""")
+        FROM range({rows}) t(i) {'ORDER BY post_date' if ordered else ''}) TO '{path}'""")
 
 
 def query_of(table, ticker, bucket, first, last, postgres):
@@ -105,12 +106,20 @@ class PostgresPeer:
 
 
 class Finch:
-    def __init__(self, folder, source):
+    """finch serve on a store that `take` fills."""
+
+    def __init__(self, state):
         self.program = os.environ.get("FINCH", str(benchlib.ROOT / "build" / "finch"))
-        self.env = {**os.environ, "FINCH_STATE": f"{folder}/s.sqlite"}
+        self.env = {**os.environ, "FINCH_STATE": state}
+        self.server = None
+
+    def take(self, source):
+        """Rows a second into the history, the whole command."""
         begin = time.perf_counter()
         done = subprocess.run([self.program, "history", "import", "--input", source, "--no-texts", "--quiet", "--json"], env=self.env, stdout=subprocess.PIPE, check=True)
-        self.imported_a_second = json.loads(done.stdout)["imported"] / (time.perf_counter() - begin)
+        return json.loads(done.stdout)["imported"] / (time.perf_counter() - begin)
+
+    def serve(self):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -127,16 +136,19 @@ class Finch:
         else:
             raise SystemExit("finch serve did not come up; run it by hand to see why")
 
-    def ask(self, ticker, bucket, first, last):
-        stamp = lambda seconds: datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        path = f"/api/v1/sentiment?from={stamp(first)}&to={stamp(last)}&bucket={bucket}" + (f"&ticker={ticker}" if ticker else "")
+    def get(self, path):
+        """The answer's body and its milliseconds."""
         begin = time.perf_counter()
         self.link.request("GET", path)
         answer = self.link.getresponse()
         body = answer.read()
-        ms = (time.perf_counter() - begin) * 1000
         if answer.status != 200:
             raise SystemExit(f"finch answered {answer.status}: {body[:500]!r}")
+        return body, (time.perf_counter() - begin) * 1000
+
+    def ask(self, ticker, bucket, first, last):
+        stamp = lambda seconds: datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body, ms = self.get(f"/api/v1/sentiment?from={stamp(first)}&to={stamp(last)}&bucket={bucket}" + (f"&ticker={ticker}" if ticker else ""))
         points = json.loads(body)["data"]
         return ms, sum(point["count"] for point in (points["points"] if isinstance(points, dict) else points))
 
@@ -148,9 +160,12 @@ class Finch:
         return total / 1e6
 
     def close(self):
+        if self.server is None:
+            return
         self.link.close()
         self.server.terminate()
         self.server.wait()
+        self.server = None
 
 
 def measure(sides, rounds):
@@ -184,15 +199,17 @@ def main():
     try:
         source = f"{folder}/rows.parquet"
         make_rows(source, options.rows)
-        sides["finch"] = Finch(folder, source)
-        benchlib.note(f"finch: {sides['finch'].imported_a_second:,.0f} predictions a second into the history")
+        sides["finch"] = Finch(f"{folder}/s.sqlite")
+        imported_a_second = sides["finch"].take(source)
+        sides["finch"].serve()
+        benchlib.note(f"finch: {imported_a_second:,.0f} predictions a second into the history")
         if "duckdb" in options.peers:
             sides["duckdb"] = DuckPeer(folder, source)
         if "postgres" in options.peers:
             sides["postgres"] = PostgresPeer(folder, source)
         cases = measure(sides, options.rounds)
         benchlib.emit({"what": "sentiment out of the history", "environment": benchlib.environment(options.threads), "rows": options.rows, "goal_ms": GOAL_MS,
-                       "imported_a_second": sides["finch"].imported_a_second, "cases": cases}, options.save)
+                       "imported_a_second": imported_a_second, "cases": cases}, options.save)
     finally:
         for side in sides.values():
             side.close()

@@ -206,11 +206,11 @@ static finch_status insert_chunk(store *s, const appending *a, finch_error *err)
         ROWS "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         ROWS "SELECT " AT(0) ", " AT(1) ", value->>2, value->>3, value->>4, " AT(5) ", " AT(6) ", " AT(7) ", " AT(8) ", " AT(
             9) ", " AT(10) ", " AT(11) ", " AT(12) ", value->>13, " AT(14) ", " AT(15) " FROM "
-                                                                                       "json_array_elements($1::json)"};
+                                                                                       "jsonb_array_elements($1::jsonb)"};
     static const sql_statement marks = {MARKS "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                                         MARKS "SELECT value->>0, " AT(1) ", " AT(2) ", " AT(3) ", " AT(4) ", " AT(5) ", " AT(
                                             6) ", " AT(7) " FROM "
-                                                          "json_array_elements($1::json)"};
+                                                          "jsonb_array_elements($1::jsonb)"};
     FINCH_TRY(store_run_rows(s, &rows, a->rows, a->n_rows, ROW_VALUES, err));
     return store_run_rows(s, &marks, a->marks, a->n_marks, MARK_VALUES, err);
 }

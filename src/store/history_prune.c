@@ -59,12 +59,12 @@ static finch_status leave_work(store *s, void *context, finch_error *err)
     /* With the time, so that PostgreSQL looks into no month but the row's own. */
     static const sql_statement rows = {
         "DELETE FROM prediction WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each($1))",
-        "DELETE FROM prediction p USING json_array_elements($1::json) WHERE p.id = " SQL_ELEMENT(
+        "DELETE FROM prediction p USING jsonb_array_elements($1::jsonb) WHERE p.id = " SQL_ELEMENT(
             0) " AND p.time = " SQL_ELEMENT(1)};
     static const sql_statement marks = {
         "DELETE FROM prediction_ticker WHERE (ticker, time, id) IN (SELECT json_extract(value, '$[0]'), json_extract(value, "
         "'$[1]'), json_extract(value, '$[2]') FROM json_each($1))",
-        "DELETE FROM prediction_ticker t USING json_array_elements($1::json) WHERE t.ticker = value->>0 AND t.time "
+        "DELETE FROM prediction_ticker t USING jsonb_array_elements($1::jsonb) WHERE t.ticker = value->>0 AND t.time "
         "= " SQL_ELEMENT(1) " AND t.id = " SQL_ELEMENT(2)};
     static const sql_statement forgotten = {"UPDATE store_counter SET value = $1 WHERE name = 'forgotten' AND value < $1",
                                             NULL};

@@ -99,7 +99,7 @@ static finch_status write_cells(store *s, const history_cell *cells, size_t n, s
                "$22)" CONFLICT,
         INSERT
         "SELECT " AT(0) ", value->>1, " AT(2) ", " AT(3) ", " AT(4) ", " AT(5) ", " AT(6) ", " AT(7) ", " AT(8) ", " AT(9) ", " AT(10) ", " AT(
-            11) ", " AT(12) ", " AT(13) ", " AT(14) ", " AT(15) ", " AT(16) ", " AT(17) ", " AT(18) ", " AT(19) ", " AT(20) ", " AT(21) " FROM json_array_elements($1::json)" CONFLICT};
+            11) ", " AT(12) ", " AT(13) ", " AT(14) ", " AT(15) ", " AT(16) ", " AT(17) ", " AT(18) ", " AT(19) ", " AT(20) ", " AT(21) " FROM jsonb_array_elements($1::jsonb)" CONFLICT};
     for (size_t i = 0; i < n; i++) cell_values(&cells[i], values + i * CELL_VALUES);
     return store_run_rows(s, &add, values, n, CELL_VALUES, err);
 }
@@ -113,7 +113,8 @@ static finch_status write_tickers(store *s, const history_tally *tally, sql_valu
         "excluded.last)",
         "INSERT INTO history_ticker (ticker, n, first, last) SELECT value->>0, " AT(1) ", " AT(2) ", " AT(
             3) " FROM "
-               "json_array_elements($1::json) ON CONFLICT (ticker) DO UPDATE SET n = history_ticker.n + excluded.n, first = "
+               "jsonb_array_elements($1::jsonb) ON CONFLICT (ticker) DO UPDATE SET n = history_ticker.n + excluded.n, first "
+               "= "
                "least(history_ticker.first, excluded.first), last = greatest(history_ticker.last, excluded.last)"};
     size_t n = 0;
     for (size_t i = 0; i < tally->n;) {

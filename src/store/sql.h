@@ -88,7 +88,8 @@ finch_status sql_run(sql_db *db, const sql_statement *statement, const sql_value
  * server far away costs a round trip a batch. Both texts must be there. */
 finch_status sql_run_rows(sql_db *db, const sql_statement *statement, const sql_value *values, size_t n_rows,
                           size_t n_columns, finch_error *err);
-/* Element i of a row there, as a number; value->>i is the text. */
+/* Element i of a row there, as a number; value->>i is the text. Rows of many elements are taken apart as jsonb: json is read anew for
+ * each of them. */
 #define SQL_ELEMENT(i) "(value->>" #i ")::bigint"
 
 /* For rows of one value: context is an int64_t, or a str that is cleared first. */

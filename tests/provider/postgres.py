@@ -30,8 +30,9 @@ def _free_port():
 
 
 class Postgres:
-    def __init__(self, durable=False):
-        """durable: commits wait for the disk, as a server's do. Tests need not: they kill processes, machines never lose power."""
+    def __init__(self, durable=False, settings=""):
+        """durable: commits wait for the disk, as a server's do. Tests need not: they kill processes, machines never lose power.
+        settings: further lines of postgresql.conf."""
         self.bin = _folder_of_programs()
         self.folder = tempfile.mkdtemp(prefix="finch-postgres-")
         self.data = os.path.join(self.folder, "data")
@@ -47,6 +48,7 @@ class Postgres:
                        "max_connections = 40\nlog_min_messages = fatal\n")
             if not durable:
                 file.write("fsync = off\nfull_page_writes = off\n")
+            file.write(settings + "\n")
         self.start()
 
     def _run(self, program, *words):
