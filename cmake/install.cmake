@@ -8,11 +8,23 @@ set(finch_private_libdir "${CMAKE_INSTALL_LIBDIR}/finch")
 set(finch_share "${CMAKE_INSTALL_DATADIR}/finch")
 file(RELATIVE_PATH finch_libs_from_program "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}/finch")
 set_property(SOURCE src/train/ranks.c APPEND PROPERTY COMPILE_DEFINITIONS "FINCH_MODULES=\"${finch_libs_from_program}/\"")
-set_target_properties(finch_program PROPERTIES INSTALL_RPATH "$ORIGIN/${finch_libs_from_program}")
 # The library's own dependencies are the distribution's: it has no path of its own.
 set_target_properties(finch PROPERTIES INSTALL_RPATH "")
+# A run path that CMake itself changes at installation is padded with colons in the build folder, and an empty part means the
+# working folder: a program run from a downloads folder would take its libraries from there. So what is built has the run path
+# that it is installed with; the program's names DuckDB's folder as well, which is taken out when it is installed.
+get_filename_component(duckdb_folder "${DUCKDB_LIBRARY}" DIRECTORY)
+set(finch_run_path "$ORIGIN/${finch_libs_from_program}")
+set_target_properties(finch_program PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "${finch_run_path};${duckdb_folder}")
+set_target_properties(finch PROPERTIES BUILD_WITH_INSTALL_RPATH ON)
+if(TARGET finch_mpi)
+  set_target_properties(finch_mpi PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "")
+endif()
 
 install(TARGETS finch_program RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT runtime)
+install(CODE "
+  file(RPATH_CHANGE FILE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/finch\"
+       OLD_RPATH \"${finch_run_path}:${duckdb_folder}\" NEW_RPATH \"${finch_run_path}\")" COMPONENT runtime)
 get_filename_component(duckdb_file "${DUCKDB_LIBRARY}" REALPATH)
 install(PROGRAMS "${duckdb_file}" DESTINATION "${finch_private_libdir}" COMPONENT runtime RENAME libduckdb.so)
 if(TARGET finch_mpi)

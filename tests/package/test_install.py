@@ -73,6 +73,14 @@ class Install(unittest.TestCase):
         duckdb = os.path.realpath(re.search(r"libduckdb\.so => (.*) \(", loaded).group(1))
         self.assertTrue(duckdb.startswith(os.path.realpath(self.tree)), loaded)
 
+    def run_path(self, program):
+        return re.search(r"\(RUNPATH\).*\[(.*)\]", self.ok(run("readelf", "--dynamic", program))).group(1).split(":")
+
+    def test_no_program_takes_libraries_from_the_working_folder(self):
+        built, installed = self.run_path(PROGRAM), self.run_path(os.path.join(self.tree, "bin", "finch"))
+        self.assertTrue(all(part.startswith(("/", "$ORIGIN/")) for part in built + installed), (built, installed))
+        self.assertTrue(all(part.startswith("$ORIGIN/") for part in installed), installed)
+
     def test_each_command_has_its_page(self):
         pages = set(os.listdir(os.path.join(self.tree, "share", "man", "man1")))
         commands = json.loads(self.ok(run(PROGRAM, "help", "--json")))["commands"]
