@@ -80,9 +80,10 @@ static label_options options_of(void)
         .provider_url = url,
         .model = "standin/five",
         .votes = 1,
-        .connect_seconds = 10,
-        .first_byte_seconds = 30,
-        .total_seconds = 30,
+        /* Far above what a busy machine makes of the stand-in's latency: an answer that nobody waits for is paid for and lost. */
+        .connect_seconds = 120,
+        .first_byte_seconds = 120,
+        .total_seconds = 120,
         .engine = {.batch = 20,
                    .in_flight = 16,
                    .attempts = 5,
@@ -92,7 +93,7 @@ static label_options options_of(void)
                    .price_in = -1,
                    .price_out = -1,
                    .backoff_seconds = 0.05,
-                   .give_up_seconds = 60,
+                   .give_up_seconds = 240,
                    .lease_seconds = 60,
                    .stop_kappa = -2},
     };
