@@ -202,12 +202,13 @@ def run_cell(cell, seed, args):
     return None
 
 
-def print_table():
+def table_text():
+    """The cells that were run, as a table; empty where there is none."""
     cells = {}
     for path in sorted(PLACE.glob("*.json")):
         one = json.loads(path.read_text(encoding="utf-8"))
         cells.setdefault((one["cell"], one["train_rows"], one["epochs"], one["valid_rows"]), []).append(one)
-    print("| model | trained on | judged on | seeds | macro F1 | accuracy | MCC | log loss | training | peak memory |\n|---|---|---|---|---|---|---|---|---|---|")
+    text = "| model | trained on | judged on | seeds | macro F1 | accuracy | MCC | log loss | training | peak memory |\n|---|---|---|---|---|---|---|---|---|---|\n"
     for (cell, n_train, epochs, n_valid), found in sorted(cells.items(), key=lambda item: CELLS.index(item[0][0])):
         def mean(name):
             values = [one["figures"][name] for one in found]
@@ -215,9 +216,10 @@ def print_table():
             return f"{middle:.4f}" + (f" ± {max(abs(v - middle) for v in values):.4f}" if len(values) > 1 else "")
         seconds = [one["train_seconds"] for one in found if "train_seconds" in one]
         peak = [one["peak_rss_bytes"] for one in found if "peak_rss_bytes" in one]
-        print(f"| {cell} | {f'{n_train} rows x {epochs}' if n_train else 'nothing'} | {n_valid} rows | {len(found)} | "
-              + " | ".join(mean(name) for name in ("macro_f1", "accuracy", "mcc", "log_loss"))
-              + f" | {f'{max(seconds):.0f} s' if seconds else '-'} | {f'{max(peak) / 2**20:.0f} MiB' if peak else '-'} |")
+        text += (f"| {cell} | {f'{n_train} rows x {epochs}' if n_train else 'nothing'} | {n_valid} rows | {len(found)} | "
+                 + " | ".join(mean(name) for name in ("macro_f1", "accuracy", "mcc", "log_loss"))
+                 + f" | {f'{max(seconds):.0f} s' if seconds else '-'} | {f'{max(peak) / 2**20:.0f} MiB' if peak else '-'} |\n")
+    return text if cells else ""
 
 
 def main():
@@ -229,12 +231,10 @@ def main():
     options.add_argument("--epochs", type=int, default=2)
     options.add_argument("--table", action="store_true", help="print the table of what is there and run nothing")
     args = options.parse_args()
-    if args.table:
-        return print_table()
-    for cell in args.cells:
+    for cell in [] if args.table else args.cells:
         for seed in args.seeds if cell in SEEDED else [0]:
             run_cell(cell, seed, args)
-    return print_table()
+    sys.stdout.write(table_text())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 # Runs every speed bench, one after the other, and leaves their JSON in bench/results/; about 40 minutes on two cores.
 #   bench/run_all.sh            with the program in build/finch (or $FINCH)
 #   bench/run_all.sh --peers-only   the peers alone, into build/bench-peers/ (never over a result)
-# The quality baseline (bench/baseline_trainer.py, about 40 minutes) is run by hand: it measures no speed of finch's.
+# The quality baseline (bench/baseline_trainer.py, about 40 minutes) and a Gemma's (bench/gemma_results.py, hours) are run by hand: they measure no
+# speed of finch's. So is the 12B, which takes 13 GB of disk and most of 16 GiB: bench/gemma.py --case 12b --save bench/results/gemma-12b.json
 set -eu
 cd "$(dirname "$0")/.."
 python="${FINCH_PYTHON:-.venv/bin/python}"
@@ -38,6 +39,7 @@ realtime=$(chrt -r 1 true 2>/dev/null && echo --realtime || true)
 if [ $# -eq 0 ]; then
     bench/peers/make_llama.sh
     for case in prompt-128 prompt-512 prefix; do run "gemma-$case" gemma --threads "$threads" --case "$case"; done
+    run generate generate --threads "$threads"
 fi
 # A case a file, so that one can be measured again alone.
 for case in minilm-int8 minilm-float bert-base-int8 one-tweet memory; do

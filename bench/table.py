@@ -8,6 +8,7 @@ import re
 import sys
 
 import benchlib
+import gemma_results
 
 PAGE = benchlib.ROOT / "bench" / "RESULTS.md"
 NOT_MEASURED = "not measured yet"
@@ -191,6 +192,19 @@ def gemma():
         if ratio:
             lines.append(f"- Gemma 3 270M in Q8_0 beside llama.cpp, {said}: {ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f} times as fast "
                          f"(asked: {asked:g}).")
+    kept = dig(load("gemma-prefix"), ["speed_ratio_prefix_kept"])
+    if kept:
+        lines.append(f"- the same with the prompt's beginning kept in llama.cpp's cache: {kept['min']:.2f} / **{kept['median']:.2f}** / {kept['max']:.2f} times as fast.")
+    for case, said in (("one", "one prompt"), ("many", "eight prompts together, one after the other there")):
+        found = dig(load("generate"), [case])
+        if found:
+            ratio = found["ratio"]
+            lines.append(f"- greedy answers of Gemma 3 270M beside llama.cpp, {said}: {ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f} times "
+                         f"the tokens/s (asked: {found['goal']:g}).")
+    large = load("gemma-12b")
+    if large:
+        lines += [f"- a synthetic 12B in int8, {said}: {large['tokens_per_second'][name]:.1f} tokens/s, at most {large['peak_rss_bytes'][name] / 2**30:.1f} GiB "
+                  f"(asked: {large['peak_most_bytes'][name] / 2**30:.0f})." for name, said in (("score", "scoring"), ("train", "LoRA steps of 1 x 64 tokens"))]
     return lines
 
 
@@ -212,7 +226,12 @@ def quality():
     text = "| seed | " + " | ".join(label for _, label in names) + " | examples/s |\n|" + "---|" * (len(names) + 2) + "\n"
     for run in [*found["seeds"], {"seed": "mean", **found["mean"]}]:
         text += f"| {run['seed']} | " + " | ".join(f"{run[key]:.4f}" for key, _ in names) + f" | {run['examples_per_second']:.1f} |\n"
-    return text + f"\n{found['recipe']['epochs']} epochs, {found['recipe']['train_rows']:,} training rows, {found['recipe']['valid_rows']:,} validation rows.\n"
+    return text + f"\n{found['recipe']['epochs']} epochs, {found['recipe']['train_rows']:,} training rows, {found['recipe']['valid_rows']:,} validation rows.\n" + gemma_quality()
+
+
+def gemma_quality():
+    text = gemma_results.table_text()
+    return f"\nGemma 3 270M beside MiniLM (`python bench/gemma_results.py --table`):\n\n{text}" if text else ""
 
 
 def products():
@@ -234,7 +253,8 @@ def products():
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
     for name in (*(f"score-{case}{where}" for where in ("", "-avx512") for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
-                 "near", "score-files", "serve-load", "serve-one", "history", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer"):
+                 "near", "score-files", "serve-load", "serve-one", "history", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer",
+                 *(name for name in ("generate", "gemma-12b") if load(name))):
         found = load(name)
         if found is None:
             text += f"| {name} | | {NOT_MEASURED} | | | |\n"
