@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The packages for real (make test-package; about ten minutes on two cores):
 #   1. finch is built twice, in folders of different names: program, library and both packages must have the same bytes
-#   2. they are installed in a clean Debian tree without network; finch doctor, a score, and a C program built with libfinch-dev there
+#   2. they are installed in a clean Debian tree: finch doctor, a score, the server, pages, completion, a C program built with libfinch-dev
+#      there; and removed again
 # A step that this machine cannot run is said with its reason; the closing line counts.
 #   FINCH_PACKAGES   a folder with packages that are there: they are only installed, nothing is built
 #   FINCH_BASE_TREE  a clean Debian 12 tree (debootstrap --variant=minbase) in place of one made here
@@ -64,16 +65,32 @@ clean_tree() {
 }
 
 tree=$work/tree
-if ! reason=$(clean_tree); then
-    tree=
-    skip "installing in a clean tree" "$reason"
-else
-    cp "$packages"/*.deb "$tree/tmp/"
-    cp "$source/examples/c/score.c" "$tree/tmp/"
-    mount -t proc proc "$tree/proc"
-    inside() { chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
-    as_nobody() { inside setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
-    check "apt brings what finch needs, and installs it" inside sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends /tmp/finch_*.deb'
+enter=(chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive)
+nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+inside() { "${enter[@]}" "$@"; }
+as_nobody() { inside "${nobody[@]}" "$@"; }
+offers() { # word completion offered for "finch WORD"
+    inside bash -c '. /usr/share/bash-completion/completions/finch; COMP_WORDS=(finch "$1"); COMP_CWORD=1; _finch; printf "%s\n" "${COMPREPLY[@]}" | grep -qx "$2"' finch "$@"
+}
+# As the unit starts it, but on a port of its own: the tree has this machine's network.
+serves() {
+    "${enter[@]}" "${nobody[@]}" env FINCH_STATE=/tmp/finch.sqlite finch serve --config /etc/finch/serve.json --port 18457 >"$work/serve.log" 2>&1 &
+    local server=$! code=1
+    for ((i = 0; i < 240; i++)); do
+        curl -fsS http://127.0.0.1:18457/ready && { code=0; break; }
+        kill -0 $server 2>/dev/null || break
+        sleep 0.5
+    done
+    [ ! -d "$tree/usr/share/finch/web" ] || curl -fsS http://127.0.0.1:18457/ | grep -q '/_next/static/' || code=1
+    kill -TERM $server 2>/dev/null
+    wait $server || code=1
+    [ $code -eq 0 ] || cat "$work/serve.log"
+    return $code
+}
+
+try_packages() {
+    check "apt brings what finch needs, and installs it" inside sh -c 'apt-get install -q -y --no-install-recommends /tmp/finch_*.deb'
+    check "finch --version is the package's" inside sh -c '[ "$(finch --version)" = "finch $(dpkg-query -W -f "\${Version}" finch)" ]'
     check "finch doctor finds nothing missing, as a user without rights" as_nobody finch doctor
     printf '{"body":"$AAPL beats and raises"}\n' >"$tree/tmp/tweet.jsonl"
     as_nobody sh -c 'finch score --input - --output - --quiet </tmp/tweet.jsonl' >"$work/there" || true
@@ -82,10 +99,25 @@ else
         "$source/build/finch" score --input - --output - --quiet <"$tree/tmp/tweet.jsonl" >"$work/here"
         check "is that of the build here" cmp "$work/there" "$work/here"
     fi
-    check "man pages, unit and settings lie in their places" sh -c "[ -f '$tree/lib/systemd/system/finch.service' ] && grep -qx '{}' '$tree/etc/finch/serve.json' && dpkg-deb -c '$tree'/tmp/finch_*.deb | grep -q man1/finch-score.1.gz"
+    check "the server starts with the packaged settings, shows the dashboard where the package has it, and ends" serves
+    check "unit and settings lie in their places" sh -c "[ -f '$tree/lib/systemd/system/finch.service' ] && grep -qx '{}' '$tree/etc/finch/serve.json'"
+    check "man shows the pages" inside sh -c 'apt-get install -q -y --no-install-recommends man-db && man finch | grep -q "^NAME" && man finch-score | grep -q -- --input'
+    check "bash completes commands" offers sco score
     check "libfinch-dev and a compiler go in" inside sh -c 'apt-get install -q -y --no-install-recommends /tmp/libfinch-dev_*.deb gcc libc6-dev pkg-config'
     check "the C example builds and scores there" inside sh -c 'cc -std=c17 /tmp/score.c $(pkg-config --cflags --libs finch) -o /tmp/example && /tmp/example "$(pkg-config --variable=model finch)" "\$AAPL beats and raises" | grep -q ^POSITIVE'
-    check "removing leaves nothing but settings" inside sh -c 'apt-get remove -q -y finch && [ -z "$(ls -A /usr/lib/*/finch /usr/share/finch 2>/dev/null)" ] && [ -f /etc/finch/serve.json ]'
+    check "removing leaves nothing but settings" inside sh -c 'apt-get remove -q -y finch && [ -z "$(ls -A /usr/lib/*/finch /usr/share/finch 2>/dev/null)" ] && ! command -v finch && [ -f /etc/finch/serve.json ]'
+    check "purging takes those too" inside sh -c 'apt-get purge -q -y finch && ! [ -e /etc/finch/serve.json ] && ! dpkg-query -W finch 2>/dev/null'
+}
+
+if ! reason=$(clean_tree); then
+    tree=
+    skip "installing in a clean tree" "$reason"
+else
+    cp "$packages"/*.deb "$tree/tmp/"
+    cp "$source/examples/c/score.c" "$tree/tmp/"
+    mount -t proc proc "$tree/proc"
+    check "apt answers there" inside apt-get update -q
+    try_packages
     umount "$tree/proc"
     if command -v lintian >/dev/null; then
         check "lintian finds no error" lintian --fail-on error --suppress-tags embedded-library,no-changelog,bogus-mail-host "$packages"/*.deb
