@@ -1,9 +1,9 @@
 """A broker's backlog scored and published again: finch stream beside finch score on the same tweets; then its latency at half load.
 
-    python bench/stream.py [--broker redis nats] [--tweets 20000] [--rounds 3] [--seconds 20]
+    python bench/stream.py [--broker redis nats kafka] [--tweets 20000] [--rounds 3] [--seconds 20]
 
 Each turn scores the same tweets once by `finch score`, from JSON lines to JSON lines, and once by `finch stream`, from the broker's
-stream to another one of it, in turns. finch score is timed from the opened model to the finished file. finch stream is timed by the
+stream to another one of it, in turns. Kafka is librdkafka's stand-in for a cluster (tests/stream/brokers.py), no broker. finch score is timed from the opened model to the finished file. finch stream is timed by the
 broker's clock, from its first output to its last, without the first batch: both are the rate of a run that goes on. The broker runs on the
 same machine and takes its share of the cores, which a real one does not. cpu_ratio is of the seconds of CPU that each took: what is left of it
 where the machine has other work.
@@ -25,7 +25,7 @@ import drive
 sys.path.insert(0, str(benchlib.ROOT / "tests" / "stream"))
 import brokers  # noqa: E402
 
-SERVERS = {"redis": brokers.RedisServer, "nats": brokers.NatsServer}
+SERVERS = {"redis": brokers.RedisServer, "nats": brokers.NatsServer, "kafka": brokers.KafkaServer}
 BATCH = 256
 
 

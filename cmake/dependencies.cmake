@@ -37,13 +37,15 @@ target_link_libraries(finch_room_dependencies INTERFACE ${DUCKDB_LIBRARY} PkgCon
                       ${CMAKE_DL_LIBS})
 
 # Clients of message brokers: their headers are needed at build; the libraries are opened when finch stream needs them, so that no
-# package depends on them, by the name that a program linked with them would ask for. Sets NAME in the definitions of finch stream.
+# package depends on them, by the name that a program linked with them would ask for. Sets NAME in the definitions of finch stream,
+# and NAME_LIBRARY; without it, the sources that match are left out (FINCH_ROOM_LEFT_OUT).
 find_program(OBJDUMP_PROGRAM objdump)
-function(finch_broker_library name header library)
+function(finch_broker_library name header library sources)
   find_path(${name}_INCLUDE ${header})
   find_library(${name}_LIBRARY ${library})
   if(NOT ${name}_INCLUDE OR NOT ${name}_LIBRARY OR NOT OBJDUMP_PROGRAM)
     message(STATUS "${header} or objdump is missing: finch stream is built without it. Run tools/setup.sh.")
+    set(FINCH_ROOM_LEFT_OUT ${FINCH_ROOM_LEFT_OUT} "src/stream/${sources}" PARENT_SCOPE)
     return()
   endif()
   execute_process(COMMAND ${OBJDUMP_PROGRAM} -p "${${name}_LIBRARY}" OUTPUT_VARIABLE headers COMMAND_ERROR_IS_FATAL ANY)
@@ -51,5 +53,6 @@ function(finch_broker_library name header library)
   target_compile_definitions(finch_room_dependencies INTERFACE "${name}=\"${CMAKE_MATCH_1}\"")
   target_include_directories(finch_room_dependencies SYSTEM INTERFACE "${${name}_INCLUDE}")
 endfunction()
-finch_broker_library(FINCH_HIREDIS hiredis/hiredis.h hiredis)
-finch_broker_library(FINCH_NATS nats/nats.h nats)
+finch_broker_library(FINCH_HIREDIS hiredis/hiredis.h hiredis redis.c)
+finch_broker_library(FINCH_NATS nats/nats.h nats nats.c)
+finch_broker_library(FINCH_KAFKA librdkafka/rdkafka.h rdkafka kafka*.c)

@@ -3,6 +3,10 @@
 file(GLOB FINCH_CORE_SOURCES CONFIGURE_DEPENDS src/base/*.c src/text/*.c src/tensor/*.c src/model/*.c src/train/*.c
      src/tensor/kernels/scalar/*.c)
 file(GLOB FINCH_ROOM_SOURCES CONFIGURE_DEPENDS src/data/*.c src/store/*.c src/label/*.c src/serve/*.c src/stream/*.c)
+if(FINCH_ROOM_LEFT_OUT)
+  file(GLOB left_out ${FINCH_ROOM_LEFT_OUT})
+  list(REMOVE_ITEM FINCH_ROOM_SOURCES ${left_out})
+endif()
 file(GLOB FINCH_CLI_SOURCES CONFIGURE_DEPENDS src/cli/*.c)
 
 # gcc takes minutes to inline the lanes of the plain definitions under a sanitizer, and seconds without inlining.

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 build_packages=(build-essential cmake ninja-build pkg-config npm nodejs
     libdnnl-dev libjansson-dev libutf8proc-dev zlib1g-dev libzstd-dev libssl-dev libcurl4-openssl-dev
     libsqlite3-dev libpq-dev libmicrohttpd-dev
-    libhiredis-dev libnats-dev) # clients for finch stream: 0.1 and 0.25 MB to fetch; finch builds without them, too
+    libhiredis-dev libnats-dev librdkafka-dev) # clients for finch stream: 0.1, 0.25 and 1.5 MB to fetch; finch builds without them, too
 test_packages=(clang libclang-rt-14-dev libomp-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     clang-tidy cppcheck libcmocka-dev python3 python3-venv binutils
     curl openssl postgresql wrk chromium

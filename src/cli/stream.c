@@ -17,9 +17,12 @@ enum { MESSAGE_BYTES_MAX = 64 << 20 };
 static const cli_option options[] = {
     CLI_OPTION_MODEL,
     {"broker", "URL", CLI_TEXT, NULL,
-     "redis://HOST:PORT[/DATABASE] or nats://HOST:PORT (default: $FINCH_BROKER, which may hold user:password@ too)", false,
-     0, 0},
-    {"input", "NAME", CLI_TEXT, NULL, "the stream to read: a key of Redis, a subject of NATS", true, 0, 0},
+     "redis://HOST:PORT[/DATABASE], nats://HOST:PORT or kafka://HOST:PORT (default: $FINCH_BROKER, which may hold "
+     "user:password@ too)",
+     false, 0, 0},
+    {"broker-config", "FILE", CLI_PATH, NULL,
+     "Kafka: settings of librdkafka, a line each, name=value: security.protocol=SASL_SSL, ssl.ca.location=...", false, 0, 0},
+    {"input", "NAME", CLI_TEXT, NULL, "the stream to read: a key of Redis, a subject of NATS, a topic of Kafka", true, 0, 0},
     {"output", "NAME", CLI_TEXT, NULL, "the stream that scored messages go to", true, 0, 0},
     {"dead-letters", "NAME", CLI_TEXT, NULL,
      "the stream that messages go to which can not be scored, each with its reason (default: the input's name with .dead "
@@ -29,8 +32,11 @@ static const cli_option options[] = {
     {"group", "NAME", CLI_TEXT, "finch", "the consumer group: its members share the messages", false, 0, 0},
     {"consumer", "NAME", CLI_TEXT, NULL, "this member's name (default: the host's name and the process)", false, 0, 0},
     {"from", "oldest|new", CLI_CHOICE, "oldest", "where a group that does not exist yet begins", false, 0, 0},
-    {"create", NULL, CLI_FLAG, NULL, "NATS: make the streams that are missing, kept on disk (Redis makes its own)", false, 0,
-     0},
+    {"create", NULL, CLI_FLAG, NULL,
+     "make what is missing: NATS' streams, kept on disk; Kafka's topics, where the broker makes them when asked (Redis "
+     "makes "
+     "its own)",
+     false, 0, 0},
     {"text-column", "KEY", CLI_TEXT, "body",
      "the key of the text in a message's JSON object; where it is not written and not there, text", false, 0, 0},
     {"logits", NULL, CLI_FLAG, NULL, "add the keys logit_*, the model's values before the softmax", false, 0, 0},
@@ -96,6 +102,9 @@ static finch_status read_url(job *j, finch_error *err)
             err, FINCH_E_USAGE,
             "a password on the command line is seen by every user of this machine; set FINCH_BROKER to the URL");
     p->place = j->url.place.at;
+    p->config = cli_text(j->args, "broker-config");
+    if (p->config != NULL && !j->options.broker->takes_config)
+        return finch_fail(err, FINCH_E_USAGE, "--broker-config is for Kafka; %s takes none", j->options.broker->what);
     return FINCH_OK;
 }
 
@@ -247,7 +256,7 @@ static finch_status run(const cli_args *args, finch_error *err)
 const cli_command cli_command_stream = {
     .name = "stream",
     .group = CLI_GROUP_USE,
-    .summary = "score the messages of a broker: Redis Streams, NATS JetStream",
+    .summary = "score the messages of a broker: Redis Streams, NATS JetStream, Kafka",
     .about = "Reads JSON objects from a stream as a member of a consumer group, adds what finch score adds, and publishes "
              "them to "
              "another stream. A message is acknowledged once its output is confirmed, so none is lost whatever dies; one "
@@ -260,6 +269,7 @@ const cli_command cli_command_stream = {
              "answers. docs/stream.md has more.",
     .example = "finch stream --broker redis://127.0.0.1:6379 --input tweets --output scored\n"
                "finch stream --broker nats://127.0.0.1:4222 --input tweets.raw --output tweets.scored --create\n"
+               "finch stream --broker kafka://127.0.0.1:9092 --input tweets --output scored --broker-config kafka.conf\n"
                "finch stream --input tweets --output scored --metrics-port 9100 --until-empty --json",
     .options = options,
     .run = run,

@@ -23,7 +23,7 @@ finch_status stream_batch_add(stream_batch *batch, const char *data, size_t size
 /* Schemes and what their library is called, for those that were left out at build. */
 static const struct {
     const char *scheme, *library;
-} known[] = {{"redis", "libhiredis-dev"}, {"nats", "libnats-dev"}};
+} known[] = {{"redis", "libhiredis-dev"}, {"nats", "libnats-dev"}, {"kafka", "librdkafka-dev"}};
 
 static bool has_scheme(const char *url, const char *scheme)
 {
@@ -44,8 +44,8 @@ finch_status stream_broker_find(const char *url, const stream_broker **out, finc
                               "this finch was built without %s://; install %s and build it again (make build)",
                               known[i].scheme, known[i].library);
     return finch_fail(err, FINCH_E_USAGE,
-                      "the broker's URL is none that finch knows; write it like redis://127.0.0.1:6379 or "
-                      "nats://127.0.0.1:4222");
+                      "the broker's URL is none that finch knows; write it like redis://127.0.0.1:6379, "
+                      "nats://127.0.0.1:4222 or kafka://127.0.0.1:9092");
 }
 
 /* ---- a URL's parts ---- */

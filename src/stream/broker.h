@@ -26,6 +26,7 @@ typedef struct stream_place {
     const char *dead;     /* takes what can not be scored */
     const char *group;    /* consumer group or durable consumer */
     const char *consumer; /* this member's name in the group */
+    const char *config;   /* a file of the client library's own settings; NULL: none */
     bool from_new; /* a group that this run makes begins with what comes from now on; else with the oldest message */
     bool create; /* makes streams that are missing, where the broker does not do so by itself */
     double ack_wait_seconds;
@@ -64,6 +65,7 @@ typedef struct stream_lag {
 typedef struct stream_broker {
     const char *scheme; /* "redis" */
     const char *what; /* "Redis Streams" */
+    bool takes_config; /* of a place */
     /* Connects, and makes the group where it is missing. *connection is NULL on failure. */
     finch_status (*open)(const stream_place *place, void **connection, finch_error *err);
     /* Appends at most `most` messages to the batch: returns as soon as there is one, or after wait_ms. Messages of consumers that

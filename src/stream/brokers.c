@@ -7,6 +7,9 @@ extern const stream_broker stream_redis;
 #ifdef FINCH_NATS
 extern const stream_broker stream_nats;
 #endif
+#ifdef FINCH_KAFKA
+extern const stream_broker stream_kafka;
+#endif
 
 const stream_broker *const stream_brokers[] = {
 #ifdef FINCH_HIREDIS
@@ -14,6 +17,9 @@ const stream_broker *const stream_brokers[] = {
 #endif
 #ifdef FINCH_NATS
     &stream_nats,
+#endif
+#ifdef FINCH_KAFKA
+    &stream_kafka,
 #endif
     NULL,
 };

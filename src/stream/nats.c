@@ -74,22 +74,11 @@ enum {
     X(js_PublishMsgAsync)                  \
     X(js_UpdateConsumer)
 
-#define FUNCTION_POINTER(name) __typeof__(&name) name;
 static struct {
-    FUNCTION_LIST(FUNCTION_POINTER)
-} lib; /* set once, by load */
-#undef FUNCTION_POINTER
-
-static pthread_once_t loading = PTHREAD_ONCE_INIT;
-static finch_error load_error;
-
-static void load(void)
-{
-#define FUNCTION_SYMBOL(name) {#name, &lib.name},
-    static const stream_symbol symbols[] = {FUNCTION_LIST(FUNCTION_SYMBOL)};
-#undef FUNCTION_SYMBOL
-    load_error.status = stream_library_open(FINCH_NATS, symbols, sizeof symbols / sizeof symbols[0], &load_error);
-}
+    FUNCTION_LIST(STREAM_POINTER)
+} lib; /* set once, by the opening of the library */
+static const stream_symbol symbols[] = {FUNCTION_LIST(STREAM_SYMBOL)};
+static stream_library library = STREAM_LIBRARY(FINCH_NATS, symbols);
 
 /* ---- a connection ---- */
 
@@ -324,8 +313,7 @@ static finch_status nats_open(const stream_place *place, void **connection, finc
     nats *n;
     stream_url u;
     *connection = NULL;
-    pthread_once(&loading, load);
-    if (load_error.status != FINCH_OK) return finch_fail(err, load_error.status, "%s", load_error.message);
+    FINCH_TRY(stream_library_need(&library, err));
     FINCH_TRY(stream_url_read(place->url, PORT, &u, err));
     finch_status st = MEM_NEW(&n, 1, err);
     if (st == FINCH_OK) {

@@ -15,7 +15,6 @@
 
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,22 +33,11 @@ enum { PORT = 6379, CONNECT_SECONDS = 5, ANSWER_SECONDS = 10, CURSOR_BYTES = 48,
     X(redisGetReply)           \
     X(freeReplyObject)
 
-#define FUNCTION_POINTER(name) __typeof__(&name) name;
 static struct {
-    FUNCTION_LIST(FUNCTION_POINTER)
-} lib; /* set once, by load */
-#undef FUNCTION_POINTER
-
-static pthread_once_t loading = PTHREAD_ONCE_INIT;
-static finch_error load_error;
-
-static void load(void)
-{
-#define FUNCTION_SYMBOL(name) {#name, &lib.name},
-    static const stream_symbol symbols[] = {FUNCTION_LIST(FUNCTION_SYMBOL)};
-#undef FUNCTION_SYMBOL
-    load_error.status = stream_library_open(FINCH_HIREDIS, symbols, sizeof symbols / sizeof symbols[0], &load_error);
-}
+    FUNCTION_LIST(STREAM_POINTER)
+} lib; /* set once, by the opening of the library */
+static const stream_symbol symbols[] = {FUNCTION_LIST(STREAM_SYMBOL)};
+static stream_library library = STREAM_LIBRARY(FINCH_HIREDIS, symbols);
 
 /* ---- a connection ---- */
 
@@ -173,8 +161,7 @@ static finch_status redis_open(const stream_place *place, void **connection, fin
     redis *r;
     stream_url u;
     *connection = NULL;
-    pthread_once(&loading, load);
-    if (load_error.status != FINCH_OK) return finch_fail(err, load_error.status, "%s", load_error.message);
+    FINCH_TRY(stream_library_need(&library, err));
     FINCH_TRY(stream_url_read(place->url, PORT, &u, err));
     finch_status st = MEM_NEW(&r, 1, err);
     if (st == FINCH_OK) {

@@ -1,5 +1,5 @@
 """finch stream against a real broker: what is promised of a message, whatever dies on its way. The same tests for each broker;
-test_redis.py and test_nats.py name it."""
+test_redis.py, test_nats.py and test_kafka.py name it."""
 import json
 import os
 import signal
@@ -75,8 +75,12 @@ class StreamCases:
         self.fail("the member never held anything; the test shows nothing")
 
     def check_outputs(self, rows, ids):
-        """Each row once, with the id of its message."""
+        """Each row once, with the id of its message; where the broker may have one twice, with the same answer twice."""
         outputs = self.broker.outputs()
+        if self.broker.comes_twice:
+            answers = dict(outputs)
+            self.assertTrue(all(answers[id] == row for id, row in outputs), "two answers under one id")
+            outputs = list(answers.items())
         self.assertEqual(sorted(id.rsplit("@", 1)[0] for id, _ in outputs), sorted(ids))
         self.assertEqual(sorted(row["tweet_id"] for _, row in outputs), sorted(row["tweet_id"] for row in rows))
 

@@ -273,13 +273,20 @@ TEST(what_the_broker_refuses_for_good_ends_the_stream)
     CHECK_EQUAL(0, broker.left);
 }
 
-TEST(a_stop_finishes_what_is_in_flight)
+/* A run that is told to stop after a few ticks. */
+static finch_status run_and_stop(int publish_fails, finch_error *err)
 {
     stream_figures figures;
-    finch_error err;
     progress watch = {ask_to_stop, NULL};
     reset("{\"body\":\"up\"}");
-    CHECK_OK(run(&watch, &figures, &err), &err);
+    broker.publish_fails = publish_fails;
+    return run(&watch, &figures, err);
+}
+
+TEST(a_stop_finishes_what_is_in_flight)
+{
+    finch_error err;
+    CHECK_OK(run_and_stop(0, &err), &err);
     CHECK_EQUAL(broker.n_read, broker.n_acknowledged);
     CHECK_EQUAL(0, broker.in_flight);
     CHECK_EQUAL(1, broker.left);
@@ -287,12 +294,8 @@ TEST(a_stop_finishes_what_is_in_flight)
 
 TEST(a_drain_with_the_broker_away_gives_up_in_time)
 {
-    stream_figures figures;
     finch_error err;
-    progress watch = {ask_to_stop, NULL};
-    reset("{\"body\":\"up\"}");
-    broker.publish_fails = 1000000;
-    CHECK_STATUS(FINCH_E_REMOTE, run(&watch, &figures, &err), &err);
+    CHECK_STATUS(FINCH_E_REMOTE, run_and_stop(1000000, &err), &err);
     CHECK_EQUAL(0, broker.n_acknowledged);
     CHECK(strstr(err.message, "will come again") != NULL);
 }
