@@ -20,11 +20,12 @@ def load(name):
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+LESSER_UNITS = {"-avx512": ", AVX-512 without AMX", "-avx2": ", AVX2 alone"}
 SCORE_CASES = ("minilm-int8", "minilm-float", "bert-base-int8", "one-tweet", "memory")
 
 
 def load_score(suffix=""):
-    """The cases of scoring, each in a file of its own so that one can be measured again alone; "-avx512": on a CPU without AMX."""
+    """The cases of scoring, each in a file of its own so that one can be measured again alone; a suffix of LESSER_UNITS: on such a CPU."""
     cases = {}
     for name in SCORE_CASES:
         found = load(f"score-{name}{suffix}")
@@ -75,7 +76,9 @@ def speed():
     score, train, wordpiece = load_score(), load("train"), load("wordpiece")
     cases = dig(score, ["cases"])
     text = SPEED_HEAD
-    text += scoring_rows(cases, "") + measured(scoring_rows(load_score("-avx512")["cases"], ", AVX-512 without AMX"))
+    text += scoring_rows(cases, "")
+    for suffix, words in LESSER_UNITS.items():
+        text += measured(scoring_rows(load_score(suffix)["cases"], words))
     for compute in ("f32", "bf16"):
         text += row(f"fine-tuning MiniLM, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "examples_per_second"]), "examples/s", 4)
         text += row(f"its peak memory, {compute}", "PyTorch f32", dig(train, ["pytorch", compute, "peak_rss_bytes"]), "MiB", 2)
@@ -125,8 +128,18 @@ def beside():
     fast = dig(wordpiece, ["beside", "encode_batch_fast"])
     if fast:
         lines.append(f"- HF tokenizers `encode_batch_fast` (no offsets): {fast['median']:,.0f} tweets/s.")
-    lines += labelling() + serving() + streams() + replicas() + gemma() + adapters()
+    lines += near_duplicates() + labelling() + serving() + growth() + streams() + replicas() + gemma() + adapters()
     return "\n".join(lines) + "\n" if lines else NOT_MEASURED + "\n"
+
+
+def near_duplicates():
+    found, planted = load("near"), dig(load("near"), ["planted"])
+    if planted is None:
+        return []
+    low, high = planted["similarity"]
+    return [f"- near-duplicates among {found['rows']:,} rows: {100 * planted['recall']:.1f} % of {planted['pairs_to_find']:,} planted pairs of Jaccard similarity {low:.2f} to "
+            f"{high:.2f} found (asked: {100 * planted['goal']:.0f} %), {planted['joined_below']} of {planted['pairs_below']:,} below it joined, "
+            f"{found['peak_rss_bytes'] / 2**20:,.0f} MiB at most; datasketch had {found['sample']:,} of the rows."]
 
 
 def labelling():
@@ -159,6 +172,20 @@ def serving():
         others = ", ".join(f"{name} asked directly {found['median']:.1f} ms" for name, found in case["ms"].items() if name != "finch")
         lines.append(f"- sentiment over HTTP out of {history['rows']:,} predictions, {case['question']}: {case['ms']['finch']['median']:.1f} ms, "
                      f"at most {case['ms']['finch']['max']:.1f} (asked: under {history['goal_ms']:g}); {others}.")
+    return lines
+
+
+def growth():
+    found = load("growth")
+    if found is None:
+        return []
+    lines = []
+    for step in found["steps"]:
+        times = "; ".join(f"{name} {case['ms']['median']:.1f} ms" for name, case in step["cases"].items())
+        lines.append(f"- {found['what']}, {step['rows']:,} predictions: {step['rows_a_second']:,.0f} rows/s in, {step['bytes_a_row']:.0f} bytes a row; {times}.")
+    plan = found["plan"]
+    lines.append(f"- drawn on from there, not measured: {plan['rows']:,} predictions take {plan['gigabytes']:.0f} GB and {plan['hours_to_insert']:.1f} hours to bring in; "
+                 + "; ".join(f"{name} {ms:.1f} ms" for name, ms in plan["ms"].items()) + ".")
     return lines
 
 
@@ -252,8 +279,8 @@ def products():
 
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
-    for name in (*(f"score-{case}{where}" for where in ("", "-avx512") for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
-                 "near", "score-files", "serve-load", "serve-one", "history", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer",
+    for name in (*(f"score-{case}{where}" for where in ("", *LESSER_UNITS) for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
+                 "near", "score-files", "serve-load", "serve-one", "history", "growth", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer",
                  *(name for name in ("generate", "gemma-12b") if load(name))):
         found = load(name)
         if found is None:
