@@ -64,7 +64,8 @@ test-fuzz: setup-test deps
 	@ninja -C build-fuzz -j $(JOBS) fuzzers
 	@cd build-fuzz && $(CTEST) -j $(JOBS) -L fuzz
 
-test-llama: build setup-test ## finch label against a real llama.cpp server (builds it from source: about ten minutes)
+test-llama: build setup-test ## a Gemma and finch label beside a real llama.cpp (builds it from source: about ten minutes)
+	@ninja -C build -j $(JOBS) parity_gemma_run
 	@tests/llama/run.sh
 
 web/node_modules/.package-lock.json: web/package-lock.json

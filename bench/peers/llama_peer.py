@@ -2,11 +2,11 @@
 
     python llama_peer.py prompt MODEL --tokens 512 --runs 5 --threads 2
     python llama_peer.py tweets MODEL --texts texts.json --threads 2 [--keep-prefix]
-    python llama_peer.py top MODEL --texts ids.json --threads 2
+    python llama_peer.py top MODEL --texts ids.json --threads 2 [--exact]
 
 prompt: seconds of reading so many random tokens at once into an empty cache, with the logits behind the last. tweets: one prompt at a time,
 {"before", "texts", "after"} tokenised inside the clock; with --keep-prefix what is before is read once and stays in the cache. top: the likeliest
-next id behind each text of [[id, ...], ...].
+next id behind each text of [[id, ...], ...]; with --exact keys and values are kept in f32 and flash attention is off.
 """
 import argparse
 import ctypes
@@ -19,7 +19,7 @@ import llama_cpp as llama
 
 
 class Model:
-    def __init__(self, path, threads, n_tokens):
+    def __init__(self, path, threads, n_tokens, exact=False):
         llama.llama_log_set(QUIET, ctypes.c_void_p(0))
         llama.llama_backend_init()
         self.model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
@@ -28,6 +28,9 @@ class Model:
         how = llama.llama_context_default_params()
         how.n_ctx, how.n_batch, how.n_ubatch = max(512, 2 * n_tokens), n_tokens, n_tokens  # its cache has places to spare
         how.n_threads = how.n_threads_batch = threads
+        if exact:
+            how.type_k = how.type_v = llama.GGML_TYPE_F32
+            how.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.context = llama.llama_init_from_model(self.model, how)
         self.memory = llama.llama_get_memory(self.context)
         self.vocabulary = llama.llama_model_get_vocab(self.model)
@@ -97,7 +100,7 @@ def tweets(args):
 def top(args):
     with open(args.texts, encoding="utf-8") as lines:
         texts = json.load(lines)
-    model = Model(args.model, args.threads, max(map(len, texts)))
+    model = Model(args.model, args.threads, max(map(len, texts)), args.exact)
     found = []
     for ids in texts:
         model.forget()
@@ -115,6 +118,7 @@ def main():
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--texts")
     options.add_argument("--keep-prefix", action="store_true")
+    options.add_argument("--exact", action="store_true")
     args = options.parse_args()
     found = {"prompt": prompt, "tweets": tweets, "top": top}[args.what](args)
     print(json.dumps({**found, "system": llama.llama_print_system_info().decode().strip()}))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# finch label against the real server of llama.cpp with Gemma 3 270M: 50 tweets, end to end. Not part of make test.
+# finch beside the real llama.cpp with Gemma 3 270M: the next words after tweets, and finch label end to end. Not part of make test.
 #   tests/llama/run.sh        makes build/llama-venv where it is missing (llama-cpp-python is built from source), then tests
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,4 +13,6 @@ if [ "$(cat "$venv/.requirements" 2>/dev/null || true)" != "$want" ]; then
         "$venv/bin/python" -m pip install --quiet -r tests/requirements-llama.txt
     echo "$want" >"$venv/.requirements"
 fi
-FINCH_LLAMA_PYTHON="$venv/bin/python" "${FINCH_PYTHON:-.venv/bin/python}" tests/llama/label_by_llama.py
+for test in gemma_by_llama label_by_llama; do
+    FINCH_LLAMA_PYTHON="$venv/bin/python" "${FINCH_PYTHON:-.venv/bin/python}" "tests/llama/$test.py"
+done
