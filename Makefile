@@ -9,7 +9,7 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package jupyter test-notebooks model mutants lint clean \
+.PHONY: help setup setup-test deps build run gpu test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package jupyter test-notebooks model mutants lint clean \
         up down key dev devtools logs ps images test-backend test-containers
 
 help: ## this list
@@ -41,7 +41,14 @@ test: setup-test deps ## everything that needs no accelerator
 	@$(MAKE) --no-print-directory test-tsan
 	@$(MAKE) --no-print-directory test-release
 
+gpu: setup-test deps ## build/libfinch_cuda.so, and its tests on the first GPU where there is one (docs/gpu.md)
+	@tools/cuda.sh
+	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
+	@ninja -C build -j $(JOBS) finch_cuda gpu_test_module gpu_test_rows gpu_test_attention
+	@cd build && $(CTEST) -L gpu --verbose
+
 test-release: setup-test deps
+	@tools/cuda.sh
 	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
 	@ninja -C build -j $(JOBS)
 	@cd build && $(CTEST) -j $(JOBS)

@@ -23,13 +23,18 @@ endif()
 add_custom_target(thread_tests)
 
 file(GLOB test_sources CONFIGURE_DEPENDS tests/*/test_*.c)
+if(NOT TARGET finch_cuda_emulated)
+  message(STATUS "The GPU's kernels are not tested: they need a C++ compiler, and no sanitizer")
+  list(FILTER test_sources EXCLUDE REGEX "/tests/gpu/")
+endif()
 foreach(source IN LISTS test_sources)
   get_filename_component(room_path ${source} DIRECTORY)
   get_filename_component(room ${room_path} NAME)
   get_filename_component(idea ${source} NAME_WE)
   set(name ${room}_${idea})
   add_executable(${name} ${source})
-  target_link_libraries(${name} PRIVATE finch_core finch_rooms finch_harness)
+  # The GPU's tests are taken to machines that have none of the other rooms' libraries (bench/gpu.sh).
+  target_link_libraries(${name} PRIVATE finch_core $<$<NOT:$<STREQUAL:${room},gpu>>:finch_rooms> finch_harness)
   target_compile_definitions(${name} PRIVATE FIXTURES="${CMAKE_SOURCE_DIR}/tests/fixtures" SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   set(labels ${room})
@@ -40,6 +45,17 @@ foreach(source IN LISTS test_sources)
   endif()
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${test_environment}" TIMEOUT 300 LABELS "${labels}")
 endforeach()
+
+# The GPU's tests open its kernels as they are compiled for the CPU, and the module itself where there is a device.
+if(TARGET finch_cuda_emulated)
+  file(GLOB gpu_tests CONFIGURE_DEPENDS tests/gpu/test_*.c)
+  foreach(source IN LISTS gpu_tests)
+    get_filename_component(idea ${source} NAME_WE)
+    target_compile_definitions(gpu_${idea} PRIVATE EMULATED_MODULE="$<TARGET_FILE:finch_cuda_emulated>"
+                               GPU_MODULE="${CMAKE_BINARY_DIR}/libfinch_cuda.so")
+    add_dependencies(gpu_${idea} finch_cuda_emulated)
+  endforeach()
+endif()
 
 # Programs that Python tests drive: tests/parity/NAME.c is parity_NAME.
 file(GLOB driver_sources CONFIGURE_DEPENDS tests/parity/*.c)

@@ -5,6 +5,7 @@
 #include "model/model.h"
 #include "tensor/cpu.h"
 #include "tensor/gemm.h"
+#include "tensor/gpu.h"
 #include "train/ranks.h"
 #include "tensor/ops.h"
 
@@ -118,6 +119,18 @@ static void check_mpi(exam *e)
     else note(e, "MPI", true, "", "not there, so finch train runs in one process: %s", why);
 }
 
+/* Nothing needs one: its absence is told and is no failure. */
+static void check_gpu(exam *e)
+{
+    gpu_device device;
+    char why[GPU_WHY_BYTES] = "";
+    if (gpu_look(&device, why) == GPU_READY)
+        note(e, "GPU", true, "", "%s, sm_%d, %.1f GB, %d multiprocessors; driver for CUDA %d.%d; no command uses it yet",
+             device.name, device.capability, (double)device.memory_bytes / 1e9, device.n_multiprocessors,
+             device.driver / 1000, device.driver % 1000 / 10);
+    else note(e, "GPU", true, "", "not there, so finch runs on the CPU: %s", why);
+}
+
 /* ---- the model ---- */
 
 static const char *const probe_texts[PROBES] = {
@@ -215,6 +228,7 @@ static finch_status examine(exam *e, finch_error *err)
     check_libraries(e);
     check_tables(e);
     check_mpi(e);
+    check_gpu(e);
     return check_model(e, err);
 }
 

@@ -1,56 +1,20 @@
 #include "train/ranks.h"
 
 #include "base/clock.h"
-#include "base/str.h"
+#include "base/module.h"
 
 #include <dlfcn.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MODULE_NAME "libfinch_mpi.so"
-#ifndef FINCH_MODULES /* where the installed modules are, from the program on */
-#define FINCH_MODULES "../lib/finch/"
-#endif
 #define RANKS_PATIENCE_SECONDS 0.3
-
-/* The folder of the program, with its slash; *n is 0 where the system does not tell it. */
-static void program_folder(char out[PATH_MAX], int *n)
-{
-    ssize_t size = readlink("/proc/self/exe", out, PATH_MAX - 1);
-    out[size > 0 ? size : 0] = '\0';
-    const char *slash = strrchr(out, '/');
-    *n = slash != NULL ? (int)(slash + 1 - out) : 0;
-}
-
-/* Beside the program, or where an installed one has it. */
-static void *open_module(char *why)
-{
-    static const char *const places[] = {"", FINCH_MODULES};
-    char folder[PATH_MAX];
-    int n;
-    str path = {0};
-    void *module = NULL;
-    bool found = false;
-    program_folder(folder, &n);
-    for (size_t i = 0; !found && i < sizeof places / sizeof places[0]; i++) {
-        str_clear(&path);
-        if (str_add_format(&path, NULL, "%.*s%s" MODULE_NAME, n, folder, places[i]) != FINCH_OK) break;
-        found = access(path.at, F_OK) == 0;
-    }
-    if (found) module = dlopen(path.at, RTLD_NOW | RTLD_GLOBAL); /* MPI's own modules look for its symbols among all */
-    const char *reason = found && module == NULL ? dlerror() : NULL;
-    if (reason != NULL) snprintf(why, RANKS_WHY_BYTES, "%s", reason);
-    str_free(&path);
-    return module;
-}
 
 static const ranks_table *load(void **module, char *why)
 {
     snprintf(why, RANKS_WHY_BYTES, MODULE_NAME " was not found: finch was built where Open MPI was not");
-    *module = open_module(why);
+    *module = module_open(MODULE_NAME, true, why, RANKS_WHY_BYTES); /* MPI's own modules look for its symbols among all */
     if (*module == NULL) return NULL;
     const ranks_table *table = dlsym(*module, "finch_mpi_table");
     if (table != NULL && table->version == RANKS_MODULE_VERSION) return table;

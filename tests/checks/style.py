@@ -78,7 +78,7 @@ def reachable(room):
 
 
 def check_includes():
-    for path in files(["src", "include"], (".c", ".h")):
+    for path in files(["src", "include"], (".c", ".h", ".cu", ".cpp")):
         room = room_of(path)
         if room is not None and room not in ROOMS:
             yield path, 1, f"src/{room} is no room of the design"
@@ -112,7 +112,7 @@ def check_calls():
 def check_notes():
     note = re.compile(r"\b(" + "TO" + "DO|FIX" + "ME|XX" + "X|HA" + r"CK)\b(?!\(#\d+\))")
     for path in files(["src", "include", "tests", "tools", "bench", "docs", "cmake", "CMakeLists.txt", "Makefile", "README.md"],
-                      (".c", ".h", ".py", ".sh", ".md", ".cmake", ".txt")):
+                      (".c", ".h", ".cu", ".cpp", ".py", ".sh", ".md", ".cmake", ".txt")):
         for number, line in enumerate(lines_of(path), 1):
             if note.search(line):
                 yield path, number, "a note without an issue: write NOTE(#number), or do it now"
@@ -125,7 +125,7 @@ def check_places():
                        r"|https?://(?:10|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.[\d.]+")
     for path in files(["src", "include", "tests", "tools", "bench", "docs", "cmake", "models", "CMakeLists.txt", "CMakePresets.json",
                        "Makefile", "README.md", "NOTICE", "CHANGELOG.md"],
-                      (".c", ".h", ".py", ".sh", ".md", ".cmake", ".txt", ".json", ".csv")):
+                      (".c", ".h", ".cu", ".cpp", ".py", ".sh", ".md", ".cmake", ".txt", ".json", ".csv")):
         if path == "tests/checks/style.py" or os.path.getsize(path) > 4 << 20:
             continue
         for number, line in enumerate(lines_of(path), 1):
@@ -135,7 +135,7 @@ def check_places():
 
 
 def check_length():
-    for path in files(["src", "include", "tests", "tools", "bench"], (".c", ".h", ".py", ".sh")):
+    for path in files(["src", "include", "tests", "tools", "bench"], (".c", ".h", ".cu", ".cpp", ".py", ".sh")):
         n = len(lines_of(path))
         if n > LINES_MAX:
             yield path, n, f"{n} lines are more than {LINES_MAX}: look for the second idea and split"

@@ -1,10 +1,12 @@
 """finch doctor says what is there and ends with 1 where something finch needs is not."""
 import json
 import os
+import shutil
+import subprocess
 import tempfile
 import unittest
 
-from finch_cli import SOURCE, finch
+from finch_cli import PROGRAM, SOURCE, finch
 
 FLAGS = {"avx2": ("avx2", "fma", "f16c"), "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl"), "avx512_vnni": ("avx512_vnni",),
          "avx512_bf16": ("avx512_bf16",)}
@@ -59,6 +61,34 @@ class Doctor(unittest.TestCase):
             if feature in named:
                 self.assertLessEqual(set(flags), have, feature)
                 self.assertIn("avx512", named)
+
+    def test_a_gpu_that_is_not_there_is_no_failure(self):
+        found = check(report("--model", "absent")[1], "GPU")
+        self.assertTrue(found["ok"])
+        self.assertRegex(found["found"], r"^(not there, so finch runs on the CPU: \S|.+, sm_\d+, )")
+
+    def test_a_gpu_module_is_looked_for_beside_the_program_and_checked(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = shutil.copy(PROGRAM, folder)
+            found = self.gpu_of(program)
+            self.assertIn("libfinch_cuda.so was not found", found)
+            module = os.path.join(folder, "libfinch_cuda.so")
+            with open(module, "wb") as file:
+                file.write(b"no library")
+            self.assertIn("libfinch_cuda.so: ", self.gpu_of(program))
+            self.compile("int finch_cuda_table[2] = {0, 0};", module)
+            self.assertIn("is of another version of finch; build both together", self.gpu_of(program))
+            self.compile("int other;", module)
+            self.assertIn("is of another version of finch", self.gpu_of(program))
+
+    def compile(self, source, library):
+        subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=source.encode(), check=True)
+
+    def gpu_of(self, program):
+        done = subprocess.run([program, "doctor", "--json", "--model", "absent"], capture_output=True, timeout=60)
+        found = check(json.loads(done.stdout), "GPU")
+        self.assertTrue(found["ok"])
+        return found["found"]
 
     def test_tiles_can_be_left_out(self):
         _, document = report("--model", "absent", env={"FINCH_ISA": "avx512"})
