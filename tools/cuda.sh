@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CUDA's compiler for the GPU's module (src/tensor/cuda) where the machine has none: NVIDIA's own wheels of CUDA 13.0, pinned by checksum, unpacked
-# into build/deps/cuda (104 MB to fetch). Runs only once. Where it can not, finch is built without the module and this says so.
+# into build/deps/cuda (101 MB to fetch). Runs only once. Where it can not, finch is built without the module and this says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
