@@ -11,6 +11,8 @@
 #define KERNEL_INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define KERNEL_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined __SANITIZE_ADDRESS__ /* gcc warns where the checks that it has put into a loop keep it from unrolling */
+#define KERNEL_UNROLL
 #else
 #define KERNEL_UNROLL _Pragma("GCC unroll 32")
 #endif
