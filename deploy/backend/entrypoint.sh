@@ -40,9 +40,13 @@ watch_health() { # pid seconds
 [ "$(id -u)" -ne 0 ] || refuse "running as root (the image's user is 10001)"
 [ "${1:-}" = serve ] || exec finch "$@"
 check_settings "$@"
+# Before the server is there, so that no signal comes between; one that does is handed on when it is.
+server=
+ending=
+trap 'ending=1; [ -z "$server" ] || kill -TERM "$server" 2>/dev/null' TERM INT
 finch "$@" &
 server=$!
-trap 'kill -TERM "$server" 2>/dev/null' TERM INT
+[ -z "$ending" ] || kill -TERM "$server" 2>/dev/null || :
 every=${FINCH_WATCHDOG_SECONDS:-30}
 watcher=
 if [ "$every" != 0 ]; then

@@ -13,7 +13,7 @@
 #define DRAW_SECONDS 0.1
 #define LINE_SECONDS 5.0
 
-enum { BAR_CELLS = 24, TIME_BYTES = 32, COLUMNS_UNKNOWN = 80 };
+enum { BAR_CELLS = 24, BAR_CELLS_LEAST = 8, BAR_FRAME = 3, TIME_BYTES = 32, COLUMNS_UNKNOWN = 80 };
 
 void cli_bar_begin(cli_bar *bar, const cli_args *args, const char *label, const char *unit)
 {
@@ -36,10 +36,10 @@ static const char *time_text(double seconds, char out[TIME_BYTES])
     return out;
 }
 
-static finch_status add_cells(str *line, double share, finch_error *err)
+static finch_status add_cells(str *line, size_t n, double share, finch_error *err)
 {
     char cells[BAR_CELLS + 1] = "";
-    for (size_t i = 0; i < BAR_CELLS; i++) cells[i] = i < (size_t)(share * BAR_CELLS) ? '#' : '.';
+    for (size_t i = 0; i < n; i++) cells[i] = i < (size_t)(share * (double)n) ? '#' : '.';
     return str_add_format(line, err, "[%s] ", cells);
 }
 
@@ -75,26 +75,27 @@ static finch_status add_counts(const cli_bar *bar, str *line, uint64_t done, uin
     return str_add_format(line, err, ", %s left", time_text((double)(total - done) / rate, text));
 }
 
-static finch_status add_numbers(const cli_bar *bar, str *line, bool cells, uint64_t done, uint64_t total, double now,
+static finch_status add_numbers(const cli_bar *bar, str *line, size_t n_cells, uint64_t done, uint64_t total, double now,
                                 finch_error *err)
 {
     str_clear(line);
     FINCH_TRY(str_add_format(line, err, "%s ", bar->label));
     if (total > 0) {
         double share = done < total ? (double)done / (double)total : 1.0;
-        if (cells) FINCH_TRY(add_cells(line, share, err));
+        if (n_cells > 0) FINCH_TRY(add_cells(line, n_cells, share, err));
         FINCH_TRY(str_add_format(line, err, "%3.0f %%, ", share * 100));
     }
     return add_counts(bar, line, done, total, rate_of(bar, done, now), err);
 }
 
-/* The last column stays free: some terminals wrap there already. The cells give way where there is no room for them. */
+/* The last column stays free: some terminals wrap there already. The cells have the room that the numbers leave. */
 static finch_status draw_rows(cli_bar *bar, uint64_t done, uint64_t total, const char *note, double now, str *numbers,
                               pen *beside, finch_error *err)
 {
     size_t columns = pen_columns(STDERR_FILENO), used = 0, room = (columns > 0 ? columns : COLUMNS_UNKNOWN) - 1;
-    FINCH_TRY(add_numbers(bar, numbers, true, done, total, now, err));
-    if (numbers->size > room) FINCH_TRY(add_numbers(bar, numbers, false, done, total, now, err));
+    FINCH_TRY(add_numbers(bar, numbers, 0, done, total, now, err));
+    size_t spare = room > numbers->size + BAR_FRAME ? room - numbers->size - BAR_FRAME : 0;
+    if (spare >= BAR_CELLS_LEAST) FINCH_TRY(add_numbers(bar, numbers, size_least(spare, BAR_CELLS), done, total, now, err));
     FINCH_TRY(pen_add_sane(beside, note, room, &used, err));
     bool apart = used > 0 && numbers->size + 2 + used > room;
     size_t shown = numbers->size < room ? numbers->size : room;
@@ -112,7 +113,7 @@ static void draw(cli_bar *bar, uint64_t done, uint64_t total, const char *note, 
     if (note == NULL) note = "";
     /* Without memory nothing is shown: the work goes on. */
     if (bar->terminal) (void)draw_rows(bar, done, total, note, now, &numbers, &beside, NULL);
-    else if (add_numbers(bar, &numbers, false, done, total, now, NULL) == FINCH_OK)
+    else if (add_numbers(bar, &numbers, 0, done, total, now, NULL) == FINCH_OK)
         fprintf(stderr, "%s%s%s\n", numbers.at, note[0] != '\0' ? ", " : "", note);
     fflush(stderr);
     str_free(&numbers);

@@ -21,7 +21,7 @@ static const cli_option options[] = {
      "user:password@ too)",
      false, 0, 0},
     {"broker-config", "FILE", CLI_PATH, NULL,
-     "Kafka: settings of librdkafka, a line each, name=value: security.protocol=SASL_SSL, ssl.ca.location=...", false, 0, 0},
+     "Kafka: settings of librdkafka, a line each, name=value: such as security.protocol=SASL_SSL", false, 0, 0},
     {"input", "NAME", CLI_TEXT, NULL, "the stream to read: a key of Redis, a subject of NATS, a topic of Kafka", true, 0, 0},
     {"output", "NAME", CLI_TEXT, NULL, "the stream that scored messages go to", true, 0, 0},
     {"dead-letters", "NAME", CLI_TEXT, NULL,

@@ -361,7 +361,7 @@ class Trouble(Fetch):
                 pass  # the other end is closed
             running.communicate(timeout=30)
         self.assertEqual(running.returncode, 0, shown)
-        self.assertRegex(shown.decode(), r"fetching \[#+\.+\] +\d+ %, [\d.]+ [kM]B of 2\.1 MB, [\d.]+ [kM]B/s, 0:\d\d left, \d of 3 files")
+        self.assertRegex(shown.decode(), r"fetching \[#+\.+\] +\d+ %, [\d.]+ [kM]B of 2\.1 MB, [\d.]+ [kM]B/s, 0:\d\d left\r\n\d of 3 files")
 
     def test_what_another_program_finished_leaves_no_beginning(self):
         self.hub.rules.append(Rule("cdn", "/lfs/", drop=1_500_000))

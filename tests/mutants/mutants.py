@@ -503,7 +503,7 @@ SERVE = [
 DEPLOY = [
     ("deploy/backend/entrypoint.sh", "an origin of * passes", "in *'\"*\"'* | *localhost*", "in *localhost*", "containers_test_static"),
     ("deploy/backend/entrypoint.sh", "misses add up over answers", "            misses=0\n        else", "            :\n        else", "containers_test_static"),
-    ("deploy/backend/entrypoint.sh", "a signal does not reach the server", "trap 'kill -TERM", "trap ': kill -TERM", "containers_test_static"),
+    ("deploy/backend/entrypoint.sh", "a signal does not reach the server", "|| kill -TERM \"$server\" 2>/dev/null' TERM", "|| :' TERM", "containers_test_static"),
     ("compose.yaml", "the frontend sees the store", "    networks: [frontend]\n", "    networks: [frontend, data]\n", "containers_test_static"),
     ("deploy/k8s/network.yaml", "the frontend reaches the store", "port: 8000}\n---", "port: 8000}\n        - {protocol: TCP, port: 5432}\n---", "containers_test_static"),
     ("cmake/install.cmake", "DuckDB is looked for where it was built", '"$ORIGIN/${finch_libs_from_program}"', '"${CMAKE_BINARY_DIR}/deps/duckdb/lib"', "package_test_install"),
