@@ -1,5 +1,7 @@
 #include "stream/broker.h"
 
+#include "stream/library.h"
+
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +48,21 @@ finch_status stream_broker_find(const char *url, const stream_broker **out, finc
     return finch_fail(err, FINCH_E_USAGE,
                       "the broker's URL is none that finch knows; write it like redis://127.0.0.1:6379, "
                       "nats://127.0.0.1:4222 or kafka://127.0.0.1:9092");
+}
+
+finch_status stream_broker_open(const stream_broker *broker, const stream_place *place, void **connection, finch_error *err)
+{
+    stream_url url;
+    *connection = NULL;
+    if (broker->library != NULL) FINCH_TRY(stream_library_need(broker->library, err));
+    FINCH_TRY(stream_url_read(place->url, broker->port, &url, err));
+    finch_status st = broker->open(place, &url, connection, err);
+    if (st != FINCH_OK) {
+        broker->close(*connection, false);
+        *connection = NULL;
+    }
+    stream_url_free(&url);
+    return st;
 }
 
 /* ---- a URL's parts ---- */

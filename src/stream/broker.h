@@ -62,12 +62,22 @@ typedef struct stream_lag {
     int64_t pending; /* read by some consumer of the group and not acknowledged yet */
 } stream_lag;
 
+/* What a URL says. */
+typedef struct stream_url {
+    char *host, *user, *password, *path; /* NULL: not written; freed by stream_url_free */
+    int port;
+    str place; /* scheme://host:port/path */
+} stream_url;
+
 typedef struct stream_broker {
     const char *scheme; /* "redis" */
     const char *what; /* "Redis Streams" */
+    struct stream_library *library; /* is open when open is called; NULL: none is needed */
+    int port; /* where the URL names none */
     bool takes_config; /* of a place */
-    /* Connects, and makes the group where it is missing. *connection is NULL on failure. */
-    finch_status (*open)(const stream_place *place, void **connection, finch_error *err);
+    /* For stream_broker_open: connects, and makes the group where it is missing. What it leaves in *connection, NULL at first, is closed
+     * where it fails. */
+    finch_status (*open)(const stream_place *place, const stream_url *url, void **connection, finch_error *err);
     /* Appends at most `most` messages to the batch: returns as soon as there is one, or after wait_ms. Messages of consumers that
      * do not answer any more come with them. */
     finch_status (*read)(void *connection, size_t most, unsigned wait_ms, stream_batch *batch, finch_error *err);
@@ -93,13 +103,10 @@ extern const stream_broker *const stream_brokers[];
 /* By the scheme of a URL. Errors: FINCH_E_USAGE with what there is; FINCH_E_UNSUPPORTED for one that was left out at build. */
 finch_status stream_broker_find(const char *url, const stream_broker **out, finch_error *err);
 
-/* What a URL says. Errors: FINCH_E_USAGE. */
-typedef struct stream_url {
-    char *host, *user, *password, *path; /* NULL: not written; freed by stream_url_free */
-    int port;
-    str place; /* scheme://host:port/path */
-} stream_url;
+/* Opens the broker's library and a connection. *connection is NULL on failure. */
+finch_status stream_broker_open(const stream_broker *broker, const stream_place *place, void **connection, finch_error *err);
 
+/* Errors: FINCH_E_USAGE. */
 finch_status stream_url_read(const char *url, int preset_port, stream_url *out, finch_error *err);
 void stream_url_free(stream_url *u);
 

@@ -339,22 +339,13 @@ static void kafka_close(void *connection, bool leave)
     mem_free(k);
 }
 
-static finch_status kafka_open(const stream_place *place, void **connection, finch_error *err)
+static finch_status kafka_open(const stream_place *place, const stream_url *url, void **connection, finch_error *err)
 {
     kafka *k;
-    stream_url u;
-    *connection = NULL;
-    FINCH_TRY(stream_library_need(&library, err));
-    FINCH_TRY(stream_url_read(place->url, PORT, &u, err));
-    finch_status st = MEM_NEW(&k, 1, err);
-    if (st == FINCH_OK) {
-        k->place = place;
-        st = connect_to(k, &u, err);
-        if (st == FINCH_OK) *connection = k;
-        else kafka_close(k, false);
-    }
-    stream_url_free(&u);
-    return st;
+    FINCH_TRY(MEM_NEW(&k, 1, err));
+    *connection = k;
+    k->place = place;
+    return connect_to(k, url, err);
 }
 
 /* ---- publishing ---- */
@@ -466,6 +457,8 @@ static finch_status kafka_lag(void *connection, stream_lag *out, finch_error *er
 const stream_broker stream_kafka = {
     .scheme = "kafka",
     .what = "Kafka",
+    .library = &library,
+    .port = PORT,
     .takes_config = true,
     .open = kafka_open,
     .read = kafka_read,

@@ -120,7 +120,7 @@ static void note(stream_loop *l, const char *what, const char *why)
 static bool open_again(stream_loop *l, void **connection, bool *went)
 {
     finch_error err;
-    finch_status st = l->o->broker->open(&l->o->place, connection, &err);
+    finch_status st = stream_broker_open(l->o->broker, &l->o->place, connection, &err);
     *went = st == FINCH_OK;
     if (st == FINCH_OK || finch_status_retry(st)) return true;
     stream_loop_fail(l, &err);
@@ -297,8 +297,8 @@ finch_status stream_run(data_scoring *s, const stream_options *o, stream_figures
     stream_loop l = {.o = o, .figures = figures, .scoring = s};
     stream_stage take = {.loop = &l}, put = {.loop = &l};
     finch_status st = open_loop(&l, err);
-    if (st == FINCH_OK) st = o->broker->open(&o->place, &take.connection, err);
-    if (st == FINCH_OK) st = o->broker->open(&o->place, &put.connection, err);
+    if (st == FINCH_OK) st = stream_broker_open(o->broker, &o->place, &take.connection, err);
+    if (st == FINCH_OK) st = stream_broker_open(o->broker, &o->place, &put.connection, err);
     if (st == FINCH_OK) {
         atomic_store_explicit(&figures->connected, 1, memory_order_relaxed);
         st = run_stages(&l, &take, &put, err);

@@ -308,24 +308,15 @@ static void nats_close(void *connection, bool leave)
     mem_free(n);
 }
 
-static finch_status nats_open(const stream_place *place, void **connection, finch_error *err)
+static finch_status nats_open(const stream_place *place, const stream_url *url, void **connection, finch_error *err)
 {
     nats *n;
-    stream_url u;
-    *connection = NULL;
-    FINCH_TRY(stream_library_need(&library, err));
-    FINCH_TRY(stream_url_read(place->url, PORT, &u, err));
-    finch_status st = MEM_NEW(&n, 1, err);
-    if (st == FINCH_OK) {
-        n->place = place;
-        list_open(n);
-        st = connect_to(n, &u, err);
-        if (st == FINCH_OK) st = prepare(n, err);
-        if (st == FINCH_OK) *connection = n;
-        else nats_close(n, false);
-    }
-    stream_url_free(&u);
-    return st;
+    FINCH_TRY(MEM_NEW(&n, 1, err));
+    *connection = n;
+    n->place = place;
+    list_open(n);
+    FINCH_TRY(connect_to(n, url, err));
+    return prepare(n, err);
 }
 
 /* ---- reading ---- */
@@ -511,6 +502,8 @@ static void nats_release(stream_batch *batch)
 const stream_broker stream_nats = {
     .scheme = "nats",
     .what = "NATS JetStream",
+    .library = &library,
+    .port = PORT,
     .open = nats_open,
     .read = nats_read,
     .output_max = nats_output_max,

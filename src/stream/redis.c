@@ -156,22 +156,13 @@ static void redis_close(void *connection, bool leave)
     mem_free(r);
 }
 
-static finch_status redis_open(const stream_place *place, void **connection, finch_error *err)
+static finch_status redis_open(const stream_place *place, const stream_url *url, void **connection, finch_error *err)
 {
     redis *r;
-    stream_url u;
-    *connection = NULL;
-    FINCH_TRY(stream_library_need(&library, err));
-    FINCH_TRY(stream_url_read(place->url, PORT, &u, err));
-    finch_status st = MEM_NEW(&r, 1, err);
-    if (st == FINCH_OK) {
-        *r = (redis){.place = place, .claim_cursor = "0-0"};
-        st = connect_to(r, &u, err);
-        if (st == FINCH_OK) *connection = r;
-        else redis_close(r, false);
-    }
-    stream_url_free(&u);
-    return st;
+    FINCH_TRY(MEM_NEW(&r, 1, err));
+    *connection = r;
+    *r = (redis){.place = place, .claim_cursor = "0-0"};
+    return connect_to(r, url, err);
 }
 
 /* ---- reading ---- */
@@ -397,6 +388,8 @@ static void redis_release(stream_batch *batch)
 const stream_broker stream_redis = {
     .scheme = "redis",
     .what = "Redis Streams",
+    .library = &library,
+    .port = PORT,
     .open = redis_open,
     .read = redis_read,
     .output_max = redis_output_max,

@@ -32,9 +32,10 @@ static bool spend(int *times)
 
 static finch_status lost(finch_error *err) { return finch_fail(err, FINCH_E_REMOTE, "lost"); }
 
-static finch_status fake_open(const stream_place *place, void **connection, finch_error *err)
+static finch_status fake_open(const stream_place *place, const stream_url *url, void **connection, finch_error *err)
 {
     (void)place;
+    (void)url;
     pthread_mutex_lock(&broker.lock);
     bool fails = spend(&broker.open_fails);
     broker.opened += !fails;
@@ -167,7 +168,7 @@ static finch_status run(const progress *watch, stream_figures *figures, finch_er
     model *engine = NULL;
     data_scoring scoring = {0};
     stream_options o = {.broker = &fake,
-                        .place = {.url = "fake://", .place = "fake", .input = "in", .output = "out", .dead = "dead"},
+                        .place = {.url = "fake://here", .place = "fake", .input = "in", .output = "out", .dead = "dead"},
                         .text = {"body", NULL},
                         .prefix = "",
                         .model_version = "v1",
