@@ -5,7 +5,6 @@
 #include "tensor/cuda/operators.h"
 
 #include <new>
-#include <stdarg.h>
 #include <stdio.h>
 
 struct gpu_context {
@@ -13,15 +12,6 @@ struct gpu_context {
     cudaStream_t stream;
     cudaMemPool_t pool;
 };
-
-int gpu_fail(char *why, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    vsnprintf(why, GPU_WHY_BYTES, format, list);
-    va_end(list);
-    return 1;
-}
 
 int gpu_tell(cudaError_t status, char *why)
 {

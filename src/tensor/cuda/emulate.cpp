@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <memory>
 #include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
@@ -51,15 +50,6 @@ static struct {
     const void *arguments;
     bool too_much_shared;
 } e;
-
-int gpu_fail(char *why, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    vsnprintf(why, GPU_WHY_BYTES, format, list);
-    va_end(list);
-    return 1;
-}
 
 /* ---- fibers ---- */
 

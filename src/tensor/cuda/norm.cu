@@ -61,6 +61,20 @@ template <typename T, int V> static __global__ void __launch_bounds__(NORM_THREA
     a.stats[2 * (size_t)n + 1] = rstd;
 }
 
+/* Items [at, at + V) of a row: g, the gradient of the scaled row, and h, the row as it was normalised. */
+template <typename T, int V>
+GPU_DEVICE void load_gradient(const gpu_norm_back &a, size_t row, uint32_t at, float mean, float rstd, float g[V],
+                              float h[V])
+{
+    load<V>((const T *)a.dy + row + at, g);
+    load<V>((const T *)a.s + row + at, h);
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        g[i] *= a.gain[at + i] + a.gain_offset;
+        h[i] = (h[i] - mean) * rstd;
+    }
+}
+
 /* With g = dy * gain and h = (s - mean) / deviation: ds = (g - mean(g) - h * mean(g h)) / deviation, without mean(g) for RMS. */
 template <typename T, int V> static __global__ void __launch_bounds__(NORM_THREADS) norm_back_kernel(const gpu_norm_back a)
 {
@@ -69,28 +83,22 @@ template <typename T, int V> static __global__ void __launch_bounds__(NORM_THREA
     size_t row = (size_t)n * a.width;
     float mean = a.stats[2 * (size_t)n], rstd = a.stats[2 * (size_t)n + 1], sum = 0.0f, dot = 0.0f;
     for (uint32_t at = lane * V; at < a.width; at += GPU_WARP * V) {
-        float dy[V], s[V];
-        load<V>((const T *)a.dy + row + at, dy);
-        load<V>((const T *)a.s + row + at, s);
+        float g[V], h[V];
+        load_gradient<T, V>(a, row, at, mean, rstd, g, h);
 #pragma unroll
         for (int i = 0; i < V; i++) {
-            float g = dy[i] * (a.gain[at + i] + a.gain_offset);
-            sum += g;
-            dot = fmaf(g, (s[i] - mean) * rstd, dot);
+            sum += g[i];
+            dot = fmaf(g[i], h[i], dot);
         }
     }
     sum = a.kind == GPU_LAYER_NORM ? warp_sum(sum) / (float)a.width : 0.0f;
     dot = warp_sum(dot) / (float)a.width;
     for (uint32_t at = lane * V; at < a.width; at += GPU_WARP * V) {
-        float dy[V], s[V];
-        load<V>((const T *)a.dy + row + at, dy);
-        load<V>((const T *)a.s + row + at, s);
+        float g[V], h[V];
+        load_gradient<T, V>(a, row, at, mean, rstd, g, h);
 #pragma unroll
-        for (int i = 0; i < V; i++) {
-            float g = dy[i] * (a.gain[at + i] + a.gain_offset);
-            dy[i] = rstd * (g - sum - (s[i] - mean) * rstd * dot);
-        }
-        store<V>((T *)a.ds + row + at, dy);
+        for (int i = 0; i < V; i++) g[i] = rstd * (g[i] - sum - h[i] * dot);
+        store<V>((T *)a.ds + row + at, g);
     }
 }
 
