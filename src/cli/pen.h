@@ -18,9 +18,6 @@ pen pen_open(int descriptor);
 /* The terminal's columns as they are now; 0 where it is none or does not say. */
 size_t pen_columns(int descriptor);
 
-/* The terminal's columns as they are now; 0 where it is none or does not say. */
-size_t pen_columns(int descriptor);
-
 /* One of SGR's colours ("31;1"), "" to end it. */
 finch_status pen_colour(pen *p, const char *code, finch_error *err);
 

@@ -98,10 +98,9 @@ static finch_status draw_rows(cli_bar *bar, uint64_t done, uint64_t total, const
     if (spare >= BAR_CELLS_LEAST) FINCH_TRY(add_numbers(bar, numbers, size_least(spare, BAR_CELLS), done, total, now, err));
     FINCH_TRY(pen_add_sane(beside, note, room, &used, err));
     bool apart = used > 0 && numbers->size + 2 + used > room;
-    size_t shown = numbers->size < room ? numbers->size : room;
     const char *between = used == 0 ? "" : apart ? "\n" : ", ";
-    fprintf(stderr, "\r%s\033[J%.*s%s%s", bar->two_rows ? "\033[A" : "", (int)shown, numbers->at, between,
-            used > 0 ? beside->out.at : "");
+    fprintf(stderr, "\r%s\033[J%.*s%s%s", bar->two_rows ? "\033[A" : "", (int)size_least(numbers->size, room), numbers->at,
+            between, used > 0 ? beside->out.at : "");
     bar->two_rows = apart;
     return FINCH_OK;
 }

@@ -61,8 +61,6 @@ static finch_status status_of(const char *type)
 
 enum { REASON_BYTES = 200 };
 
-static size_t shorter(size_t a, size_t b) { return a < b ? a : b; }
-
 /* DuckDB's own reader ends at a broken row. Its message is a page: the row's number, the row, the reason, then settings with the
  * file among them. */
 static finch_status fail_csv(const char *message, const char *place, finch_error *err)
@@ -75,7 +73,7 @@ static finch_status fail_csv(const char *message, const char *place, finch_error
     return finch_fail(err, FINCH_E_DATA,
                       "%s%.*s%s%.*s: %.*s; finch data convert FILE --output FILE.parquet sets broken rows aside", place,
                       (int)strcspn(file, "\n"), file, file[0] != '\0' ? ": " : "", (int)strcspn(message, "\n"), message,
-                      (int)shorter(strcspn(reason, "\n"), REASON_BYTES), reason);
+                      (int)size_least(strcspn(reason, "\n"), REASON_BYTES), reason);
 }
 
 /* The first line of DuckDB's message and, where it says something else of use, the second ("Did you mean ..."). */
