@@ -1,6 +1,8 @@
 #include "serve/http.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
+#include "serve/acceptor.h"
 #include "serve/dispatch.h"
 #include "serve/journal.h"
 #include "serve/metrics.h"
@@ -23,10 +25,14 @@ enum { HTTP_BODY_RATE = 16384, HTTP_SEND_SECONDS = 60, HTTP_DESCRIPTORS_SPARE = 
 
 struct http {
     serve *server;
-    struct MHD_Daemon *daemon;
+    struct MHD_Daemon *
+        *daemons; /* of one thread each: libmicrohttpd's pool needs a listening socket, and the acceptor has that */
+    size_t n_daemons;
+    size_t next;          /* the daemon of the next connection; the acceptor's thread alone uses it */
+    acceptor *accepting;  /* NULL: not yet */
     watch *watching;
     uint16_t port;
-    int listening; /* while it is ours; -1 */
+    int listening; /* until the acceptor has it; -1 */
 };
 
 /* ---- answers --------------------------------------------------------------------------------------------------------- */
@@ -254,6 +260,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         watch_remove(h->watching, *state);
         *state = NULL;
         atomic_fetch_sub_explicit(&h->server->metrics->connections, 1, memory_order_relaxed);
+        acceptor_closed(h->accepting);
         return;
     }
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -356,16 +363,19 @@ finch_status http_create(serve *s, http **out, finch_error *err)
     return watch_create(on_tick, *out, &s->metrics->cut_slow, &(*out)->watching, err);
 }
 
-finch_status http_start(http *h, finch_error *err)
+static bool admit(void *context, int descriptor, const struct sockaddr *from, socklen_t from_size)
+{
+    http *h = context;
+    return MHD_add_connection(h->daemons[h->next++ % h->n_daemons], descriptor, from, from_size) == MHD_YES;
+}
+
+static struct MHD_Daemon *start_daemon(http *h)
 {
     const serve_options *o = &h->server->options;
-    limit_connections(h->server);
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
-                     (o->tls_key != NULL ? MHD_USE_TLS : 0);
-    FINCH_TRY(bind_listener(h, err));
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
+                     MHD_USE_ERROR_LOG | (o->tls_key != NULL ? MHD_USE_TLS : 0);
     struct MHD_OptionItem items[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)silent, NULL},
-        {MHD_OPTION_LISTEN_SOCKET, h->listening, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)o->limits.max_header_bytes + 8192, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)o->limits.max_connections, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)o->limits.idle_seconds, NULL},
@@ -373,36 +383,47 @@ finch_status http_start(http *h, finch_error *err)
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_escapes, NULL},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, h},
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, h},
-        {o->http_threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)o->http_threads, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    if (o->tls_key != NULL)
-        h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, h, MHD_OPTION_HTTPS_MEM_KEY, o->tls_key,
-                                     MHD_OPTION_HTTPS_MEM_CERT, o->tls_certificate, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
-    else h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, h, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
-    if (h->daemon != NULL) return FINCH_OK;
-    return finch_fail(err, FINCH_E_FAILED, "the HTTP server could not be started on port %u%s", h->port,
-                      o->tls_key != NULL ? "; check that --tls-certificate and --tls-key are PEM files that belong together"
-                                         : "");
+    if (o->tls_key == NULL)
+        return MHD_start_daemon(flags, 0, NULL, NULL, on_access, h, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_access, h, MHD_OPTION_HTTPS_MEM_KEY, o->tls_key,
+                            MHD_OPTION_HTTPS_MEM_CERT, o->tls_certificate, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+}
+
+finch_status http_start(http *h, finch_error *err)
+{
+    const serve_options *o = &h->server->options;
+    limit_connections(h->server);
+    FINCH_TRY(bind_listener(h, err));
+    FINCH_TRY(MEM_NEW(&h->daemons, o->http_threads, err));
+    for (; h->n_daemons < o->http_threads; h->n_daemons++) {
+        h->daemons[h->n_daemons] = start_daemon(h);
+        if (h->daemons[h->n_daemons] == NULL)
+            return finch_fail(
+                err, FINCH_E_FAILED, "the HTTP server could not be started on port %u%s", h->port,
+                o->tls_key != NULL ? "; check that --tls-certificate and --tls-key are PEM files that belong together" : "");
+    }
+    FINCH_TRY(acceptor_create(h->listening, o->limits.max_connections, admit, h, &h->accepting, err));
+    h->listening = -1;
+    return FINCH_OK;
 }
 
 uint16_t http_port(const http *h) { return h->port; }
 
 void http_quiesce(http *h)
 {
-    if (h->daemon == NULL) return;
-    int fd = MHD_quiesce_daemon(h->daemon);
-    if (fd >= 0) {
-        close(fd);
-        h->listening = -1;
-    }
+    if (h->accepting != NULL) acceptor_stop(h->accepting);
 }
 
 void http_destroy(http *h)
 {
     if (h == NULL) return;
-    if (h->daemon != NULL) MHD_stop_daemon(h->daemon); /* closes the listening socket unless it was quiesced */
-    else if (h->listening >= 0) close(h->listening);
+    http_quiesce(h);
+    for (size_t i = 0; i < h->n_daemons; i++) MHD_stop_daemon(h->daemons[i]); /* closes its connections, and says so */
+    acceptor_destroy(h->accepting);
+    if (h->listening >= 0) close(h->listening);
     watch_destroy(h->watching);
+    mem_free(h->daemons);
     mem_free(h);
 }

@@ -1,6 +1,7 @@
 """What goes wrong around a server: its store lost in the middle, hostile clients by the thousand, everything at once. FINCH_PROOF=full
 takes a minute of random streams instead of two seconds."""
 import errno
+import http.client
 import os
 import random
 import resource
@@ -221,6 +222,49 @@ class Idle(unittest.TestCase):
         self.assertTrue(wait_for(lambda: server.get("/health").status == 200))
         self.assertEqual(server.predict(text="up").status, 200)
         self.assertEqual(server.stop(), 0)
+
+
+class Door(unittest.TestCase):
+    """Who is let in, and when nobody is any more."""
+
+    def test_more_than_may_be_open_wait_their_turn(self):
+        server = Server("--max-connections", 4)
+        self.addCleanup(server.remove)
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(4)]
+        self.addCleanup(lambda: [s.close() for s in held])
+        for s in held:
+            s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertTrue(s.recv(65536).startswith(b"HTTP/1.1 200"))
+        with socket.create_connection(("127.0.0.1", server.port), timeout=0.5) as late:
+            late.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertRaises(TimeoutError, late.recv, 65536)
+            late.settimeout(30)
+            held.pop().close()
+            self.assertTrue(late.recv(65536).startswith(b"HTTP/1.1 200"))
+        self.assertEqual(server.stop(), 0)
+
+    def test_it_ends_well_while_connections_come_and_go(self):
+        for _ in range(8):
+            server, stop = Server("--http-threads", 4), threading.Event()
+            self.addCleanup(server.remove)
+
+            def come_and_go():
+                while not stop.is_set():
+                    try:
+                        server.get("/health")
+                    except (OSError, http.client.HTTPException):
+                        if server.process.poll() is not None:
+                            return
+            threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.1)
+            try:
+                self.assertEqual(server.stop(), 0, server.said())
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
 
 
 class AllAtOnce(unittest.TestCase):
