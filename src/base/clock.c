@@ -1,6 +1,6 @@
 #include "base/clock.h"
 
-#include <time.h>
+#include <errno.h>
 
 double clock_seconds(void)
 {
@@ -10,6 +10,39 @@ double clock_seconds(void)
 }
 
 int64_t clock_unix(void) { return (int64_t)time(NULL); }
+
+int64_t clock_unix_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+struct timespec clock_after(clockid_t clock, double seconds)
+{
+    struct timespec at;
+    clock_gettime(clock, &at);
+    if (!(seconds > 0)) return at;
+    time_t whole = (time_t)seconds;
+    at.tv_sec += whole;
+    at.tv_nsec += (long)((seconds - (double)whole) * 1e9);
+    at.tv_sec += at.tv_nsec / 1000000000L;
+    at.tv_nsec %= 1000000000L;
+    return at;
+}
+
+/* To a moment and not for a span, so that signals, however many, make it no longer. */
+void clock_sleep(double seconds)
+{
+    struct timespec until = clock_after(CLOCK_MONOTONIC, seconds);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {}
+}
+
+void clock_sleep_or_signal(double seconds)
+{
+    struct timespec until = clock_after(CLOCK_MONOTONIC, seconds);
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
 
 void clock_format_utc(int64_t unix_seconds, char *out, size_t size)
 {

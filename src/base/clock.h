@@ -5,11 +5,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Seconds since an arbitrary start; never goes back. */
 double clock_seconds(void);
-/* Unix seconds. */
+/* Unix seconds, and milliseconds. */
 int64_t clock_unix(void);
+int64_t clock_unix_ms(void);
+/* The moment that many seconds from now on a clock, as pthread_cond_timedwait takes it: the clock of the condition, which is
+ * CLOCK_REALTIME where nothing else was set. Below 0 is now. */
+struct timespec clock_after(clockid_t clock, double seconds);
+/* Sleeps all of it, also where signals come meanwhile. */
+void clock_sleep(double seconds);
+/* Sleeps, but no longer than until a signal's handler has run. */
+void clock_sleep_or_signal(double seconds);
 /* "2026-11-23T19:30:05Z" into out, at least 21 bytes. */
 void clock_format_utc(int64_t unix_seconds, char *out, size_t size);
 

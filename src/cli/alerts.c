@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DELIVERIES_AT_ONCE = 100 };
@@ -187,8 +186,7 @@ static finch_status one_round(alerts_call *c, round_counts *counts, finch_error 
 
 static void wait_seconds(double seconds)
 {
-    for (double end = clock_seconds() + seconds; !cli_cancelled() && clock_seconds() < end;)
-        nanosleep(&(struct timespec){0, 50000000}, NULL);
+    for (double end = clock_seconds() + seconds; !cli_cancelled() && clock_seconds() < end;) clock_sleep_or_signal(0.05);
 }
 
 /* A store that is away for a while ends nothing: the next round looks again. Ctrl-C and SIGTERM are the way to end it. */

@@ -1,4 +1,5 @@
 /* finch serve: the models behind an HTTP API. */
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/serve_settings.h"
 #include "cli/serve_tasks.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LIMIT_OPTION(field, flag, preset, least, most, help) {flag, "N", CLI_SIZE, #preset, help, false, least, most},
@@ -293,10 +293,7 @@ static finch_status announce(const job *j, finch_error *err)
 
 static void wait_for_end(void)
 {
-    while (!cli_cancelled()) {
-        struct timespec pause = {0, 100000000};
-        nanosleep(&pause, NULL); /* a signal ends it early */
-    }
+    while (!cli_cancelled()) clock_sleep_or_signal(0.1);
 }
 
 static finch_status run_server(job *j, finch_error *err)

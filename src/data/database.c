@@ -1,10 +1,11 @@
 #include "data/database.h"
 
+#include "base/clock.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 const char *data_library_version(void) { return duckdb_library_version(); }
 
@@ -132,13 +133,12 @@ static finch_status prepare_statement(data_database *db, const char *sql, duckdb
 /* Runs tasks of the query on this thread, too, between reports. False where the query failed. */
 static bool run_tasks(data_database *db, duckdb_pending_result pending, const data_query_watch *w)
 {
-    const struct timespec wait = {.tv_nsec = 1000000};
     bool stopped = false;
     for (;;) {
         duckdb_pending_state state = duckdb_pending_execute_task(pending);
         if (state == DUCKDB_PENDING_ERROR) return false;
         if (duckdb_pending_execution_is_finished(state)) return true;
-        if (state == DUCKDB_PENDING_NO_TASKS_AVAILABLE) nanosleep(&wait, NULL);
+        if (state == DUCKDB_PENDING_NO_TASKS_AVAILABLE) clock_sleep(0.001);
         uint64_t done = w != NULL && w->done != NULL ? __atomic_load_n(w->done, __ATOMIC_RELAXED) : 0;
         if (w != NULL && !stopped && !progress_report(w->watch, done, w->total, NULL)) {
             duckdb_interrupt(db->connection);

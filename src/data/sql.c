@@ -1,5 +1,6 @@
 #include "data/sql.h"
 
+#include "base/clock.h"
 #include "data/output.h"
 #include "data/sql_functions.h"
 #include "data/sql_table.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
 struct data_sql {
@@ -211,7 +211,7 @@ static finch_status execute(data_sql *s, duckdb_prepared_statement statement, bo
     while (ok) {
         duckdb_pending_state state = duckdb_pending_execute_task(pending);
         if (duckdb_pending_execution_is_finished(state) || state == DUCKDB_PENDING_ERROR) break;
-        if (state == DUCKDB_PENDING_NO_TASKS_AVAILABLE) nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+        if (state == DUCKDB_PENDING_NO_TASKS_AVAILABLE) clock_sleep(0.001);
         if (!progress_report(s->options.watch, s->engine != NULL ? sql_engine_count(s->engine) : 0, 0, NULL)) {
             if (s->engine != NULL) sql_engine_stop(s->engine);
             duckdb_interrupt(s->db.connection);

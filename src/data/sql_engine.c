@@ -1,5 +1,6 @@
 #include "data/sql_engine.h"
 
+#include "base/clock.h"
 #include "data/sql_memory.h"
 
 #ifdef _OPENMP
@@ -8,10 +9,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 /* CALL_TEXTS: texts of one call of the model, as in data/scoring.c; between calls the stop is seen. */
-enum { CALL_TEXTS = 512, POLL_NANOSECONDS = 50 * 1000 * 1000 };
+#define POLL_SECONDS 0.05
+
+enum { CALL_TEXTS = 512 };
 
 /* A chunk that waits for its scores; lies on the stack of the thread that asks. */
 typedef struct request {
@@ -213,13 +215,7 @@ static void wait_for(sql_engine *e, const request *r)
 {
     bool asks_watch = pthread_equal(pthread_self(), e->owner) != 0;
     while (!r->done) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += POLL_NANOSECONDS;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000L;
-        }
+        struct timespec until = clock_after(CLOCK_REALTIME, POLL_SECONDS);
         pthread_cond_timedwait(&e->answered, &e->lock, &until);
         if (asks_watch && !progress_report(e->watch, atomic_load(&e->n_scored), 0, NULL)) sql_engine_stop(e);
     }

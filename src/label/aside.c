@@ -1,6 +1,6 @@
 #include "label/aside.h"
 
-#include <time.h>
+#include "base/clock.h"
 
 #define SHOW_SECONDS 0.1
 
@@ -51,11 +51,7 @@ void aside_cancel(aside *a)
 
 void aside_wait(aside *a, double seconds)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    int64_t nanoseconds = until.tv_nsec + (int64_t)(seconds * 1e9);
-    until.tv_sec += (time_t)(nanoseconds / 1000000000);
-    until.tv_nsec = (long)(nanoseconds % 1000000000);
+    struct timespec until = clock_after(CLOCK_REALTIME, seconds);
     pthread_cond_timedwait(&a->changed, &a->lock, &until);
 }
 

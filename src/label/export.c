@@ -14,13 +14,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ROW_FUNCTION "finch_label_row"
 
 /* Between two looks at what is not settled yet: from, doubled, to. */
-#define NEWS_NANOSECONDS INT64_C(100000000)
-#define NEWS_MOST_NANOSECONDS INT64_C(1600000000)
+#define NEWS_SECONDS 0.1
+#define NEWS_MOST_SECONDS 1.6
 
 enum { TIME_BYTES = 24, TRIM_CHUNKS = 16, ROW_GROUP_ROWS = 8192 };
 
@@ -159,13 +158,9 @@ static bool is_over(export_news *news)
     return over;
 }
 
-static void wait_for_news(export_news *news, int64_t nanoseconds)
+static void wait_for_news(export_news *news, double seconds)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    nanoseconds += until.tv_nsec;
-    until.tv_sec += (time_t)(nanoseconds / 1000000000);
-    until.tv_nsec = (long)(nanoseconds % 1000000000);
+    struct timespec until = clock_after(CLOCK_REALTIME, seconds);
     pthread_mutex_lock(&news->lock);
     if (!news->over) pthread_cond_timedwait(&news->changed, &news->lock, &until);
     pthread_mutex_unlock(&news->lock);
@@ -174,7 +169,7 @@ static void wait_for_news(export_news *news, int64_t nanoseconds)
 /* All that there will be to know of the chunk's texts. */
 static finch_status know_texts(exporting *x, idx_t n, finch_error *err)
 {
-    int64_t pause = NEWS_NANOSECONDS;
+    double pause = NEWS_SECONDS;
     arena_reset(&x->memory);
     x->n_known = 0;
     do {
@@ -183,7 +178,7 @@ static finch_status know_texts(exporting *x, idx_t n, finch_error *err)
         FINCH_TRY(ask_store(x, n, err));
         if (x->n_unsettled == 0) return FINCH_OK;
         wait_for_news(x->options->news, pause);
-        if (pause < NEWS_MOST_NANOSECONDS) pause *= 2;
+        if (pause < NEWS_MOST_SECONDS) pause *= 2;
     } while (progress_report(x->options->watch, x->result->n_rows, x->n_total, NULL));
     return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
 }

@@ -13,10 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { BATCHES_WAIT_MS = 1000, BATCHES_LEASE_MS = 60000 };
+enum { BATCHES_WAIT_SECONDS = 1, BATCHES_LEASE_MS = 60000 };
 #define BATCHES_REPORT_SECONDS 0.5
 
 /* lock guards ended. */
@@ -183,9 +182,7 @@ static void *batches_run(void *argument)
     batches *b = argument;
     while (!has_ended(b)) {
         if (take_job(b)) continue;
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += BATCHES_WAIT_MS / 1000;
+        struct timespec until = clock_after(CLOCK_REALTIME, BATCHES_WAIT_SECONDS);
         pthread_mutex_lock(&b->lock);
         if (!b->ended) pthread_cond_timedwait(&b->wake, &b->lock, &until);
         pthread_mutex_unlock(&b->lock);

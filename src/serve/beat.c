@@ -1,9 +1,9 @@
 #include "serve/beat.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <pthread.h>
-#include <time.h>
 
 /* lock guards woken and ended. */
 struct beat {
@@ -16,18 +16,6 @@ struct beat {
     void *context;
 };
 
-static struct timespec pause_end(double seconds)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    time_t whole = (time_t)seconds;
-    until.tv_sec += whole;
-    until.tv_nsec += (long)((seconds - (double)whole) * 1e9);
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    return until;
-}
-
 static void *beat_run(void *argument)
 {
     beat *b = argument;
@@ -36,7 +24,7 @@ static void *beat_run(void *argument)
         b->woken = false;
         pthread_mutex_unlock(&b->lock);
         b->work(b, b->context);
-        struct timespec until = pause_end(b->pause_seconds);
+        struct timespec until = clock_after(CLOCK_MONOTONIC, b->pause_seconds);
         pthread_mutex_lock(&b->lock);
         while (!b->ended && !b->woken && pthread_cond_timedwait(&b->wake, &b->lock, &until) == 0) {}
     }

@@ -8,7 +8,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 /* Clients that left are looked for this often. */
 #define LOOK_SECONDS 0.25
@@ -295,9 +294,7 @@ static bool wait_for_work(chat *c)
     pthread_mutex_lock(&c->lock);
     while (idle && !c->ended && c->queue == NULL && c->n_models == 0) pthread_cond_wait(&c->wake, &c->lock);
     if (idle && !c->ended && c->queue == NULL) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += IDLE_SECONDS;
+        struct timespec until = clock_after(CLOCK_REALTIME, IDLE_SECONDS);
         (void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
     }
     bool go_on = !c->ended;

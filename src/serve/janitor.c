@@ -1,12 +1,11 @@
 #include "serve/janitor.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "serve/beat.h"
 #include "serve/journal.h"
 #include "store/history.h"
 #include "store/pool.h"
-
-#include <time.h>
 
 #define JANITOR_PAUSE_SECONDS 3600.0
 #define DAY_MS INT64_C(86400000)
@@ -17,11 +16,7 @@ struct janitor {
 };
 
 /* Between two steps others write. */
-static void rest(void)
-{
-    struct timespec pause = {0, 20000000};
-    nanosleep(&pause, NULL);
-}
+static void rest(void) { clock_sleep(0.02); }
 
 static finch_status tend(const janitor *j, beat *self, uint64_t *n_gone, finch_error *err)
 {

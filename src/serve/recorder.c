@@ -1,12 +1,14 @@
 #include "serve/recorder.h"
 
+#include "base/clock.h"
 #include "text/ticker.h"
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
-enum { RECORDER_WRITE_MOST = 1000, RECORDER_WAIT_MS = 250 };
+#define RECORDER_WAIT_SECONDS 0.25
+
+enum { RECORDER_WRITE_MOST = 1000 };
 
 /* A prediction with the texts it points to. */
 typedef struct kept {
@@ -157,11 +159,7 @@ static void *recorder_run(void *argument)
     size_t n_batch = 0;
     pthread_mutex_lock(&r->lock);
     while (!r->ended) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += RECORDER_WAIT_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
+        struct timespec until = clock_after(CLOCK_REALTIME, RECORDER_WAIT_SECONDS);
         pthread_cond_timedwait(&r->wake, &r->lock, &until);
         pthread_mutex_unlock(&r->lock);
         write_all(r, batch, &n_batch);

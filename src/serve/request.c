@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 request *request_open(serve *s, struct MHD_Connection *connection, const char *target)
 {
@@ -24,10 +23,8 @@ request *request_open(serve *s, struct MHD_Connection *connection, const char *t
     r->raw_target = copy;
     r->server = s;
     r->connection = connection;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     r->began = clock_seconds();
-    r->began_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    r->began_ms = clock_unix_ms();
     r->store_predictions = s->options.keep_predictions; /* a key says it for itself */
     r->route_index = route_count();
     arena_init(&r->memory);

@@ -21,7 +21,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* The desk's threads, and those of keeper, recorder, stream, batches, alarm, observer and janitor borrow a store each. */
 enum { SERVE_DESK_THREADS = 4, SERVE_STORES = 11 };
@@ -160,10 +159,8 @@ void serve_set_ready(serve *s) { atomic_store(&s->ready, true); }
 static void wait_for_requests(serve *s, double seconds)
 {
     double until = clock_seconds() + seconds;
-    while (atomic_load_explicit(&s->metrics->in_flight, memory_order_acquire) > 0 && clock_seconds() < until) {
-        struct timespec pause = {0, 5000000};
-        nanosleep(&pause, NULL);
-    }
+    while (atomic_load_explicit(&s->metrics->in_flight, memory_order_acquire) > 0 && clock_seconds() < until)
+        clock_sleep(0.005);
 }
 
 void serve_drain(serve *s)

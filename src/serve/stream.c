@@ -9,9 +9,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { STREAM_WAIT_MS = 250, STREAM_BLOCK_BYTES = 1 << 16, STREAM_FETCH = 500, STREAM_BEAT_SECONDS = 5, FILTER_BYTES = 64 };
+#define STREAM_WAIT_SECONDS 0.25
+
+enum { STREAM_BLOCK_BYTES = 1 << 16, STREAM_FETCH = 500, STREAM_BEAT_SECONDS = 5, FILTER_BYTES = 64 };
 
 #define STREAM_TOLD_SECONDS 5.0 /* between two looks while the store tells what moves */
 
@@ -289,11 +290,7 @@ static void ask_store(stream *s)
 
 static void wait_a_while(stream *s)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += STREAM_WAIT_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    struct timespec until = clock_after(CLOCK_REALTIME, STREAM_WAIT_SECONDS);
     if (!s->woken) pthread_cond_timedwait(&s->wake, &s->lock, &until);
 }
 

@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/socket.h>
-#include <time.h>
 
 /* lock guards first and ended. */
 struct watch {
@@ -20,7 +19,7 @@ struct watch {
     atomic_uint_fast64_t *n_cut;
 };
 
-enum { WATCH_TICK_MS = 250 };
+#define WATCH_TICK_SECONDS 0.25
 
 /* A socket that is shut down stays open until its HTTP thread sees that and closes it, so the descriptor is still its own. */
 static void cut_late(watch *w)
@@ -40,11 +39,7 @@ static void *watch_run(void *argument)
     watch *w = argument;
     pthread_mutex_lock(&w->lock);
     while (!w->ended) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += WATCH_TICK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
+        struct timespec until = clock_after(CLOCK_REALTIME, WATCH_TICK_SECONDS);
         pthread_cond_timedwait(&w->wake, &w->lock, &until);
         cut_late(w);
         pthread_mutex_unlock(&w->lock);

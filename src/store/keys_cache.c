@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define REFRESH_PRESET 1.0
 #define TRUST_PRESET 300.0
@@ -199,15 +198,7 @@ void keys_cache_wake(keys_cache *c)
 /* False at the end. */
 static bool wait_a_while(keys_cache *c)
 {
-    struct timespec until;
-    double seconds = c->refresh_seconds;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)seconds;
-    until.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
+    struct timespec until = clock_after(CLOCK_MONOTONIC, c->refresh_seconds);
     pthread_mutex_lock(&c->lock);
     while (!c->stop && !c->woken && pthread_cond_timedwait(&c->wake, &c->lock, &until) == 0) continue;
     bool go_on = !c->stop;
@@ -312,19 +303,12 @@ static keys_verdict judge(keys_cache *c, known_key *key, const char *hash, int64
     return KEYS_GOOD;
 }
 
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 keys_verdict keys_cache_check(keys_cache *c, const char *text, size_t size, keys_entry *out)
 {
     char id[KEYS_ID_BYTES], hash[VALUES_SHA256_BYTES];
     id_in(text, size, id);
     if (values_sha256(text, size < TEXT_MOST ? size : TEXT_MOST, hash, NULL) != FINCH_OK) return KEYS_UNSURE;
-    int64_t now_ms = wall_ms();
+    int64_t now_ms = clock_unix_ms();
     pthread_mutex_lock(&c->lock);
     keys_verdict verdict = judge(c, find(&c->known, id), hash, now_ms, out);
     pthread_mutex_unlock(&c->lock);

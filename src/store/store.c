@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 struct store {
@@ -21,13 +20,6 @@ struct store {
     uint64_t n_retries;
     bool working; /* between BEGIN and COMMIT */
 };
-
-static int64_t local_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- who we are ---- */
 
@@ -127,10 +119,10 @@ static finch_status show_place(const char *place, str *out, finch_error *err)
 static finch_status compare_clocks(store *s, void *context, finch_error *err)
 {
     static const sql_statement now = {"SELECT 0", "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"};
-    int64_t theirs = 0, before = local_ms();
+    int64_t theirs = 0, before = clock_unix_ms();
     (void)context;
     FINCH_TRY(store_run(s, &now, NULL, 0, sql_take_integer, &theirs, NULL, err));
-    s->clock_ahead_ms = theirs - before - (local_ms() - before) / 2;
+    s->clock_ahead_ms = theirs - before - (clock_unix_ms() - before) / 2;
     return FINCH_OK;
 }
 
@@ -180,7 +172,7 @@ const char *store_place(const store *s) { return s->place.at; }
 
 bool store_is_shared(const store *s) { return s->db.backend == &sql_backend_postgres; }
 
-int64_t store_now_ms(const store *s) { return local_ms() + s->clock_ahead_ms; }
+int64_t store_now_ms(const store *s) { return clock_unix_ms() + s->clock_ahead_ms; }
 
 void store_set_patience(store *s, double seconds) { s->patience_seconds = seconds; }
 
@@ -245,19 +237,13 @@ static finch_status try_transaction(store *s, store_work_fn work, void *context,
     return st;
 }
 
-static void wait_seconds(double seconds)
-{
-    struct timespec span = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&span, NULL);
-}
-
 /* Until the connection is there again; the server may take a while to come back. */
 static finch_status come_back(store *s, double begin, double *pause, finch_error *err)
 {
     do {
         if (clock_seconds() - begin > s->patience_seconds)
             return finch_fail_prefix(err, "gave up after %.0f s", s->patience_seconds);
-        wait_seconds(*pause);
+        clock_sleep(*pause);
         *pause = *pause < 1 ? *pause * 2 : *pause;
     } while (s->db.backend->reopen(s->db.connection, err) == FINCH_E_BUSY);
     s->n_retries++;

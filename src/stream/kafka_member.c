@@ -27,11 +27,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { TRIES_BEFORE_CARE = 2, COMMIT_PAUSE_MS = 50, REVOKE_PAUSE_MS = 2, COUNT_BYTES = 32 };
+enum { TRIES_BEFORE_CARE = 2, COUNT_BYTES = 32 };
 
 #define REVOKE_SECONDS 20.0
+#define COMMIT_PAUSE_SECONDS 0.05
+#define REVOKE_PAUSE_SECONDS 0.002
 #define IDLE_SECONDS 1.0 /* without a read: the ring of batches is full */
 
 /* A partition for as long as it is assigned to this member. */
@@ -183,8 +184,6 @@ static rd_kafka_resp_err_t commit_once(const kafka_member *m, const rd_kafka_top
     return error;
 }
 
-static void pause_ms(unsigned ms) { nanosleep(&(struct timespec){.tv_nsec = (long)ms * 1000000L}, NULL); }
-
 /* Of the last try. */
 static finch_status settle(const kafka_member *m, rd_kafka_resp_err_t error, finch_error *err)
 {
@@ -197,7 +196,7 @@ static finch_status commit(const kafka_member *m, const rd_kafka_topic_partition
     double until = clock_seconds() + KAFKA_ANSWER_MS / 1000.0;
     rd_kafka_resp_err_t error = commit_once(m, offsets, KAFKA_ANSWER_MS);
     while (is_passing(error) && clock_seconds() < until) {
-        pause_ms(COMMIT_PAUSE_MS);
+        clock_sleep(COMMIT_PAUSE_SECONDS);
         error = commit_once(m, offsets, KAFKA_ANSWER_MS);
     }
     return settle(m, error, err);
@@ -355,7 +354,7 @@ static void end_claims(kafka_member *m, unsigned wait_ms)
     double until = clock_seconds() + wait_ms / 1000.0;
     bool waits = waits_for_acknowledgements(m);
     while (waits && clock_seconds() < until) {
-        pause_ms(REVOKE_PAUSE_MS);
+        clock_sleep(REVOKE_PAUSE_SECONDS);
         waits = waits_for_acknowledgements(m);
     }
     if (waits) return;
@@ -531,7 +530,7 @@ finch_status kafka_member_acknowledge(kafka_member *m, const stream_batch *batch
     rd_kafka_resp_err_t error = commit_done(m, batch);
     while ((is_passing(error) || is_taken_over(error)) && clock_seconds() < until) {
         if (rdk.assignment_lost(m->consumer) != 0) return FINCH_OK;
-        pause_ms(COMMIT_PAUSE_MS);
+        clock_sleep(COMMIT_PAUSE_SECONDS);
         error = commit_done(m, batch);
     }
     return settle(m, error, err);

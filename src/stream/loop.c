@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define TICK_SECONDS 0.1
 #define PAUSE_LEAST 0.1
@@ -15,12 +14,7 @@
 /* With the lock held. False: the time is over. */
 static bool wait_moved(stream_loop *l, double seconds)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)seconds;
-    until.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    struct timespec until = clock_after(CLOCK_MONOTONIC, seconds);
     return pthread_cond_timedwait(&l->moved, &l->lock, &until) == 0;
 }
 

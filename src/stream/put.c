@@ -1,9 +1,9 @@
 /* The stage that publishes: the answers of a batch, then its acknowledgement. */
+#include "base/clock.h"
 #include "stream/loop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 typedef struct putter {
     stream_loop *l;
@@ -76,9 +76,7 @@ static bool send_surely(putter *p, const stream_batch *batch)
 static void count(const putter *p, const stream_slot *slot)
 {
     stream_figures *f = p->l->figures;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    int64_t now_ms = clock_unix_ms();
     for (size_t i = 0; i < slot->batch.n; i++) {
         bool dead = slot->objects[i].object == NULL, scored = slot->rows[i].scored;
         stream_count(dead ? &f->dead : scored ? &f->scored : &f->without_text, 1);
