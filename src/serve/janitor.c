@@ -21,12 +21,13 @@ static void rest(void) { clock_sleep(0.02); }
 static finch_status tend(const janitor *j, beat *self, uint64_t *n_gone, finch_error *err)
 {
     store *s = NULL;
-    bool more = true;
+    int64_t keep_ms = (int64_t)j->server->options.history_days * DAY_MS;
+    bool more = keep_ms > 0; /* 0: for ever */
     FINCH_TRY(store_pool_borrow(j->server->pool, &s, err));
-    finch_status st = FINCH_OK;
+    finch_status st = history_tend(s, err);
     while (st == FINCH_OK && more && !beat_ended(self)) {
         uint64_t n = 0;
-        st = history_tend(s, (int64_t)j->server->options.history_days * DAY_MS, &n, &more, err);
+        st = history_expire(s, keep_ms, &n, &more, err);
         *n_gone += n;
         if (more) rest();
     }

@@ -149,10 +149,13 @@ json_t *history_row_json(const history_row *row);
  * steps of a few thousand so that others get their turn. The sums stay, with_sums: go too. *n_rows: how many went. Where rows are gone but sums are there, an hour counts
  * for the bucket that it begins in. */
 finch_status history_prune(store *s, int64_t before_ms, bool with_sums, uint64_t *n_rows, finch_error *err);
-/* What a server does of itself, now and then. On PostgreSQL this month and the next get their parts ahead of time. keep_ms not 0:
- * rows older than that go, and their sums stay: on PostgreSQL month by month, once all of a month is old enough, else by the
- * hour. *more: there are more rows to go, call again. *n_rows: how many went. */
-finch_status history_tend(store *s, int64_t keep_ms, uint64_t *n_rows, bool *more, finch_error *err);
+/* What a server does of itself, now and then: on PostgreSQL this month and the next get their parts ahead of time, and the names
+ * of batches that nobody will send again go. */
+finch_status history_tend(store *s, finch_error *err);
+/* One step of what a server lets go of itself: rows older than keep_ms (above 0) go, and their sums stay: on PostgreSQL month by
+ * month, once all of a month is old enough, else by the hour, some thousand rows. *more: there are more rows to go, call
+ * again. *n_rows: how many went. */
+finch_status history_expire(store *s, int64_t keep_ms, uint64_t *n_rows, bool *more, finch_error *err);
 /* The texts of rows older than before_ms are wiped; numbers stay. */
 finch_status history_forget_texts(store *s, int64_t before_ms, uint64_t *n_rows, finch_error *err);
 /* Deletes all predictions of a text, from rows and sums, as a right to be forgotten asks. */

@@ -171,15 +171,19 @@ static finch_status make_parts_ahead(store *s, finch_error *err)
     return store_run(s, &make, &now, 1, NULL, NULL, NULL, err);
 }
 
-finch_status history_tend(store *s, int64_t keep_ms, uint64_t *n_rows, bool *more, finch_error *err)
+finch_status history_tend(store *s, finch_error *err)
+{
+    FINCH_TRY(make_parts_ahead(s, err));
+    return forget_batches(s, err);
+}
+
+finch_status history_expire(store *s, int64_t keep_ms, uint64_t *n_rows, bool *more, finch_error *err)
 {
     static const history_bucket month = {.width_ms = 0};
     int64_t before = store_now_ms(s) - keep_ms;
     *n_rows = 0;
     *more = false;
-    FINCH_TRY(make_parts_ahead(s, err));
-    FINCH_TRY(forget_batches(s, err));
-    if (keep_ms == 0 || before <= 0) return FINCH_OK;
+    if (before <= 0) return FINCH_OK;
     before = store_is_shared(s) ? history_bucket_start(&month, before) : before - before % HISTORY_HOUR_MS;
     return prune_rows(s, before, 1, n_rows, more, err);
 }

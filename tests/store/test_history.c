@@ -536,14 +536,16 @@ TEST(rows_older_than_is_kept_go_and_leave_their_sums)
     uint64_t n, gone = 0;
     bool more;
     CHECK_OK(history_total(s, &q, &before, &err), &err);
-    CHECK_OK(history_tend(s, 0, &n, &more, &err), &err); /* 0: for ever */
+    CHECK_OK(history_tend(s, &err), &err); /* takes no rows */
+    CHECK_EQUAL((int64_t)n_rows, test_number("SELECT count(*) FROM prediction"));
+    CHECK_OK(history_expire(s, now + HISTORY_DAY_MS, &n, &more, &err), &err); /* since before 1970: none is older */
     CHECK_EQUAL(0, n);
     CHECK(!more);
     edge = store_is_shared(s) ? history_bucket_start(&month, edge) : edge - edge % HOUR;
     int64_t old = rows_before(edge);
     CHECK(old > 100);
     do {
-        CHECK_OK(history_tend(s, keep, &n, &more, &err), &err);
+        CHECK_OK(history_expire(s, keep, &n, &more, &err), &err);
         gone += n;
     } while (more);
     CHECK_EQUAL(old, (int64_t)gone);
@@ -552,6 +554,24 @@ TEST(rows_older_than_is_kept_go_and_leave_their_sums)
     CHECK_EQUAL(1, test_number("SELECT count(*) FROM prediction WHERE time > 32000000000000"));
     CHECK_OK(history_total(s, &q, &after, &err), &err);
     check_same(&before, &after);
+    test_end();
+}
+
+TEST(names_of_batches_go_after_a_month_and_not_with_each_step_of_rows)
+{
+    uint64_t n;
+    bool more;
+    test_begin();
+    make_all(6);
+    CHECK_OK(history_append(s, "old", made, 3, NULL, &err), &err);
+    CHECK_OK(history_append(s, "young", made, 3, NULL, &err), &err);
+    test_run("UPDATE store_batch SET time = time - 2678400000 WHERE name = 'old'");
+    test_run("UPDATE store_batch SET time = time - 2505600000 WHERE name = 'young'");
+    CHECK_OK(history_expire(s, HISTORY_DAY_MS, &n, &more, &err), &err);
+    CHECK_EQUAL(2, test_number("SELECT count(*) FROM store_batch"));
+    CHECK_OK(history_tend(s, &err), &err);
+    CHECK_EQUAL(0, test_number("SELECT count(*) FROM store_batch WHERE name = 'old'"));
+    CHECK_EQUAL(1, test_number("SELECT count(*) FROM store_batch WHERE name = 'young'"));
     test_end();
 }
 
@@ -572,9 +592,7 @@ TEST(postgresql_keeps_rows_in_parts_by_month)
             "INSERT INTO prediction SELECT 900000 + n, CAST(extract(epoch FROM now()) * 1000 AS BIGINT), 'h', NULL, '', 2, "
             "0, 0, 1000000, 0, 0, 0, 1, '', 0, 0 FROM generate_series(1, 5) n");
         CHECK_EQUAL(7, test_number("SELECT count(*) FROM prediction_rest"));
-        uint64_t n;
-        bool more;
-        CHECK_OK(history_tend(s, 0, &n, &more, &err), &err); /* this month and the next */
+        CHECK_OK(history_tend(s, &err), &err); /* this month and the next */
         CHECK_EQUAL(2, test_number("SELECT count(*) FROM history_part"));
         CHECK_EQUAL(2, test_number("SELECT count(*) FROM prediction_rest"));
         CHECK_EQUAL(7, test_number("SELECT count(*) FROM prediction"));
