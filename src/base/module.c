@@ -1,10 +1,10 @@
 #define _GNU_SOURCE /* dladdr */
 #include "base/module.h"
 
+#include "base/process.h"
 #include "base/str.h"
 
 #include <dlfcn.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,13 +21,6 @@ static int folder_of(const char *path)
     return slash != NULL ? (int)(slash + 1 - path) : 0;
 }
 
-static int program_folder(char out[PATH_MAX])
-{
-    ssize_t size = readlink("/proc/self/exe", out, PATH_MAX - 1);
-    out[size > 0 ? size : 0] = '\0';
-    return folder_of(out);
-}
-
 /* Of whatever this function is part of: libfinch.so in another's program. */
 static const char *library_file(void)
 {
@@ -40,7 +33,7 @@ void *module_open(const char *name, bool global, char *why, size_t why_bytes)
 {
     char program[PATH_MAX];
     const char *library = library_file();
-    int in_program = program_folder(program), in_library = folder_of(library);
+    int in_program = (int)process_folder(program), in_library = folder_of(library);
     const struct {
         const char *folder;
         int size;

@@ -1,17 +1,15 @@
 /* Where a model's folder is: a path, a registered name, a model that ships, or what finch fetch (or huggingface_hub) put into
  * the cache. */
 #include "base/file.h"
+#include "base/process.h"
 #include "cli/cli.h"
 #include "data/hub.h"
 #include "store/registry.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MODEL_DEFAULT "finch-mini-5"
-
-enum { PROGRAM_PATH_BYTES = 4096 };
 
 /* Places relative to the program: a build folder in the checkout, one deeper, an installation. */
 static const char *const beside_program[] = {"../models", "../../models", "../share/finch/models"};
@@ -46,13 +44,8 @@ static finch_status try_listed(const char *list, const char *name, str *out, str
 
 static finch_status try_beside(const char *name, str *out, str *looked, bool *found, finch_error *err)
 {
-    char program[PROGRAM_PATH_BYTES];
-    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (size <= 0) return FINCH_OK;
-    program[size] = '\0';
-    char *slash = strrchr(program, '/');
-    if (slash == NULL) return FINCH_OK;
-    *slash = '\0';
+    char program[PATH_MAX];
+    if (process_folder(program) == 0) return FINCH_OK;
     str folder = {0};
     finch_status st = FINCH_OK;
     for (size_t i = 0; st == FINCH_OK && !*found && i < sizeof beside_program / sizeof beside_program[0]; i++) {

@@ -1,10 +1,11 @@
 /* finch serve: the models behind an HTTP API. */
-#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/serve_settings.h"
 #include "cli/serve_tasks.h"
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "serve/host.h"
 #include "serve/serve.h"
 
@@ -165,17 +166,13 @@ static finch_status read_state(job *j, finch_error *err)
 static finch_status find_web(job *j, finch_error *err)
 {
     static const char *const places[] = {"../web/out", "../../web/out", "../share/finch/web"};
-    char program[4096];
+    char program[PATH_MAX];
     const char *given = text_of(j, "web");
     if (given != NULL) return strcmp(given, "none") == 0 ? FINCH_OK : str_add_text(&j->web, given, err);
-    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (size <= 0) return FINCH_OK;
-    program[size] = '\0';
-    char *slash = strrchr(program, '/');
-    if (slash != NULL) *slash = '\0';
+    if (process_folder(program) == 0) return FINCH_OK;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         str_clear(&j->web);
-        FINCH_TRY(str_add_format(&j->web, err, "%s/%s/index.html", program, places[i]));
+        FINCH_TRY(str_add_format(&j->web, err, "%s%s/index.html", program, places[i]));
         if (!file_exists(j->web.at)) continue;
         j->web.at[j->web.size - strlen("/index.html")] = '\0';
         return FINCH_OK;
