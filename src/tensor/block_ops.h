@@ -12,7 +12,8 @@ enum {
     BLOCK_ITEMS = 32,
     BLOCK_GROUP = 4, /* neighbouring inputs of an output in a panel */
     BLOCK_ZERO = 128, /* a panel's items are above it by their value: one factor of the instruction is unsigned */
-    BLOCK_PARTS = 2 /* of sixteen items, where weights have a scale for each */
+    BLOCK_PARTS = 2, /* of sixteen items, where weights have a scale for each */
+    BLOCK_INT8 = 256 /* beside the types of GGUF */
 };
 
 /* Rows as the product reads them; x = q * scale of its block. Blocks that a row does not fill end in zeros.
@@ -37,27 +38,21 @@ typedef struct block_quantize {
     const block_rows *to;
 } block_quantize;
 
-/* Rows of weights to a panel: items[b][k / 4][row][k % 4] = from[row * row_stride + b * block_stride + k] + BLOCK_ZERO for 32
- * rows, k in a block. */
-typedef struct block_shape {
-    const int8_t *from;
-    size_t row_stride, block_stride;
-    size_t n_blocks;
-    uint8_t *items;
-} block_shape;
-
-/* scale[b][row] = the half float at from[row * row_stride + b * block_stride], for 32 rows. */
-typedef struct block_scales {
-    const unsigned char *from;
-    size_t row_stride, block_stride;
-    size_t n_blocks;
-    float *scale;
-} block_scales;
+/* Blocks [first_block, first_block + n_blocks) of 32 outputs where they lie in a file: a whole number of the type's own.
+ * type   a gguf_type of whole numbers, or BLOCK_INT8: items alone.
+ * at     [32] where each output's first block lies.
+ * ahead  bytes from each output to what will be read next in its place: a hint for the caches; 0: none. */
+typedef struct block_lines {
+    int type;
+    const unsigned char *const *at;
+    size_t first_block, n_blocks;
+    size_t ahead;
+} block_lines;
 
 /* c[r, j] (+)= sum over blocks of scale[j] * a.scale[r] * (sum over k of a.q[r, k] * item[k, j]) + low[j] * a.mass[r], by fused
  * multiply-adds of rising blocks onto 0 or, with add, onto c. What a whole number is multiplied by is one rounded product.
  * a       rows; the product takes n_blocks of theirs from first_block on.
- * items   [n_blocks][8][32][4] as block_shape leaves them.
+ * items   [n_blocks][8][32][4] as shape leaves them.
  * scale   [n_blocks][n_parts][32]; n_parts 1, or 2: a scale for each 16 inputs (a.part_start is there).
  * low     [n_blocks][32]; NULL: none (else n_parts is 1 and a.mass is there).
  * n_cols  at most 32 columns are stored. */
@@ -75,12 +70,18 @@ typedef struct block_multiply {
     size_t ahead_bytes;
 } block_multiply;
 
+/* quantize  above.
+ * shape     items[b][k / 4][output][k % 4] = the item + BLOCK_ZERO.
+ * scales    scale[b][part][output] and, where the type has them, low[b][output]; of BLOCK_INT8 nothing.
+ * multiply  above.
+ * few       multiply with items read where they lie, each for every row: the same bits, faster for a row or two. */
 typedef struct block_ops {
     const char *name;
     void (*quantize)(const block_quantize *p);
-    void (*shape)(const block_shape *p);
-    void (*scales)(const block_scales *p);
+    void (*shape)(const block_lines *lines, uint8_t *items);
+    void (*scales)(const block_lines *lines, float *scale, float *low);
     void (*multiply)(const block_multiply *p);
+    void (*few)(const block_lines *lines, const block_multiply *p);
 } block_ops;
 
 /* The best for this machine (cpu.h). */

@@ -8,15 +8,17 @@ enum {
     CHUNK_BLOCKS = 24, /* of a panel's depth: 24 KiB of items and their scales beside some rows */
     CHUNK_WHOLE = GGUF_BLOCK_ITEMS_MAX / BLOCK_ITEMS, /* chunks are whole blocks of every type */
     CHUNK_ITEMS = CHUNK_BLOCKS * BLOCK_ITEMS,
+    FEW_ROWS = 3, /* more are worth turning a panel for */
     QUANTIZE_ROWS = 64
 };
 
-/* Some blocks of 32 outputs in the shape of block_multiply, and what they come from where that is not read as it lies. */
+/* Some blocks of 32 outputs: where they lie, and as block_multiply reads them. rows: items whose last block is not whole. */
 typedef struct chunk {
     uint8_t items[CHUNK_ITEMS * KERNEL_PANEL];
     float scale[CHUNK_BLOCKS * BLOCK_PARTS * KERNEL_PANEL];
     float low[CHUNK_BLOCKS * KERNEL_PANEL];
     int8_t rows[CHUNK_ITEMS * KERNEL_PANEL];
+    const unsigned char *lines[KERNEL_PANEL];
 } chunk;
 
 size_t blocks_scratch_bytes(void) { return sizeof(chunk); }
@@ -72,24 +74,12 @@ typedef struct place {
 
 static size_t row_of(const place *at, size_t i) { return at->picked != NULL ? (size_t)at->picked[i] : at->first_row + i; }
 
-/* One output's blocks of a GGUF type into the chunk. */
-static void take_row(const gguf_block *type, const unsigned char *row, const place *at, size_t i, size_t n_parts, chunk *c)
+/* Panels are whole: behind its last output stands that one again. */
+static void find_lines(const stored_matrix *m, const place *at, chunk *c)
 {
-    size_t wide = type->n_items / BLOCK_ITEMS, n_scales = type->n_items / type->n_scaled;
-    float scale[GGUF_BLOCK_SCALES_MAX], low[GGUF_BLOCK_SCALES_MAX];
-    for (size_t b = 0; b < at->n_blocks; b += wide) {
-        type->take(row + (at->first_block + b) / wide * type->size_bytes, c->rows + i * CHUNK_ITEMS + b * BLOCK_ITEMS, scale,
-                   low);
-        for (size_t s = 0; s < n_scales; s++) c->scale[(b * n_parts + s) * KERNEL_PANEL + i] = scale[s];
-        for (size_t s = 0; s < n_scales && type->has_low; s++) c->low[(b + s) * KERNEL_PANEL + i] = low[s];
-    }
-}
-
-static void take_blocks(const stored_matrix *m, const place *at, size_t n_parts, chunk *c)
-{
-    const gguf_block *type = gguf_block_of(m->blocks);
-    size_t row_bytes = m->columns / type->n_items * type->size_bytes;
-    for (size_t i = 0; i < at->n_rows; i++) take_row(type, m->blocks->data + row_of(at, i) * row_bytes, at, i, n_parts, c);
+    const unsigned char *data = m->blocks != NULL ? m->blocks->data : m->plain.weight->data;
+    size_t row_bytes = stored_bytes(m) / m->rows;
+    for (size_t i = 0; i < KERNEL_PANEL; i++) c->lines[i] = data + row_of(at, size_least(i, at->n_rows - 1)) * row_bytes;
 }
 
 /* A row's one scale stands at each of its blocks. */
@@ -104,51 +94,27 @@ static void take_scales(const stored_matrix *m, const place *at, chunk *c)
     for (size_t b = 1; b < at->n_blocks; b++) memcpy(c->scale + b * KERNEL_PANEL, c->scale, KERNEL_PANEL * sizeof *c->scale);
 }
 
-static void take_int8(const stored_matrix *m, const place *at, chunk *c)
+/* Items whose last block ends before its end, with zeros. */
+static void pad_lines(const stored_matrix *m, const place *at, chunk *c)
 {
-    const int8_t *data = m->plain.weight->data;
-    size_t first = at->first_block * BLOCK_ITEMS, n = size_least(at->n_blocks * BLOCK_ITEMS, m->columns - first);
-    for (size_t i = 0; i < at->n_rows; i++) {
+    size_t first = at->first_block * BLOCK_ITEMS, n = m->columns - first;
+    for (size_t i = 0; i < KERNEL_PANEL; i++) {
         int8_t *to = c->rows + i * CHUNK_ITEMS;
-        memcpy(to, data + row_of(at, i) * m->columns + first, n);
+        memcpy(to, c->lines[i] + first, n);
         memset(to + n, 0, at->n_blocks * BLOCK_ITEMS - n);
+        c->lines[i] = (const unsigned char *)to;
     }
 }
 
-/* Where whole panels of these items lie in the file as block_shape reads them; scales are taken. */
-static bool as_it_lies(const block_ops *o, const stored_matrix *m, const place *at, block_shape *shape, chunk *c)
+/* The blocks of a chunk where they lie; the last chunk's lines may be copies. */
+static block_lines lines_of(const stored_matrix *m, const place *at, chunk *c)
 {
-    if (at->picked != NULL || at->n_rows < KERNEL_PANEL) return false;
-    if (m->blocks == NULL) {
-        if ((at->first_block + at->n_blocks) * BLOCK_ITEMS > m->columns) return false;
-        *shape = (block_shape){.from = (const int8_t *)m->plain.weight->data + at->first_row * m->columns +
-                                       at->first_block * BLOCK_ITEMS,
-                               .row_stride = m->columns,
-                               .block_stride = BLOCK_ITEMS};
-        take_scales(m, at, c);
-        return true;
-    }
-    if (m->blocks->type != GGUF_Q8_0) return false;
-    const size_t block_bytes = gguf_block_of(m->blocks)->size_bytes, scale_bytes = block_bytes - BLOCK_ITEMS;
-    const size_t row_bytes = m->columns / BLOCK_ITEMS * block_bytes;
-    const unsigned char *from = m->blocks->data + at->first_row * row_bytes + at->first_block * block_bytes;
-    o->scales(&(block_scales){from, row_bytes, block_bytes, at->n_blocks, c->scale});
-    *shape = (block_shape){.from = (const int8_t *)from + scale_bytes, .row_stride = row_bytes, .block_stride = block_bytes};
-    return true;
-}
-
-/* Fills c. What is past n_rows is whatever was there: no one reads those columns. */
-static void fill_chunk(const block_ops *o, const stored_matrix *m, const place *at, size_t n_parts, chunk *c)
-{
-    block_shape shape;
-    if (!as_it_lies(o, m, at, &shape, c)) {
-        if (m->blocks != NULL) take_blocks(m, at, n_parts, c);
-        else take_int8(m, at, c), take_scales(m, at, c);
-        shape = (block_shape){.from = c->rows, .row_stride = CHUNK_ITEMS, .block_stride = BLOCK_ITEMS};
-    }
-    shape.n_blocks = at->n_blocks;
-    shape.items = c->items;
-    o->shape(&shape);
+    block_lines lines = {.at = c->lines, .first_block = at->first_block, .n_blocks = at->n_blocks};
+    lines.type = m->blocks != NULL ? (int)m->blocks->type : BLOCK_INT8;
+    if ((at->first_block + at->n_blocks) * BLOCK_ITEMS <= m->columns) return lines;
+    pad_lines(m, at, c);
+    lines.first_block = 0;
+    return lines;
 }
 
 /* ---- products -------------------------------------------------------------------------------------------------- */
@@ -169,28 +135,44 @@ static void look_ahead(const stored_matrix *m, const place *at, size_t n_blocks,
     p->ahead_bytes = row_bytes * size_least(KERNEL_PANEL, m->rows - end);
 }
 
+/* One chunk of a panel; p says of which columns and rows. */
+static void chunk_product(const block_ops *o, const stored_matrix *m, const place *at, chunk *c, block_multiply *p)
+{
+    block_lines lines = lines_of(m, at, c);
+    if (m->blocks == NULL) take_scales(m, at, c);
+    else o->scales(&lines, c->scale, c->low);
+    if (p->a->n_rows <= FEW_ROWS) {
+        if (at->picked == NULL && at->first_row + 2 * KERNEL_PANEL <= m->rows)
+            lines.ahead = KERNEL_PANEL * (stored_bytes(m) / m->rows);
+        o->few(&lines, p);
+        return;
+    }
+    o->shape(&lines, c->items);
+    look_ahead(m, at, p->a->n_blocks, p);
+    o->multiply(p);
+}
+
 /* Columns [0, at->n_rows) of y. */
 static void panel_product(const block_ops *o, const stored_matrix *m, const block_rows *x, place at, chunk *c, float *y,
                           size_t ldy)
 {
     const gguf_block *type = m->blocks == NULL ? NULL : gguf_block_of(m->blocks);
     size_t n_parts = type != NULL && type->n_scaled < BLOCK_ITEMS ? BLOCK_PARTS : 1, most = chunk_blocks(x->n_blocks);
+    find_lines(m, &at, c);
     for (at.first_block = 0; at.first_block < x->n_blocks; at.first_block += most) {
         at.n_blocks = size_least(most, x->n_blocks - at.first_block);
-        fill_chunk(o, m, &at, n_parts, c);
-        block_multiply p = {.a = x,
-                            .first_block = at.first_block,
-                            .n_blocks = at.n_blocks,
-                            .n_parts = n_parts,
-                            .items = c->items,
-                            .scale = c->scale,
-                            .low = type != NULL && type->has_low ? c->low : NULL,
-                            .add = at.first_block > 0,
-                            .n_cols = at.n_rows,
-                            .c = y,
-                            .ldc = ldy};
-        look_ahead(m, &at, x->n_blocks, &p);
-        o->multiply(&p);
+        chunk_product(o, m, &at, c,
+                      &(block_multiply){.a = x,
+                                        .first_block = at.first_block,
+                                        .n_blocks = at.n_blocks,
+                                        .n_parts = n_parts,
+                                        .items = c->items,
+                                        .scale = c->scale,
+                                        .low = type != NULL && type->has_low ? c->low : NULL,
+                                        .add = at.first_block > 0,
+                                        .n_cols = at.n_rows,
+                                        .c = y,
+                                        .ldc = ldy});
     }
 }
 

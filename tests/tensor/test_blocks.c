@@ -235,6 +235,85 @@ static gguf_tensor random_tensor(rng *r, gguf_type type, size_t rows, size_t col
     return t;
 }
 
+/* A panel of outputs where they lie and what block_ops makes of them; the memory ends where the file would. */
+typedef struct lines {
+    block_lines where;
+    const unsigned char *at[KERNEL_PANEL];
+    size_t n_parts;
+    bool has_low;
+} lines;
+
+static void lines_of(rng *r, const gguf_tensor *t, size_t columns, lines *out)
+{
+    const gguf_block *type = gguf_block_of(t);
+    size_t wide = type->n_items / BLOCK_ITEMS, n = columns / type->n_items, first = between(r, 0, n - 1);
+    for (size_t i = 0; i < KERNEL_PANEL; i++) out->at[i] = t->data + (KERNEL_PANEL - 1 - i) * n * type->size_bytes;
+    out->where = (block_lines){(int)t->type, out->at, first * wide, between(r, 1, n - first) * wide, 0};
+    out->n_parts = type->n_scaled < BLOCK_ITEMS ? BLOCK_PARTS : 1;
+    out->has_low = type->has_low;
+}
+
+static void check_lines(rng *r, const lines *l)
+{
+    const block_ops *defined = block_ops_find("scalar");
+    size_t n = l->where.n_blocks, first = between(r, 0, 3), n_rows = between(r, 1, 4), width = (first + n) * BLOCK_ITEMS;
+    size_t n_cols = between(r, 1, KERNEL_PANEL), ldc = n_cols + between(r, 0, 3), n_scales = n * l->n_parts * KERNEL_PANEL;
+    block_rows a = quantized(defined, normals(r, n_rows * width, 1.0f), n_rows, width);
+    float *start = normals(r, n_rows * ldc, 1.0f), *first_scale = NULL, *first_low = NULL, *first_c = NULL;
+    uint8_t *first_items = NULL;
+    for (size_t v = 0; v < 3; v++) {
+        const block_ops *o = block_ops_find(variants[v]);
+        if (o == NULL) continue;
+        uint8_t *items = room(n * BLOCK_ITEMS * KERNEL_PANEL, 1);
+        float *scale = room(n_scales, sizeof *scale), *low = room(n * KERNEL_PANEL, sizeof *low);
+        float *c = room(n_rows * ldc, sizeof *c), *through = room(n_rows * ldc, sizeof *c);
+        block_multiply p = {.a = &a, .first_block = first, .n_blocks = n, .n_parts = l->n_parts, .items = items};
+        p.scale = scale, p.low = l->has_low ? low : NULL, p.add = n % 2 == 0, p.n_cols = n_cols, p.ldc = ldc;
+        o->shape(&l->where, items);
+        if (l->where.type == BLOCK_INT8) memcpy(scale, normals(&(rng){.seed = 9}, n_scales, 0.1f), n_scales * sizeof *scale);
+        else o->scales(&l->where, scale, low);
+        memcpy(c, start, n_rows * ldc * sizeof *c);
+        memcpy(through, start, n_rows * ldc * sizeof *c);
+        p.c = c;
+        o->few(&l->where, &p);
+        p.c = through;
+        o->multiply(&p);
+        CHECK(memcmp(c, through, (n_rows * ldc + GUARD) * sizeof *c) == 0);
+        if (v == 0) first_items = items, first_scale = scale, first_low = low, first_c = c;
+        CHECK(memcmp(first_items, items, n * BLOCK_ITEMS * KERNEL_PANEL + GUARD) == 0);
+        CHECK(memcmp(first_scale, scale, (n_scales + GUARD) * sizeof *scale) == 0);
+        CHECK(memcmp(first_low, low, (n * KERNEL_PANEL + GUARD) * sizeof *low) == 0);
+        CHECK(memcmp(first_c, c, (n_rows * ldc + GUARD) * sizeof *c) == 0);
+    }
+}
+
+static const gguf_type types[] = {GGUF_Q4_0, GGUF_Q4_1, GGUF_Q5_0, GGUF_Q5_1, GGUF_Q8_0, GGUF_Q4_K, GGUF_Q5_K, GGUF_Q6_K};
+
+TEST(every_variant_reads_blocks_where_they_lie_alike_and_few_rows_get_the_bits_of_many)
+{
+    rng r = {.seed = 5};
+    arena_init(&memory);
+    for (int round = 0; round < ROUNDS / 4; round++)
+        for (size_t i = 0; i <= sizeof types / sizeof types[0]; i++) {
+            lines l = {.n_parts = 1};
+            if (i < sizeof types / sizeof types[0]) {
+                size_t columns = 256 * between(&r, 1, 4);
+                gguf_tensor t = random_tensor(&r, types[i], KERNEL_PANEL, columns);
+                lines_of(&r, &t, columns, &l);
+                check_lines(&r, &l);
+            } else {
+                size_t n = between(&r, 1, 9);
+                unsigned char *data = room(KERNEL_PANEL * n * BLOCK_ITEMS, 1);
+                for (size_t k = 0; k < KERNEL_PANEL * n * BLOCK_ITEMS; k++) data[k] = (unsigned char)rng_below(&r, 256);
+                for (size_t k = 0; k < KERNEL_PANEL; k++) l.at[k] = data + k * n * BLOCK_ITEMS;
+                l.where = (block_lines){BLOCK_INT8, l.at, 0, n, n * BLOCK_ITEMS * KERNEL_PANEL};
+                check_lines(&r, &l);
+            }
+            arena_reset(&memory);
+        }
+    arena_free(&memory);
+}
+
 static void check_matrix(rng *r, const stored_matrix *m, const char *name)
 {
     size_t n_rows = between(r, 1, 9), n_panels = (m->rows + KERNEL_PANEL - 1) / KERNEL_PANEL;
@@ -271,8 +350,6 @@ static void check_matrix(rng *r, const stored_matrix *m, const char *name)
 
 TEST(a_matrix_of_every_block_type_multiplies_as_its_floats_do)
 {
-    static const gguf_type types[] = {GGUF_Q4_0, GGUF_Q4_1, GGUF_Q5_0, GGUF_Q5_1,
-                                      GGUF_Q8_0, GGUF_Q4_K, GGUF_Q5_K, GGUF_Q6_K};
     rng r = {.seed = 3};
     arena_init(&memory);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)

@@ -6,6 +6,7 @@
 #define FINCH_TENSOR_KERNELS_BLOCK_BODY_H
 
 #include "tensor/kernels/block_kernels.h"
+#include "tensor/kernels/block_lines_body.h"
 #include "tensor/kernels/v16.h"
 
 #include <math.h>
@@ -71,75 +72,6 @@ static void block_quantize_rows(const block_quantize *p)
             block_quantize_one(left < BLOCK_ITEMS ? padded : x + b * BLOCK_ITEMS, p->to, row * p->to->n_blocks + b);
         }
     }
-}
-
-/* ---- panels ---------------------------------------------------------------------------------------------------- */
-
-KERNEL_INLINE __m256i block_load(const int8_t *from, size_t stride, size_t row)
-{
-    return _mm256_loadu_si256((const __m256i *)(const void *)(from + row * stride));
-}
-
-KERNEL_INLINE void block_store(uint8_t *to, __m256i low, __m256i high, const int half)
-{
-    __m256i x = half == 0 ? _mm256_permute2x128_si256(low, high, 0x20) : _mm256_permute2x128_si256(low, high, 0x31);
-    _mm256_storeu_si256((__m256i *)(void *)to, _mm256_xor_si256(x, _mm256_set1_epi8((char)BLOCK_ZERO)));
-}
-
-/* A block of eight rows, turned: groups of four items by rows become rows by groups. */
-static void block_turn(const int8_t *from, size_t stride, uint8_t *to)
-{
-    const size_t line = KERNEL_PANEL * BLOCK_GROUP;
-    __m256i r0 = block_load(from, stride, 0), r1 = block_load(from, stride, 1), r2 = block_load(from, stride, 2),
-            r3 = block_load(from, stride, 3), r4 = block_load(from, stride, 4), r5 = block_load(from, stride, 5),
-            r6 = block_load(from, stride, 6), r7 = block_load(from, stride, 7);
-    __m256i a0 = _mm256_unpacklo_epi32(r0, r1), a1 = _mm256_unpackhi_epi32(r0, r1), a2 = _mm256_unpacklo_epi32(r2, r3),
-            a3 = _mm256_unpackhi_epi32(r2, r3), a4 = _mm256_unpacklo_epi32(r4, r5), a5 = _mm256_unpackhi_epi32(r4, r5),
-            a6 = _mm256_unpacklo_epi32(r6, r7), a7 = _mm256_unpackhi_epi32(r6, r7);
-    __m256i b0 = _mm256_unpacklo_epi64(a0, a2), b1 = _mm256_unpackhi_epi64(a0, a2), b2 = _mm256_unpacklo_epi64(a1, a3),
-            b3 = _mm256_unpackhi_epi64(a1, a3), b4 = _mm256_unpacklo_epi64(a4, a6), b5 = _mm256_unpackhi_epi64(a4, a6),
-            b6 = _mm256_unpacklo_epi64(a5, a7), b7 = _mm256_unpackhi_epi64(a5, a7);
-    block_store(to, b0, b4, 0);
-    block_store(to + line, b1, b5, 0);
-    block_store(to + 2 * line, b2, b6, 0);
-    block_store(to + 3 * line, b3, b7, 0);
-    block_store(to + 4 * line, b0, b4, 1);
-    block_store(to + 5 * line, b1, b5, 1);
-    block_store(to + 6 * line, b2, b6, 1);
-    block_store(to + 7 * line, b3, b7, 1);
-}
-
-static void block_shape_panel(const block_shape *p)
-{
-    for (size_t b = 0; b < p->n_blocks; b++)
-        for (size_t row = 0; row < KERNEL_PANEL; row += 8)
-            block_turn(p->from + row * p->row_stride + b * p->block_stride, p->row_stride,
-                       p->items + b * BLOCK_ITEMS * KERNEL_PANEL + row * BLOCK_GROUP);
-}
-
-KERNEL_INLINE int block_half(const unsigned char *from)
-{
-    uint16_t half;
-    memcpy(&half, from, sizeof half);
-    return half;
-}
-
-static void block_scales_panel(const block_scales *p)
-{
-    const size_t stride = p->row_stride;
-    for (size_t b = 0; b < p->n_blocks; b++)
-        for (size_t row = 0; row < KERNEL_PANEL; row += 8) {
-            const unsigned char *from = p->from + row * stride + b * p->block_stride;
-            __m128i halves = _mm_cvtsi32_si128(block_half(from));
-            halves = _mm_insert_epi16(halves, block_half(from + stride), 1);
-            halves = _mm_insert_epi16(halves, block_half(from + 2 * stride), 2);
-            halves = _mm_insert_epi16(halves, block_half(from + 3 * stride), 3);
-            halves = _mm_insert_epi16(halves, block_half(from + 4 * stride), 4);
-            halves = _mm_insert_epi16(halves, block_half(from + 5 * stride), 5);
-            halves = _mm_insert_epi16(halves, block_half(from + 6 * stride), 6);
-            halves = _mm_insert_epi16(halves, block_half(from + 7 * stride), 7);
-            _mm256_storeu_ps(p->scale + b * KERNEL_PANEL + row, _mm256_cvtph_ps(halves));
-        }
 }
 
 /* ---- products -------------------------------------------------------------------------------------------------- */

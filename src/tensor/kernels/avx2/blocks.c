@@ -3,6 +3,8 @@
  * first cache, and tiles of four rows and sixteen columns pass over it. */
 #include "tensor/kernels/v16.h"
 
+#include <stdbool.h>
+
 KERNEL_INLINE __m256i widen_even(__m256i items) { return _mm256_and_si256(items, _mm256_set1_epi16(255)); }
 KERNEL_INLINE __m256i widen_odd(__m256i items) { return _mm256_srli_epi16(items, 8); }
 KERNEL_INLINE __m256i widen_even_signed(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
@@ -21,6 +23,13 @@ KERNEL_INLINE v16i block_dot(v16i sum, v16i items, v16i x)
 }
 
 KERNEL_INLINE v16i block_held(v16i items) { return items; }
+
+/* Two products of items below 64 are below 2^14. */
+KERNEL_INLINE __m256i block_line_dot(__m256i items, __m256i x, const bool wide)
+{
+    if (wide) return block_dot_half(_mm256_setzero_si256(), items, x);
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(items, x), _mm256_set1_epi16(1));
+}
 
 #define BLOCK_ROWS 1
 #include "tensor/kernels/block_body.h"
@@ -185,4 +194,5 @@ static void multiply_rows(const block_multiply *p)
     else wide_kind(p, 1, false);
 }
 
-const block_ops block_ops_avx2 = {"avx2", block_quantize_rows, block_shape_panel, block_scales_panel, multiply_rows};
+const block_ops block_ops_avx2 = {"avx2", block_quantize_rows, block_shape_lines, block_scales_lines, multiply_rows,
+                                  block_few_rows};

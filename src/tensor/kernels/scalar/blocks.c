@@ -1,4 +1,5 @@
 /* The definitions of the products over blocks. */
+#include "tensor/gguf_blocks.h"
 #include "tensor/kernels/block_kernels.h"
 #include "tensor/tensor.h"
 
@@ -47,24 +48,51 @@ static void block_quantize_scalar(const block_quantize *p)
         }
 }
 
-static void block_shape_scalar(const block_shape *p)
+/* Some blocks of an output: what they hold, whatever the type. */
+typedef struct line_blocks {
+    size_t n; /* blocks of 32 in one of the type's */
+    int8_t items[GGUF_BLOCK_ITEMS_MAX];
+    float scale[GGUF_BLOCK_SCALES_MAX], low[GGUF_BLOCK_SCALES_MAX];
+    size_t n_parts;
+    bool has_low;
+} line_blocks;
+
+static void take_line(const block_lines *p, size_t output, size_t b, line_blocks *out)
 {
-    uint8_t *to = p->items;
-    for (size_t b = 0; b < p->n_blocks; b++)
-        for (size_t k = 0; k < BLOCK_ITEMS; k += BLOCK_GROUP)
-            for (size_t row = 0; row < KERNEL_PANEL; row++)
-                for (size_t i = 0; i < BLOCK_GROUP; i++)
-                    *to++ = (uint8_t)(p->from[row * p->row_stride + b * p->block_stride + k + i] + BLOCK_ZERO);
+    if (p->type == BLOCK_INT8) {
+        out->n = 1;
+        memcpy(out->items, p->at[output] + (p->first_block + b) * BLOCK_ITEMS, BLOCK_ITEMS);
+        return;
+    }
+    const gguf_block *type = gguf_block_find((uint32_t)p->type);
+    out->n = type->n_items / BLOCK_ITEMS;
+    out->n_parts = type->n_scaled < BLOCK_ITEMS ? BLOCK_PARTS : 1;
+    out->has_low = type->has_low;
+    type->take(p->at[output] + (p->first_block + b) / out->n * type->size_bytes, out->items, out->scale, out->low);
 }
 
-static void block_scales_scalar(const block_scales *p)
+static void block_shape_scalar(const block_lines *p, uint8_t *items)
 {
-    for (size_t b = 0; b < p->n_blocks; b++) {
-        uint16_t halves[KERNEL_PANEL];
-        for (size_t row = 0; row < KERNEL_PANEL; row++)
-            memcpy(halves + row, p->from + row * p->row_stride + b * p->block_stride, sizeof *halves);
-        tensor_f32_from_f16(halves, p->scale + b * KERNEL_PANEL, KERNEL_PANEL);
-    }
+    line_blocks line = {.n = 1};
+    for (size_t j = 0; j < KERNEL_PANEL; j++)
+        for (size_t b = 0; b < p->n_blocks; b += line.n) {
+            take_line(p, j, b, &line);
+            for (size_t k = 0; k < line.n * BLOCK_ITEMS; k++) {
+                size_t group = b * BLOCK_ITEMS / BLOCK_GROUP + k / BLOCK_GROUP;
+                items[(group * KERNEL_PANEL + j) * BLOCK_GROUP + k % BLOCK_GROUP] = (uint8_t)(line.items[k] + BLOCK_ZERO);
+            }
+        }
+}
+
+static void block_scales_scalar(const block_lines *p, float *scale, float *low)
+{
+    line_blocks line = {.n = 1};
+    for (size_t j = 0; j < KERNEL_PANEL && p->type != BLOCK_INT8; j++)
+        for (size_t b = 0; b < p->n_blocks; b += line.n) {
+            take_line(p, j, b, &line);
+            for (size_t i = 0; i < line.n * line.n_parts; i++) scale[(b * line.n_parts + i) * KERNEL_PANEL + j] = line.scale[i];
+            for (size_t i = 0; i < line.n && line.has_low; i++) low[(b + i) * KERNEL_PANEL + j] = line.low[i];
+        }
 }
 
 /* The sum over items [from, to) of a block with column j. */
@@ -97,5 +125,34 @@ static void block_multiply_scalar(const block_multiply *p)
         }
 }
 
-const block_ops block_ops_scalar = {"scalar", block_quantize_scalar, block_shape_scalar, block_scales_scalar,
-                                    block_multiply_scalar};
+/* sum + block b of output j, whose items are these, times row r. */
+static float add_block(const block_multiply *p, size_t r, size_t j, size_t b, const int8_t *items, float sum)
+{
+    const block_rows *a = p->a;
+    size_t at = r * a->n_blocks + p->first_block + b, part = BLOCK_ITEMS / p->n_parts;
+    for (size_t i = 0; i < p->n_parts; i++) {
+        int32_t whole = 0;
+        for (size_t k = i * part; k < (i + 1) * part; k++) whole += (int32_t)a->q[at * BLOCK_ITEMS + k] * (int32_t)items[k];
+        sum = fmaf((float)whole, p->scale[(b * p->n_parts + i) * KERNEL_PANEL + j] * a->scale[at], sum);
+    }
+    return p->low == NULL ? sum : fmaf(p->low[b * KERNEL_PANEL + j], a->mass[at], sum);
+}
+
+static void block_few_scalar(const block_lines *lines, const block_multiply *p)
+{
+    line_blocks line = {.n = 1};
+    for (size_t j = 0; j < p->n_cols; j++) {
+        for (size_t r = 0; r < p->a->n_rows && !p->add; r++) p->c[r * p->ldc + j] = 0.0f;
+        for (size_t b = 0; b < p->n_blocks; b += line.n) {
+            take_line(lines, j, b, &line);
+            for (size_t i = 0; i < line.n; i++)
+                for (size_t r = 0; r < p->a->n_rows; r++) {
+                    float *c = p->c + (r * p->ldc + j);
+                    *c = add_block(p, r, j, b + i, line.items + i * BLOCK_ITEMS, *c);
+                }
+        }
+    }
+}
+
+const block_ops block_ops_scalar = {"scalar",           block_quantize_scalar, block_shape_scalar, block_scales_scalar,
+                                    block_multiply_scalar, block_few_scalar};
