@@ -318,7 +318,7 @@ static rows_in convert(const pass *p, const rows_in *room, size_t n, const float
     in.n_rows = in.packed.n_rows = in.blocks.n_rows = n;
     if (p->g->compute == MODEL_F32) return in;
     size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
-#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
+#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1 && n_parts > 1)
     for (size_t part = 0; part < n_parts; part++)
         convert_part(p, &in, part * ROWS_PART, size_least(ROWS_PART, n - part * ROWS_PART));
     return in;
@@ -329,7 +329,7 @@ void gemma_norm_rows(const gemma *g, size_t team, const float *x, size_t n, size
 {
     (void)team; /* nobody reads it where OpenMP is off */
     size_t n_parts = (n + ROWS_PART - 1) / ROWS_PART;
-#pragma omp parallel for schedule(static) num_threads((int)team) if (team > 1)
+#pragma omp parallel for schedule(static) num_threads((int)team) if (team > 1 && n_parts > 1)
     for (size_t part = 0; part < n_parts; part++) {
         size_t at = part * ROWS_PART * width;
         g->rows->norm(&(decoder_norm){.x = x + at,
@@ -354,7 +354,7 @@ static void embed(const pass *p)
 {
     const gemma *g = p->g;
     size_t hidden = g->config.hidden_size;
-#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
+#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1 && p->b->n_tokens > ROWS_PART)
     for (size_t i = 0; i < p->b->n_tokens; i++) {
         float *x = p->x + i * hidden;
         stored_rows(&g->words, (size_t)p->b->ids[i], 1, x);
@@ -387,7 +387,7 @@ static void turn_all(const pass *p, size_t layer, bool last)
     const gemma_config *c = &p->g->config;
     const gemma_layer *w = &p->g->layers[layer];
     bool is_global = c->is_global[layer];
-#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
+#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1 && p->b->n_tokens > ROWS_PART)
     for (size_t i = 0; i < p->b->n_tokens; i++) {
         turn(p, p->k + i * p->keys, c->n_key_heads, w->key_norm, is_global, p->place_of[i]);
         if (!last) turn(p, p->q + i * p->queries, c->n_heads, w->query_norm, is_global, p->place_of[i]);
@@ -396,14 +396,21 @@ static void turn_all(const pass *p, size_t layer, bool last)
         turn(p, p->q + i * p->queries, c->n_heads, w->query_norm, is_global, p->place_of[p->b->wanted[i]]);
 }
 
+/* What was computed goes behind what the caches hold: attention reads it there. */
 static void keep(const pass *p, size_t layer)
 {
     const gemma_batch *b = p->b;
+    size_t width = p->g->config.head_width, n_heads = p->g->config.n_key_heads;
     for (size_t text = 0; b->keep && text < b->n_texts; text++) {
-        gemma_cache *c = b->caches[text];
-        size_t begin = b->offsets[text], n = b->offsets[text + 1] - begin, at = (layer * c->room + c->n_tokens) * p->keys;
-        memcpy(c->keys + at, p->k + begin * p->keys, n * p->keys * sizeof *p->k);
-        memcpy(c->values + at, p->v + begin * p->keys, n * p->keys * sizeof *p->v);
+        const gemma_cache *c = b->caches[text];
+        size_t begin = b->offsets[text], n = b->offsets[text + 1] - begin, n_parts = (n + KEYS_PART - 1) / KEYS_PART;
+#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1 && n_parts > 1)
+        for (size_t i = 0; i < n_heads * n_parts; i++) {
+            size_t head = i % n_heads, first = i / n_heads * KEYS_PART, from = (begin + first) * p->keys + head * width;
+            causal_keys keys = gemma_cache_keys(c, layer, head);
+            causal_keys_fill(&keys, c->n_tokens + first, size_least(KEYS_PART, n - first), p->k + from, p->v + from,
+                             p->keys);
+        }
     }
 }
 
@@ -445,52 +452,68 @@ static void attend_wanted(const pass *p, size_t layer, size_t key_head, size_t t
     }
 }
 
-/* Texts [from, to) under one key head. A prefix that neighbours share is put in shape once. */
+/* A text's keys in a thread's room: the prefix, unless it is there already, and the text's own. */
+static void put_keys(const pass *p, size_t layer, size_t key_head, size_t text, const gemma_cache *there, causal_keys *keys)
+{
+    const gemma_cache *c = cache_of(p->b, text);
+    size_t before = prefix_of(p->b, text), begin = p->b->offsets[text], n = p->b->offsets[text + 1] - begin;
+    size_t from = begin * p->keys + key_head * p->g->config.head_width;
+    if (c != NULL && c != there) {
+        causal_keys kept = gemma_cache_keys(c, layer, key_head);
+        causal_keys_copy(keys, &kept, 0, before);
+    }
+    causal_keys_fill(keys, before, n, p->k + from, p->v + from, p->keys);
+}
+
+/* Texts [from, to) under one key head. A prefix that neighbours share is copied once. */
 static void attend_texts(const pass *p, size_t layer, size_t key_head, size_t from, size_t to, bool last)
 {
     const gemma_batch *b = p->b;
     size_t width = p->g->config.head_width;
     float *memory = thread_scratch(p), *scratch = memory + round_up(causal_keys_floats(p->longest, width), 16);
     causal_keys keys = causal_keys_place(memory, p->longest, width);
-    const gemma_cache *shaped = NULL;
+    const gemma_cache *there = NULL;
     for (size_t text = from; text < to; text++) {
-        const gemma_cache *c = cache_of(b, text);
-        size_t before = prefix_of(b, text), begin = b->offsets[text], n = b->offsets[text + 1] - begin;
+        size_t begin = b->offsets[text], n = b->offsets[text + 1] - begin;
         if (last && p->wanted_of[text] == p->wanted_of[text + 1]) continue;
-        if (c != NULL && c != shaped) {
-            size_t at = layer * c->room * p->keys + key_head * width;
-            causal_keys_fill(&keys, 0, before, c->keys + at, c->values + at, p->keys);
-            shaped = c;
-        }
-        causal_keys_fill(&keys, before, n, p->k + begin * p->keys + key_head * width,
-                         p->v + begin * p->keys + key_head * width, p->keys);
+        if (b->keep) keys = gemma_cache_keys(b->caches[text], layer, key_head);
+        else put_keys(p, layer, key_head, text, there, &keys);
+        there = cache_of(b, text);
         if (last) attend_wanted(p, layer, key_head, text, &keys, scratch);
-        else attend_heads(p, layer, key_head, &keys, begin, n, before, scratch);
+        else attend_heads(p, layer, key_head, &keys, begin, n, prefix_of(b, text), scratch);
     }
 }
 
-/* One text under one key head by all threads: its keys are put in shape in the first one's room, then its heads and queries are
- * divided. */
+/* Keys [at, at + KEYS_PART) of a text, as put_keys puts them; KEYS_PART is a multiple of a panel. */
+static void put_keys_part(const pass *p, size_t layer, size_t key_head, size_t text, size_t at, causal_keys *keys)
+{
+    size_t before = prefix_of(p->b, text), begin = p->b->offsets[text], all = before + p->b->offsets[text + 1] - begin;
+    size_t end = size_least(at + KEYS_PART, all), own = larger(at, before);
+    if (at < before) {
+        causal_keys kept = gemma_cache_keys(cache_of(p->b, text), layer, key_head);
+        causal_keys_copy(keys, &kept, at, size_least(end, before) - at);
+    }
+    if (own >= end) return;
+    size_t from = (begin + own - before) * p->keys + key_head * p->g->config.head_width;
+    causal_keys_fill(keys, own, end - own, p->k + from, p->v + from, p->keys);
+}
+
+/* One text under one key head by all threads: its keys are put in shape in the first one's room unless a cache has them so, then
+ * its heads and queries are divided. */
 static void attend_together(const pass *p, size_t layer, size_t key_head, size_t text)
 {
     const gemma_batch *b = p->b;
-    const gemma_cache *c = cache_of(b, text);
     size_t width = p->g->config.head_width, group = p->g->config.n_heads / p->g->config.n_key_heads;
     size_t before = prefix_of(b, text), begin = b->offsets[text], n = b->offsets[text + 1] - begin;
     size_t n_parts = (n + ATTENTION_QUERIES - 1) / ATTENTION_QUERIES;
     size_t scores = round_up(causal_keys_floats(p->longest, width), 16);
-    causal_keys keys = causal_keys_place(p->scratch, p->longest, width);
-#pragma omp parallel num_threads((int)p->team)
+    causal_keys keys = b->keep ? gemma_cache_keys(b->caches[text], layer, key_head)
+                               : causal_keys_place(p->scratch, p->longest, width);
+#pragma omp parallel num_threads((int)p->team) if (p->team > 1 && n_parts * group > 1)
     {
 #pragma omp for schedule(static)
-        for (size_t at = 0; at < before + n; at += KEYS_PART) {
-            size_t end = size_least(at + KEYS_PART, before + n), own = larger(at, before);
-            size_t kept = (layer * (c == NULL ? 0 : c->room) + at) * p->keys + key_head * width;
-            size_t made = (begin + own - before) * p->keys + key_head * width;
-            if (c != NULL && at < before) /* without a cache before is 0 */
-                causal_keys_fill(&keys, at, size_least(end, before) - at, c->keys + kept, c->values + kept, p->keys);
-            if (own < end) causal_keys_fill(&keys, own, end - own, p->k + made, p->v + made, p->keys);
-        }
+        for (size_t at = 0; at < (b->keep ? 0 : before + n); at += KEYS_PART)
+            put_keys_part(p, layer, key_head, text, at, &keys);
 #pragma omp for schedule(dynamic) collapse(2)
         for (size_t part = 0; part < n_parts; part++)
             for (size_t i = 0; i < group; i++) {
@@ -531,7 +554,7 @@ static void dense_block(const pass *p, const gemma_layer *w, float *x, size_t fi
     normalise(p, rows, w->before_wide, NULL, normed, n);
     in = convert(p, &p->in, n, normed);
     multiply(p, &in, 2, (product[]){{&w->gate, p->gate}, {&w->up, p->up}});
-#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1)
+#pragma omp parallel for schedule(static) num_threads((int)p->team) if (p->team > 1 && n_parts > 1)
     for (size_t part = 0; part < n_parts; part++) {
         size_t at = part * ROWS_PART * wide;
         p->g->rows->gate(p->gate + at, p->up + at, size_least(ROWS_PART, n - part * ROWS_PART) * wide);
@@ -606,11 +629,10 @@ finch_status gemma_cache_create(const gemma *g, size_t n_tokens, gemma_cache **o
     FINCH_TRY(MEM_NEW(&made, 1, err));
     made->n_layers = c->n_layers;
     made->room = n_tokens;
-    made->width = c->n_key_heads * c->head_width;
-    n = c->n_layers * n_tokens * made->width; /* at most 2^8 * 2^20 * 2^21: it fits */
-    FINCH_GO(done, st, mem_alloc(n, sizeof *made->keys, (void **)&made->keys, err));
-    st = mem_alloc(n, sizeof *made->values, (void **)&made->values, err);
-done:
+    made->n_key_heads = c->n_key_heads;
+    made->head_width = c->head_width;
+    n = c->n_layers * c->n_key_heads * causal_keys_floats(n_tokens, c->head_width); /* at most 2^8 * 2^21 * 2^22: it fits */
+    st = mem_alloc(n, sizeof *made->memory, (void **)&made->memory, err);
     if (st == FINCH_OK) *out = made;
     else gemma_cache_destroy(made);
     return st;
@@ -619,9 +641,14 @@ done:
 void gemma_cache_destroy(gemma_cache *c)
 {
     if (c == NULL) return;
-    mem_free(c->keys);
-    mem_free(c->values);
+    mem_free(c->memory);
     mem_free(c);
+}
+
+causal_keys gemma_cache_keys(const gemma_cache *c, size_t layer, size_t key_head)
+{
+    size_t floats = causal_keys_floats(c->room, c->head_width);
+    return causal_keys_place(c->memory + (layer * c->n_key_heads + key_head) * floats, c->room, c->head_width);
 }
 
 size_t gemma_cache_length(const gemma_cache *c) { return c->n_tokens; }
@@ -630,11 +657,10 @@ void gemma_cache_cut(gemma_cache *c, size_t n_tokens) { c->n_tokens = size_least
 
 void gemma_cache_copy(const gemma_cache *from, size_t n_tokens, gemma_cache *to)
 {
-    size_t size = n_tokens * from->width;
-    for (size_t layer = 0; layer < from->n_layers; layer++) {
-        size_t at = layer * from->room * from->width, there = layer * to->room * to->width;
-        memcpy(to->keys + there, from->keys + at, size * sizeof *to->keys);
-        memcpy(to->values + there, from->values + at, size * sizeof *to->values);
-    }
+    for (size_t layer = 0; layer < from->n_layers; layer++)
+        for (size_t head = 0; head < from->n_key_heads; head++) {
+            causal_keys own = gemma_cache_keys(to, layer, head), others = gemma_cache_keys(from, layer, head);
+            causal_keys_copy(&own, &others, 0, n_tokens);
+        }
     to->n_tokens = n_tokens;
 }

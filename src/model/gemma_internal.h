@@ -73,10 +73,11 @@ struct gemma {
 finch_status gemma_load(gemma *g, finch_error *err);
 
 struct gemma_cache {
-    size_t n_tokens, room, width, n_layers; /* width: of all key heads together */
-    float *keys; /* [n_layers, room, width] */
-    float *values;
+    size_t n_tokens, room, n_layers, n_key_heads, head_width;
+    float *memory; /* [n_layers, n_key_heads] causal_keys of `room` rows: attention reads them where they lie */
 };
+
+causal_keys gemma_cache_keys(const gemma_cache *c, size_t layer, size_t key_head);
 
 /* Cosines and sines [n, 2, head_width / 2] of the places from first on; in f32, as transformers computes them. */
 void gemma_angles(const gemma_config *c, bool is_global, size_t first, size_t n, float *out);

@@ -89,6 +89,18 @@ static finch_status pick_listed(generator *x, const generation *g, const piece_s
     return FINCH_OK;
 }
 
+/* The likeliest of all words that have a piece, the smallest id among equals: sampling_choose's at temperature 0, with no list. */
+static finch_status find_likeliest(const generator *x, const float *logits, int32_t *id, finch_error *err)
+{
+    size_t n_pieces = size_least(text_tokenizer_vocab_size(x->t), x->n_words), best = 0;
+    for (size_t i = 0; i < n_pieces; i++) {
+        FINCH_TRY(check_logit(logits[i], err));
+        if (logits[i] > logits[best]) best = i;
+    }
+    *id = (int32_t)best;
+    return FINCH_OK;
+}
+
 /* ---- a token ---------------------------------------------------------------------------------------------------------- */
 
 static bool is_end(const generator *x, int32_t id)
@@ -150,6 +162,11 @@ static finch_status continue_answer(generator *x, generation *g, const piece_set
                                     const float *logits, finch_error *err)
 {
     size_t n;
+    int32_t id;
+    if (logits != NULL && set == NULL && g->how.temperature == 0.0 && !g->wants_tokens) {
+        FINCH_TRY(find_likeliest(x, logits, &id, err));
+        return accept(x, g, id, err);
+    }
     if (logits == NULL) FINCH_TRY(pick_listed(x, g, set, hidden, &n, err));
     else FINCH_TRY(pick(x, g, set, logits, &n, err));
     if (n == 0) return finch_fail(err, FINCH_E_DATA, "the vocabulary has no piece that the answer's form allows next");

@@ -41,7 +41,7 @@ typedef struct block_quantize {
 /* Blocks [first_block, first_block + n_blocks) of 32 outputs where they lie in a file: a whole number of the type's own.
  * type   a gguf_type of whole numbers, or BLOCK_INT8: items alone.
  * at     [32] where each output's first block lies.
- * ahead  bytes from each output to what will be read next in its place: a hint for the caches; 0: none. */
+ * ahead  of outputs that lie end to end: bytes from each to what will be read next in its place, a hint for the caches; 0: none. */
 typedef struct block_lines {
     int type;
     const unsigned char *const *at;

@@ -8,7 +8,7 @@ enum {
     CHUNK_BLOCKS = 24, /* of a panel's depth: 24 KiB of items and their scales beside some rows */
     CHUNK_WHOLE = GGUF_BLOCK_ITEMS_MAX / BLOCK_ITEMS, /* chunks are whole blocks of every type */
     CHUNK_ITEMS = CHUNK_BLOCKS * BLOCK_ITEMS,
-    FEW_ROWS = 3, /* more are worth turning a panel for */
+    FEW_ROWS = 2, /* more are worth turning a panel for */
     QUANTIZE_ROWS = 64
 };
 

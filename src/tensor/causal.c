@@ -43,6 +43,15 @@ void causal_keys_fill(causal_keys *c, size_t first, size_t n, const float *k, co
     }
 }
 
+void causal_keys_copy(causal_keys *c, const causal_keys *from, size_t first, size_t n)
+{
+    size_t width = c->width;
+    memcpy(c->keys + first * width, from->keys + first * width, causal_room_of(n) * width * sizeof *c->keys);
+    for (size_t d = 0; d < width; d += KERNEL_PANEL)
+        memcpy(c->values + d * c->room + first * KERNEL_PANEL, from->values + d * from->room + first * KERNEL_PANEL,
+               n * KERNEL_PANEL * sizeof *c->values);
+}
+
 size_t causal_scratch_floats(size_t n_keys) { return ATTENTION_QUERIES * causal_room_of(n_keys); }
 
 /* Queries [at, at + n) of a: the panels of keys that any of them sees, from `begin`. */

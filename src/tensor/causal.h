@@ -26,6 +26,8 @@ size_t causal_room_of(size_t n_rows);
 causal_keys causal_keys_place(float *memory, size_t n_rows, size_t width);
 /* Rows [first, first + n) from k and v, stride ld. */
 void causal_keys_fill(causal_keys *c, size_t first, size_t n, const float *k, const float *v, size_t ld);
+/* The same rows of another's; first is a multiple of KERNEL_PANEL. What is behind them in their last panel changes as well. */
+void causal_keys_copy(causal_keys *c, const causal_keys *from, size_t first, size_t n);
 
 /* out = softmax(q k^T) v for queries i at the places first + i: each sees the keys [0, place], of these the last `window`.
  * q         [n_queries, width] stride ldq, scaled already.

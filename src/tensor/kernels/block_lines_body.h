@@ -221,7 +221,8 @@ KERNEL_INLINE void block_scales_k(const unsigned char *const *lines, size_t from
         __m256i step = block_field(steps, shift, 63), minimum = block_field(lows, shift, 63);
         if (g >= 4) {
             step = _mm256_or_si256(block_field(rest, shift, 15), _mm256_slli_epi32(block_field(steps, shift + 6, 3), 4));
-            minimum = _mm256_or_si256(block_field(rest, shift + 4, 15), _mm256_slli_epi32(block_field(lows, shift + 6, 3), 4));
+            minimum = _mm256_or_si256(block_field(rest, shift + 4, 15),
+                                      _mm256_slli_epi32(block_field(lows, shift + 6, 3), 4));
         }
         _mm256_storeu_ps(scale, _mm256_mul_ps(d, _mm256_cvtepi32_ps(step)));
         __m256 taken = _mm256_mul_ps(least, _mm256_cvtepi32_ps(minimum));
@@ -300,16 +301,20 @@ KERNEL_INLINE block_sums block_eight_sums(const int type, const unsigned char *c
     return sums;
 }
 
-/* What is read next in these outputs' place. */
-KERNEL_INLINE void block_lines_ahead(const unsigned char *const *lines, size_t from)
+/* A block's share of what is read next in these outputs' place, where outputs lie end to end. */
+KERNEL_INLINE void block_lines_ahead(const int type, const unsigned char *first, size_t b)
 {
-    for (size_t i = 0; i < BLOCK_EIGHT; i++) _mm_prefetch((const char *)lines[i] + from, _MM_HINT_T0);
+    const size_t share = BLOCK_EIGHT * block_bytes(type) / (block_is_k(type) ? BLOCK_K_WIDE : 1);
+    KERNEL_UNROLL
+    for (size_t i = 0; i < share; i += 64) _mm_prefetch((const char *)first + (b * share + i), _MM_HINT_T0);
 }
 
 /* sum + its worth, of whole numbers that are `start` above their own. */
-KERNEL_INLINE __m256 block_line_worth(__m256i whole, int32_t start, const int zero, const float *scale, __m256 row_scale, __m256 sum)
+KERNEL_INLINE __m256 block_line_worth(__m256i whole, int32_t start, const int zero, const float *scale, __m256 row_scale,
+                                      __m256 sum)
 {
-    if (zero != 0) whole = _mm256_add_epi32(whole, _mm256_set1_epi32(start / BLOCK_ZERO * zero));
+    if (zero == BLOCK_ZERO) whole = _mm256_add_epi32(whole, _mm256_set1_epi32(start));
+    else if (zero != 0) whole = _mm256_add_epi32(whole, _mm256_set1_epi32(start / BLOCK_ZERO * zero));
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), _mm256_mul_ps(_mm256_loadu_ps(scale), row_scale), sum);
 }
 
@@ -325,8 +330,7 @@ KERNEL_INLINE __m256 block_few_eight(const block_lines *lines, const block_multi
         const size_t own = row * a->n_blocks + p->first_block + b, in_line = lines->first_block + b;
         const __m256i x = block_load((const unsigned char *)a->q + own * BLOCK_ITEMS);
         const __m256 row_scale = _mm256_set1_ps(a->scale[own]);
-        if (lines->ahead > 0 && row == 0)
-            block_lines_ahead(at, lines->ahead + in_line * block_bytes(type) / (block_is_k(type) ? BLOCK_K_WIDE : 1));
+        if (lines->ahead > 0 && row == 0) block_lines_ahead(type, at[0] + lines->ahead, in_line);
         block_sums sums = block_eight_sums(type, at, in_line, x);
         if (type == GGUF_Q6_K) {
             sum = block_line_worth(sums.left, a->part_start[own * BLOCK_PARTS], zero, scale, row_scale, sum);

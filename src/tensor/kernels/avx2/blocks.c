@@ -194,5 +194,5 @@ static void multiply_rows(const block_multiply *p)
     else wide_kind(p, 1, false);
 }
 
-const block_ops block_ops_avx2 = {"avx2", block_quantize_rows, block_shape_lines, block_scales_lines, multiply_rows,
-                                  block_few_rows};
+const block_ops block_ops_avx2 = {"avx2",        block_quantize_rows, block_shape_lines, block_scales_lines,
+                                  multiply_rows, block_few_rows};

@@ -28,5 +28,5 @@ KERNEL_INLINE __m256i block_line_dot(__m256i items, __m256i x, const bool wide)
 #define BLOCK_ROWS 6
 #include "tensor/kernels/block_body.h"
 
-const block_ops block_ops_avx512 = {"avx512", block_quantize_rows, block_shape_lines, block_scales_lines,
-                                    block_multiply_rows, block_few_rows};
+const block_ops block_ops_avx512 = {"avx512",           block_quantize_rows, block_shape_lines,
+                                    block_scales_lines, block_multiply_rows, block_few_rows};

@@ -90,7 +90,8 @@ static void block_scales_scalar(const block_lines *p, float *scale, float *low)
     for (size_t j = 0; j < KERNEL_PANEL && p->type != BLOCK_INT8; j++)
         for (size_t b = 0; b < p->n_blocks; b += line.n) {
             take_line(p, j, b, &line);
-            for (size_t i = 0; i < line.n * line.n_parts; i++) scale[(b * line.n_parts + i) * KERNEL_PANEL + j] = line.scale[i];
+            for (size_t i = 0; i < line.n * line.n_parts; i++)
+                scale[(b * line.n_parts + i) * KERNEL_PANEL + j] = line.scale[i];
             for (size_t i = 0; i < line.n && line.has_low; i++) low[(b + i) * KERNEL_PANEL + j] = line.low[i];
         }
 }
@@ -154,5 +155,5 @@ static void block_few_scalar(const block_lines *lines, const block_multiply *p)
     }
 }
 
-const block_ops block_ops_scalar = {"scalar",           block_quantize_scalar, block_shape_scalar, block_scales_scalar,
-                                    block_multiply_scalar, block_few_scalar};
+const block_ops block_ops_scalar = {
+    "scalar", block_quantize_scalar, block_shape_scalar, block_scales_scalar, block_multiply_scalar, block_few_scalar};
