@@ -381,8 +381,10 @@ GEMMA = [
      "tensor_test_blocks"),
     ("src/tensor/kernels/avx2/blocks.c", "many rows forget the minima", "    if (!has_low) return;\n", "    if (has_low || !has_low) return;\n", "tensor_test_blocks"),
     ("src/tensor/kernels/block_body.h", "an outlier that is no number is lost", "if (!isfinite(largest)) q = _mm256_setzero_si256();", "", "tensor_test_blocks"),
+    ("src/tensor/kernels/block_lines_body.h", "a few rows' sums begin anew in each chunk", "p->add ? _mm256_maskload_ps(c, some) : _mm256_setzero_ps()",
+     "_mm256_setzero_ps()", "tensor_test_blocks"),
     ("src/tensor/gguf_blocks.c", "a minimum of Q4_K is added", "low[g] = -(least * (float)minimum)", "low[g] = least * (float)minimum", "tensor_test_gguf"),
-    ("src/model/gemma_forward.c", "kept keys forget their layer", "(layer * c->room + c->n_tokens)", "(c->n_tokens)", "model_test_gemma"),
+    ("src/model/gemma_forward.c", "kept keys forget their layer", "(layer * c->n_key_heads + key_head) * floats", "(layer / 2 * c->n_key_heads + key_head) * floats", "model_test_gemma"),
     ("src/model/gemma_load.c", "norms lack Gemma's one", ": 1.0f + (*out)[i];", ": (*out)[i];", "model_test_gemma"),
     ("src/model/gemma_load.c", "words are not scaled", "(float)sqrt((double)g->config.hidden_size)", "1.0f", "model_test_gemma"),
     ("src/model/gemma_config.c", "scaled positions are not", "c->global_factor));\n        if (json_has(both, \"sliding", "c->local_factor));\n        if (json_has(both, \"sliding",
@@ -464,7 +466,7 @@ FORM = [
 GENERATE = [
     ("src/model/generate_text.c", "the beginning of a stop word is handed out", "(ended ? 0 : held_back(x))", "(size_t)(ended ? 0 : 0)", "model_test_generate"),
     ("src/model/generate.c", "a cache is gone on from past where the prompts part", "n < most && m->ids[n] == q->prompt[n]", "n < most", "model_test_generate"),
-    ("src/model/gemma_forward.c", "a copied cache has the first layer's values in all", "to->values + there, from->values + at,", "to->values + there, from->values,", "model_test_generate"),
+    ("src/model/gemma_forward.c", "a copied cache has the first layer's values in all", "others = gemma_cache_keys(from, layer, head)", "others = gemma_cache_keys(from, 0, head)", "model_test_generate"),
 ]
 
 SERVE = [
