@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1000, MODELS_MOST = 64, MONTHS_MOST = 300, ROW_VALUES = 16, MARK_VALUES = 8 };
+enum { MODELS_MOST = 64, MONTHS_MOST = 300, ROW_VALUES = 16, MARK_VALUES = 8 };
 
 /* ---- checks ---- */
 
@@ -43,6 +43,11 @@ static finch_status check(const history_prediction *p, uint64_t row, finch_error
 
 /* ---- one transaction ---- */
 
+typedef struct numbered_mark {
+    history_mark mark;
+    int64_t id;
+} numbered_mark;
+
 typedef struct appending {
     const char *batch;
     const history_prediction *predictions;
@@ -56,9 +61,9 @@ typedef struct appending {
     size_t n_models;
     int64_t months[MONTHS_MOST]; /* that are known to have their part */
     size_t n_months;
-    arena arena; /* of a chunk: */
-    sql_value *rows;  /* [CHUNK, ROW_VALUES] */
-    sql_value *marks; /* [CHUNK * (1 + HISTORY_TICKERS_MOST), MARK_VALUES] */
+    arena arena; /* of one run: */
+    sql_value *rows; /* [n, ROW_VALUES] */
+    numbered_mark *marks;
     size_t n_rows, n_marks;
     history_tally tally;
 } appending;
@@ -168,11 +173,7 @@ static finch_status add_row(appending *a, const history_prediction *p, int64_t i
 
 static finch_status add_mark(appending *a, const history_mark *mark, int64_t id, finch_error *err)
 {
-    const sql_value values[MARK_VALUES] = {sql_text(mark->ticker),   sql_integer(mark->time_ms), sql_integer(id),
-                                           sql_integer(mark->kind),  sql_integer(mark->model),   sql_integer(mark->label),
-                                           sql_integer(mark->score), sql_integer(mark->w)};
-    memcpy(a->marks + a->n_marks * MARK_VALUES, values, sizeof values);
-    a->n_marks++;
+    a->marks[a->n_marks++] = (numbered_mark){*mark, id};
     return history_tally_add(&a->tally, mark, err);
 }
 
@@ -195,40 +196,60 @@ static finch_status add_marks(appending *a, const history_prediction *p, int64_t
     return FINCH_OK;
 }
 
-static finch_status insert_chunk(store *s, const appending *a, finch_error *err)
+static int by_key(const void *a, const void *b)
 {
-#define AT SQL_ELEMENT
-#define ROWS                                                                                                          \
-    "INSERT INTO prediction (id, time, hash, text, tickers, label, p0, p1, p2, p3, p4, score, model, source, reach, " \
-    "flags) "
-#define MARKS "INSERT INTO prediction_ticker (ticker, time, id, kind, model, label, score, w) "
-    static const sql_statement rows = {
-        ROWS "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-        ROWS "SELECT " AT(0) ", " AT(1) ", value->>2, value->>3, value->>4, " AT(5) ", " AT(6) ", " AT(7) ", " AT(8) ", " AT(
-            9) ", " AT(10) ", " AT(11) ", " AT(12) ", value->>13, " AT(14) ", " AT(15) " FROM "
-                                                                                       "jsonb_array_elements($1::jsonb)"};
-    static const sql_statement marks = {MARKS "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                                        MARKS "SELECT value->>0, " AT(1) ", " AT(2) ", " AT(3) ", " AT(4) ", " AT(5) ", " AT(
-                                            6) ", " AT(7) " FROM "
-                                                          "jsonb_array_elements($1::jsonb)"};
-    FINCH_TRY(store_run_rows(s, &rows, a->rows, a->n_rows, ROW_VALUES, err));
-    return store_run_rows(s, &marks, a->marks, a->n_marks, MARK_VALUES, err);
+    const numbered_mark *x = a, *y = b;
+    int order = strcmp(x->mark.ticker, y->mark.ticker);
+    if (order == 0) order = (x->mark.time_ms > y->mark.time_ms) - (x->mark.time_ms < y->mark.time_ms);
+    return order != 0 ? order : (x->id > y->id) - (x->id < y->id);
 }
 
-static finch_status append_chunk(store *s, appending *a, size_t first, size_t n, finch_error *err)
+/* In the order of the table's key, so that neighbours in the table are written together. */
+static finch_status mark_values(appending *a, sql_value **out, finch_error *err)
 {
+    qsort(a->marks, a->n_marks, sizeof *a->marks, by_key);
+    FINCH_TRY(ARENA_NEW(&a->arena, out, a->n_marks * MARK_VALUES, err));
+    for (size_t i = 0; i < a->n_marks; i++) {
+        const history_mark *mark = &a->marks[i].mark;
+        const sql_value values[MARK_VALUES] = {
+            sql_text(mark->ticker),   sql_integer(mark->time_ms), sql_integer(a->marks[i].id), sql_integer(mark->kind),
+            sql_integer(mark->model), sql_integer(mark->label),   sql_integer(mark->score),    sql_integer(mark->w)};
+        memcpy(*out + i * MARK_VALUES, values, sizeof values);
+    }
+    return FINCH_OK;
+}
+
+static finch_status insert(store *s, appending *a, finch_error *err)
+{
+#define ROWS "prediction (id, time, hash, text, tickers, label, p0, p1, p2, p3, p4, score, model, source, reach, flags) "
+#define MARKS "prediction_ticker (ticker, time, id, kind, model, label, score, w) "
+#define FROM "FROM STDIN (FORMAT binary)"
+    static const sql_statement rows = {"INSERT INTO " ROWS
+                                       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                                       "COPY " ROWS FROM};
+    static const sql_statement marks = {"INSERT INTO " MARKS "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", "COPY " MARKS FROM};
+    sql_value *values;
+    FINCH_TRY(mark_values(a, &values, err));
+    FINCH_TRY(store_run_rows(s, &rows, a->rows, a->n_rows, ROW_VALUES, err));
+    return store_run_rows(s, &marks, values, a->n_marks, MARK_VALUES, err);
+}
+
+static finch_status append_rows(store *s, appending *a, finch_error *err)
+{
+    size_t n_marks = 0; /* at most */
     arena_reset(&a->arena);
     a->n_rows = a->n_marks = 0;
-    FINCH_TRY(ARENA_NEW(&a->arena, &a->rows, n * ROW_VALUES, err));
-    FINCH_TRY(ARENA_NEW(&a->arena, &a->marks, n * (1 + HISTORY_TICKERS_MOST) * MARK_VALUES, err));
-    for (size_t i = first; i < first + n; i++) {
+    for (size_t i = 0; i < a->n; i++) n_marks += 1 + tickers_of(&a->predictions[i]);
+    FINCH_TRY(ARENA_NEW(&a->arena, &a->rows, a->n * ROW_VALUES, err));
+    FINCH_TRY(ARENA_NEW(&a->arena, &a->marks, n_marks, err));
+    for (size_t i = 0; i < a->n; i++) {
         const history_prediction *p = &a->predictions[i];
         int64_t model, id = a->first_id + (a->import ? -(int64_t)i : (int64_t)i);
         FINCH_TRY(model_of(s, a, p->model, &model, err));
         FINCH_TRY(add_row(a, p, id, model, i + 1, err));
         FINCH_TRY(add_marks(a, p, id, model, err));
     }
-    return insert_chunk(s, a, err);
+    return insert(s, a, err);
 }
 
 /* Imports count downwards from -1. */
@@ -270,8 +291,7 @@ static finch_status append_work(store *s, void *context, finch_error *err)
     if (n_new == 0) return FINCH_OK;
     FINCH_TRY(take_ids(s, a, err)); /* from here on all who append wait for each other */
     for (size_t i = 0; store_is_shared(s) && i < a->n; i++) FINCH_TRY(make_part(s, a, a->predictions[i].time_ms, err));
-    for (size_t at = 0; at < a->n; at += CHUNK)
-        FINCH_TRY(append_chunk(s, a, at, a->n - at < CHUNK ? a->n - at : CHUNK, err));
+    FINCH_TRY(append_rows(s, a, err));
     return history_tally_write(s, &a->tally, err);
 }
 

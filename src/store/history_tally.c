@@ -88,7 +88,6 @@ static void cell_values(const history_cell *cell, sql_value *v)
 
 static finch_status write_cells(store *s, const history_cell *cells, size_t n, sql_value *values, finch_error *err)
 {
-#define AT SQL_ELEMENT
 #define INSERT "INSERT INTO history_sum (grain, ticker, bucket, kind, model, " HISTORY_SUM_COLUMNS ") "
 #define PLUS(column) #column " = history_sum." #column " + excluded." #column
 #define CONFLICT                                                                                                     \
@@ -97,9 +96,9 @@ static finch_status write_cells(store *s, const history_cell *cells, size_t n, s
     static const sql_statement add = {
         INSERT "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, "
                "$22)" CONFLICT,
-        INSERT
-        "SELECT " AT(0) ", value->>1, " AT(2) ", " AT(3) ", " AT(4) ", " AT(5) ", " AT(6) ", " AT(7) ", " AT(8) ", " AT(9) ", " AT(10) ", " AT(
-            11) ", " AT(12) ", " AT(13) ", " AT(14) ", " AT(15) ", " AT(16) ", " AT(17) ", " AT(18) ", " AT(19) ", " AT(20) ", " AT(21) " FROM jsonb_array_elements($1::jsonb)" CONFLICT};
+        INSERT "SELECT $1[at], ticker, $3[at], $4[at], $5[at], $6[at], $7[at], $8[at], $9[at], $10[at], $11[at], $12[at], "
+               "$13[at], $14[at], $15[at], $16[at], $17[at], $18[at], $19[at], $20[at], $21[at], $22[at] FROM "
+               "unnest($2::text[]) WITH ORDINALITY AS t (ticker, at)" CONFLICT};
     for (size_t i = 0; i < n; i++) cell_values(&cells[i], values + i * CELL_VALUES);
     return store_run_rows(s, &add, values, n, CELL_VALUES, err);
 }
@@ -111,11 +110,9 @@ static finch_status write_tickers(store *s, const history_tally *tally, sql_valu
         "INSERT INTO history_ticker (ticker, n, first, last) VALUES ($1, $2, $3, $4) ON CONFLICT (ticker) DO UPDATE SET n = "
         "history_ticker.n + excluded.n, first = min(history_ticker.first, excluded.first), last = max(history_ticker.last, "
         "excluded.last)",
-        "INSERT INTO history_ticker (ticker, n, first, last) SELECT value->>0, " AT(1) ", " AT(2) ", " AT(
-            3) " FROM "
-               "jsonb_array_elements($1::jsonb) ON CONFLICT (ticker) DO UPDATE SET n = history_ticker.n + excluded.n, first "
-               "= "
-               "least(history_ticker.first, excluded.first), last = greatest(history_ticker.last, excluded.last)"};
+        "INSERT INTO history_ticker (ticker, n, first, last) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], "
+        "$4::bigint[]) ON CONFLICT (ticker) DO UPDATE SET n = history_ticker.n + excluded.n, first = "
+        "least(history_ticker.first, excluded.first), last = greatest(history_ticker.last, excluded.last)"};
     size_t n = 0;
     for (size_t i = 0; i < tally->n;) {
         const history_cell *cell = &tally->cells[i];

@@ -1,7 +1,7 @@
 /* PostgreSQL through libpq: texts as text, parameters apart from the statement, results as text. A lost connection is
  * FINCH_E_BUSY, and reopen waits for the server to come back. The URL's password is in no message: libpq leaves it out of
  * its own, and ours never name the URL. */
-#include "store/sql.h"
+#include "store/postgres_rows.h"
 
 #include <errno.h>
 #include <libpq-fe.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25, OID_FLOAT8 = 701, NUMBER_BYTES = 40 };
+enum { OID_BYTEA = 17, OID_FLOAT8 = 701, NUMBER_BYTES = 40, COPY_BYTES = 1 << 18 };
 
 typedef struct connection {
     PGconn *link;
@@ -111,7 +111,7 @@ static void wire_add(wire *w, size_t i, const sql_value *value)
     w->formats[i] = 0;
     switch (value->type) {
     case SQL_INTEGER:
-        w->types[i] = OID_INT8;
+        w->types[i] = POSTGRES_OID_INT8;
         snprintf(w->numbers[i], NUMBER_BYTES, "%lld", (long long)value->integer);
         return;
     case SQL_REAL:
@@ -120,7 +120,7 @@ static void wire_add(wire *w, size_t i, const sql_value *value)
         return;
     case SQL_TEXT:
     case SQL_BLOB:
-        w->types[i] = value->type == SQL_TEXT ? OID_TEXT : OID_BYTEA;
+        w->types[i] = value->type == SQL_TEXT ? POSTGRES_OID_TEXT : OID_BYTEA;
         w->at[i] = value->at;
         w->sizes[i] = (int)value->size;
         w->formats[i] = 1;
@@ -150,6 +150,85 @@ static finch_status run(void *context, const char *sql, const sql_value *values,
     if (st == FINCH_OK && n_changed != NULL) *n_changed = strtoull(PQcmdTuples(result), NULL, 10);
     PQclear(result);
     return st;
+}
+
+/* ---- many rows ---- */
+
+static finch_status send(connection *c, str *rows, finch_error *err)
+{
+    if (rows->size > INT32_MAX) return finch_fail(err, FINCH_E_DATA, "a row of over 2 GiB does not go into the store");
+    bool sent = PQputCopyData(c->link, rows->at, (int)rows->size) == 1;
+    str_clear(rows);
+    return sent ? FINCH_OK : fail_text(PQerrorMessage(c->link), FINCH_E_BUSY, err);
+}
+
+static finch_status send_rows(connection *c, const sql_value *values, size_t n_rows, size_t n_columns, finch_error *err)
+{
+    str rows = {0};
+    finch_status st = postgres_copy_head(&rows, err);
+    for (size_t i = 0; st == FINCH_OK && i < n_rows; i++) {
+        st = postgres_copy_row(&rows, values + i * n_columns, n_columns, err);
+        if (st == FINCH_OK && rows.size >= COPY_BYTES) st = send(c, &rows, err);
+    }
+    if (st == FINCH_OK) st = postgres_copy_end(&rows, err);
+    if (st == FINCH_OK) st = send(c, &rows, err);
+    str_free(&rows);
+    return st;
+}
+
+/* What the server says to a copy that was sent to its end; the first failure counts. */
+static finch_status finish_copy(connection *c, finch_error *err)
+{
+    finch_status st = FINCH_OK;
+    for (PGresult *result; (result = PQgetResult(c->link)) != NULL; PQclear(result))
+        if (st == FINCH_OK && PQresultStatus(result) != PGRES_COMMAND_OK) st = fail(c, result, err);
+    return st;
+}
+
+/* A copy that is cut off has added nothing: the server takes it as failed, as the transaction around it. */
+static finch_status copy_rows(connection *c, const char *sql, const sql_value *values, size_t n_rows, size_t n_columns,
+                              finch_error *err)
+{
+    PGresult *result = PQexec(c->link, sql);
+    finch_status st = PQresultStatus(result) == PGRES_COPY_IN ? FINCH_OK : fail(c, result, err);
+    PQclear(result);
+    if (st != FINCH_OK) return st;
+    st = send_rows(c, values, n_rows, n_columns, err);
+    bool ended = PQputCopyEnd(c->link, st == FINCH_OK ? NULL : "the rows could not be made") == 1;
+    if (!ended && st == FINCH_OK) st = fail_text(PQerrorMessage(c->link), FINCH_E_BUSY, err);
+    finch_status answered = finish_copy(c, st == FINCH_OK ? err : NULL);
+    return st == FINCH_OK ? answered : st;
+}
+
+/* $1 is the first column's values, $2 the second's. */
+static finch_status run_arrays(connection *c, const char *sql, const sql_value *values, size_t n_rows, size_t n_columns,
+                               finch_error *err)
+{
+    wire w;
+    str arrays[SQL_VALUES_MAX] = {0};
+    finch_status st = FINCH_OK;
+    for (size_t i = 0; st == FINCH_OK && i < n_columns; i++) {
+        st = postgres_array(&arrays[i], values, n_rows, n_columns, i, err);
+        if (st == FINCH_OK && arrays[i].size > INT32_MAX / 2)
+            st = finch_fail(err, FINCH_E_DATA, "values of over 1 GiB do not go into the store at once");
+        w.types[i] = postgres_array_type(values, i);
+        w.at[i] = arrays[i].at;
+        w.sizes[i] = (int)arrays[i].size;
+        w.formats[i] = 1;
+    }
+    if (st == FINCH_OK) {
+        PGresult *result = PQexecParams(c->link, sql, (int)n_columns, w.types, w.at, w.sizes, w.formats, 0);
+        if (PQresultStatus(result) != PGRES_COMMAND_OK) st = fail(c, result, err);
+        PQclear(result);
+    }
+    for (size_t i = 0; i < n_columns; i++) str_free(&arrays[i]);
+    return st;
+}
+
+static finch_status run_rows(void *context, const char *sql, const sql_value *values, size_t n_rows, size_t n_columns,
+                             finch_error *err)
+{
+    return (begins(sql, "COPY ") ? copy_rows : run_arrays)(context, sql, values, n_rows, n_columns, err);
 }
 
 /* ---- notices ---- */
@@ -210,6 +289,7 @@ const sql_backend sql_backend_postgres = {
     .close = close_connection,
     .reopen = reopen_connection,
     .run = run,
+    .run_rows = run_rows,
     .listen = listen_to_notices,
     .wait = wait_for_notices,
     .null = row_null,

@@ -1,7 +1,5 @@
 #include "store/sql.h"
 
-#include "store/values.h"
-
 #include <assert.h>
 #include <string.h>
 
@@ -35,42 +33,14 @@ finch_status sql_run(sql_db *db, const sql_statement *statement, const sql_value
                             context, n_changed, err);
 }
 
-/* ---- many rows ---- */
-
-static finch_status add_value(str *out, const sql_value *value, finch_error *err)
-{
-    if (value->type == SQL_INTEGER) return str_add_format(out, err, "%lld", (long long)value->integer);
-    if (value->type == SQL_TEXT && value->at != NULL) return values_add_json_text(out, value->at, value->size, err);
-    assert(value->type == SQL_NULL || value->type == SQL_TEXT);
-    return str_add_text(out, "null", err);
-}
-
-static finch_status add_rows(str *out, const sql_value *values, size_t n_rows, size_t n_columns, finch_error *err)
-{
-    FINCH_TRY(str_add_text(out, "[", err));
-    for (size_t row = 0; row < n_rows; row++)
-        for (size_t i = 0; i < n_columns; i++) {
-            FINCH_TRY(str_add_text(out, i > 0 ? "," : row > 0 ? ",[" : "[", err));
-            FINCH_TRY(add_value(out, &values[row * n_columns + i], err));
-            if (i + 1 == n_columns) FINCH_TRY(str_add_text(out, "]", err));
-        }
-    return str_add_text(out, "]", err);
-}
-
 finch_status sql_run_rows(sql_db *db, const sql_statement *statement, const sql_value *values, size_t n_rows,
                           size_t n_columns, finch_error *err)
 {
-    str rows = {0};
-    if (db->backend != &sql_backend_postgres) {
-        for (size_t row = 0; row < n_rows; row++)
-            FINCH_TRY(sql_run(db, statement, values + row * n_columns, n_columns, NULL, NULL, NULL, err));
-        return FINCH_OK;
-    }
-    finch_status st = add_rows(&rows, values, n_rows, n_columns, err);
-    sql_value all = sql_text(rows.at);
-    if (st == FINCH_OK) st = sql_run(db, statement, &all, 1, NULL, NULL, NULL, err);
-    str_free(&rows);
-    return st;
+    bool postgres = db->backend == &sql_backend_postgres;
+    assert(n_columns <= SQL_VALUES_MAX);
+    if (n_rows == 0) return FINCH_OK;
+    return db->backend->run_rows(db->connection, postgres ? statement->postgres : statement->sqlite, values, n_rows,
+                                 n_columns, err);
 }
 
 finch_status sql_take_integer(void *context, const sql_row *row, finch_error *err)

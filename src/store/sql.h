@@ -67,6 +67,9 @@ struct sql_backend {
      * transaction may do if run again (the connection is lost, another one was in the way); FINCH_E_IO, FINCH_E_FAILED. */
     finch_status (*run)(void *connection, const char *sql, const sql_value *values, size_t n_values, sql_row_fn each,
                         void *context, uint64_t *n_changed, finch_error *err);
+    /* values are [n_rows, n_columns]; n_rows is not 0. */
+    finch_status (*run_rows)(void *connection, const char *sql, const sql_value *values, size_t n_rows, size_t n_columns,
+                             finch_error *err);
     /* Both NULL where the database has no notices. wait gives each notice's text, and returns when there was one or after timeout_ms;
      * FINCH_E_BUSY where the connection is lost. */
     finch_status (*listen)(void *connection, finch_error *err);
@@ -83,13 +86,14 @@ extern const sql_backend sql_backend_postgres;
 finch_status sql_run(sql_db *db, const sql_statement *statement, const sql_value *values, size_t n_values, sql_row_fn each,
                      void *context, uint64_t *n_changed, finch_error *err);
 
-/* The same statement for many rows: values [n_rows, n_columns]. SQLite runs its text once a row, with $1 to $n_columns;
- * PostgreSQL its own once for all of them, with $1 as a JSON array of arrays (numbers and texts; no blobs, no reals), so that a
- * server far away costs a round trip a batch. Both texts must be there. */
+/* The same statement for many rows: values [n_rows, n_columns], integers, texts and nulls; a column's type is that of its first
+ * value. SQLite runs its text once a row, with $1 to $n_columns. PostgreSQL runs its own once for all of them, so that a server
+ * far away costs a round trip a batch: a COPY ... FROM STDIN (FORMAT binary) is given the rows, anything else one array a
+ * column, for unnest($1::bigint[], $2::text[]). Both texts must be there. */
 finch_status sql_run_rows(sql_db *db, const sql_statement *statement, const sql_value *values, size_t n_rows,
                           size_t n_columns, finch_error *err);
-/* Element i of a row there, as a number; value->>i is the text. Rows of many elements are taken apart as jsonb: json is read anew for
- * each of them. */
+/* Element i of a JSON row, as a number; value->>i is the text. Rows of many elements are taken apart as jsonb: json is read anew
+ * for each of them. */
 #define SQL_ELEMENT(i) "(value->>" #i ")::bigint"
 
 /* For rows of one value: context is an int64_t, or a str that is cleared first. */

@@ -173,6 +173,14 @@ static finch_status run(void *context, const char *sql, const sql_value *values,
     return st;
 }
 
+static finch_status run_rows(void *context, const char *sql, const sql_value *values, size_t n_rows, size_t n_columns,
+                             finch_error *err)
+{
+    for (size_t row = 0; row < n_rows; row++)
+        FINCH_TRY(run(context, sql, values + row * n_columns, n_columns, NULL, NULL, NULL, err));
+    return FINCH_OK;
+}
+
 /* The result is the statement itself. */
 static sqlite3_stmt *statement_of(const sql_row *row)
 {
@@ -207,6 +215,7 @@ const sql_backend sql_backend_sqlite = {
     .close = close_connection,
     .reopen = reopen_connection,
     .run = run,
+    .run_rows = run_rows,
     .null = row_null,
     .integer = row_integer,
     .real = row_real,

@@ -23,6 +23,17 @@ PROGRAM = os.environ.get("FINCH", os.path.join(SOURCE, "build", "finch"))
 FULL = os.environ.get("FINCH_PROOF") == "full"
 KILLS = 30 if FULL else 5
 ROWS = 60000 if FULL else 8000
+COPIED_ROWS = 50000
+# Looks each millisecond, for a minute at most.
+CUT_COPIES = """DO $$ DECLARE n INTEGER := 0; BEGIN
+    FOR i IN 1..60000 LOOP
+        PERFORM pg_stat_clear_snapshot();
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY prediction%';
+        IF FOUND THEN n := n + 1; PERFORM pg_sleep(0.05); END IF;
+        EXIT WHEN n = 3;
+        PERFORM pg_sleep(0.001);
+    END LOOP;
+    RAISE NOTICE '% copies were cut off', n; END $$"""
 SEED = int(os.environ.get("FINCH_SEED", "1"))
 
 
@@ -56,23 +67,23 @@ class Killed(unittest.TestCase):
         done = subprocess.run([PROGRAM, *words, "--quiet"], env=self.env, capture_output=True, timeout=240)
         self.assertEqual(0, done.returncode, done.stderr)
 
-    def write_rows(self):
+    def write_rows(self, n=ROWS):
         path, total = f"{self.folder}/scored.csv", 0
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["body", "post_date", "ticker_symbol", "label", "score"])
-            for i in range(ROWS):
+            for i in range(n):
                 micro = self.draw.randrange(-10**6, 10**6)
                 total += micro
                 writer.writerow([f"tweet {i}", 1577836800 + 60 * i, "AAPL|TSLA", "NEUTRAL", micro / 10**6])
         return path, total
 
-    def check_sums(self, rows, total):
+    def check_sums(self, rows, total, n=ROWS):
         """All tables agree with what was written."""
         points = self.finch("history", "sentiment", "--bucket", "1mo", "--ticker", "TSLA")["points"]
-        self.assertEqual(ROWS, sum(point["count"] for point in points))
-        self.assertEqual(ROWS, self.finch("history", "info")["rows"])
-        self.assertEqual([(ROWS,), (2 * ROWS + ROWS,), (ROWS, total), (ROWS, total)],
+        self.assertEqual(n, sum(point["count"] for point in points))
+        self.assertEqual(n, self.finch("history", "info")["rows"])
+        self.assertEqual([(n,), (2 * n + n,), (n, total), (n, total)],
                          [rows("SELECT count(*) FROM prediction"), rows("SELECT count(*) FROM prediction_ticker"),
                           *(rows(f"SELECT sum(n), sum(s) FROM history_sum WHERE ticker = 'AAPL' AND grain = {grain}") for grain in (3600000, 86400000))])
 
@@ -106,6 +117,19 @@ class Killed(unittest.TestCase):
         check()
         left = [name for _, _, files in os.walk(self.env["FINCH_STATE"] + ".models") for name in files if ".new-" in name or ".part-" in name]
         self.assertEqual([], left)
+
+    def test_postgresql_cuts_an_import_off_in_the_middle_of_its_copies(self):
+        """The server ends the connection while rows come in, a few times: nothing of them stays, and the batch is made again."""
+        path, total = self.write_rows(COPIED_ROWS)
+        with Postgres() as server:
+            self.env["FINCH_STATE"] = server.url("history")
+            self.finch("history", "info")
+            cut = subprocess.Popen([os.path.join(server.bin, "psql"), "-h", "127.0.0.1", "-p", str(server.port), "-U", "finch", "-d", "history", "-X", "-A", "-t", "-q", "-c", CUT_COPIES],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.finch("history", "import", "--input", path)
+            said, _ = cut.communicate(timeout=240)
+            self.assertIn("3 copies were cut off", said)
+            self.check_sums(lambda sql: tuple(int(value) for value in server.query("history", sql)[0]), total, COPIED_ROWS)
 
     def test_postgresql_restarted_in_the_middle_of_an_import(self):
         path, total = self.write_rows()

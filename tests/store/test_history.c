@@ -417,6 +417,80 @@ TEST(texts_come_back_byte_for_byte_and_only_where_asked)
     test_end();
 }
 
+static finch_status see_figures(void *context, const history_row *row, finch_error *e)
+{
+    (void)e;
+    snprintf(context, 256, "%lld %.*s %d %.6f %.6f %.6f %lld %u [%.*s] %s", (long long)row->time_ms,
+             (int)row->model.size_bytes, row->model.at, row->label, row->probabilities[0], row->probabilities[4], row->score,
+             (long long)row->reach, row->flags, (int)row->source.size_bytes, row->source.at,
+             row->has_text ? "kept" : "not kept");
+    return FINCH_OK;
+}
+
+/* Texts that mean something in the text form of PostgreSQL's COPY, and the largest and smallest of every number. */
+TEST(figures_and_texts_at_their_edges_come_back)
+{
+    static const char longest[][HISTORY_TICKER_BYTES] = {"ABCDEFGHIJKLMNO"};
+    char seen[256];
+    int64_t id;
+    history_prediction p = {.time_ms = INT64_C(253402300799999),
+                            .model = "m\t1@1",
+                            .source = "\\N",
+                            .label = 4,
+                            .probabilities = {1e-6, 0, 0, 0, 0.999999},
+                            .score = -0.000001,
+                            .tickers = longest,
+                            .n_tickers = 1,
+                            .text = {"\\.\n\\N\t\"{}\"", 10},
+                            .reach = INT64_MAX,
+                            .flags = 7};
+    test_begin();
+    CHECK_OK(history_append(s, NULL, &p, 1, &id, &err), &err);
+    CHECK_OK(history_rows_after(s, id - 1, 1, see_figures, seen, &err), &err);
+    CHECK_TEXT("253402300799999 m\t1@1 4 0.000001 0.999999 -0.000001 9223372036854775807 7 [\\N] kept", seen);
+    CHECK_OK(history_rows_after(s, id - 1, 1, see_text, seen, &err), &err);
+    CHECK_TEXT("\\.\n\\N\t\"{}\"|ABCDEFGHIJKLMNO|kept|1", seen);
+    p.text = (finch_text){"", 0};
+    CHECK_OK(history_append(s, NULL, &p, 1, &id, &err), &err);
+    CHECK_OK(history_rows_after(s, id - 1, 1, see_text, seen, &err), &err);
+    CHECK_TEXT("|ABCDEFGHIJKLMNO|kept|1", seen);
+    test_end();
+}
+
+/* More than is sent to PostgreSQL in one piece, and with many sums. */
+TEST(a_large_batch_is_one_batch)
+{
+    enum { MANY = 12000 };
+    history_prediction *all;
+    int64_t first;
+    test_begin();
+    make_all(8);
+    CHECK_OK(MEM_NEW(&all, MANY, &err), &err);
+    for (size_t i = 0; i < MANY; i++) {
+        all[i] = made[i % N];
+        all[i].time_ms += (int64_t)(i / N) * 50 * HISTORY_DAY_MS; /* beyond the others' 40 days */
+    }
+    CHECK_OK(history_append(s, "large", all, MANY, &first, &err), &err);
+    CHECK_EQUAL(MANY, test_number("SELECT count(*) FROM prediction"));
+    CHECK_EQUAL(first + MANY - 1, test_number("SELECT max(id) FROM prediction"));
+    CHECK_EQUAL(MANY, test_number("SELECT count(*) FROM prediction_ticker WHERE ticker = '*'"));
+    CHECK_EQUAL(MANY, test_number("SELECT sum(n) FROM history_sum WHERE ticker = '*' AND grain = 3600000"));
+    CHECK_EQUAL(0,
+                test_number("SELECT count(*) FROM prediction p JOIN prediction_ticker t ON t.id = p.id AND t.ticker = '*' "
+                            "WHERE t.time <> p.time OR t.score <> p.score OR t.label <> p.label OR t.model <> p.model"));
+    for (int64_t turn = 0; turn < MANY / N; turn++) {
+        int64_t shift = turn * 50 * HISTORY_DAY_MS;
+        history_query whole = {.from_ms = BEGIN, .to_ms = BEGIN + 40 * (int64_t)HISTORY_DAY_MS}, moved = whole;
+        history_point total, plain = count_plainly(&whole, whole.from_ms, whole.to_ms);
+        moved.from_ms += shift;
+        moved.to_ms += shift;
+        CHECK_OK(history_total(s, &moved, &total, &err), &err);
+        check_same(&plain, &total);
+    }
+    mem_free(all);
+    test_end();
+}
+
 TEST(what_is_no_prediction_is_refused_whole)
 {
     static const char bad[][HISTORY_TICKER_BYTES] = {"aapl"};
