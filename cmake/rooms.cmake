@@ -30,7 +30,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   endforeach()
   file(GLOB amx_sources CONFIGURE_DEPENDS src/tensor/kernels/amx/*.c)
   set_source_files_properties(${amx_sources} PROPERTIES COMPILE_OPTIONS
-                              "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c;-mamx-tile;-mamx-int8;-mamx-bf16")
+                              "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c;-mavx512bf16;-mamx-tile;-mamx-int8;-mamx-bf16")
   list(APPEND FINCH_CORE_SOURCES ${avx2_sources} ${avx512_sources} ${amx_sources})
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   file(GLOB neon_sources CONFIGURE_DEPENDS src/tensor/kernels/neon/*.c)

@@ -121,9 +121,10 @@ static finch_status open_all(train_work *w, const cli_args *args, const char *fo
     adamw_options optimiser = ADAMW_OPTIONS_DEFAULT;
     size_t n_ids;
     model_compute compute = bench_compute(args);
-    if (compute == MODEL_INT8 || compute == MODEL_BF16X3)
-        return finch_fail(err, FINCH_E_USAGE, "--compute %s trains nothing; use f32 or bf16", model_compute_name(compute));
+    if (compute == MODEL_INT8)
+        return finch_fail(err, FINCH_E_USAGE, "--compute int8 trains nothing; use f32, bf16x3 or bf16");
     options.bf16 = compute == MODEL_BF16;
+    options.bf16x3 = compute == MODEL_BF16X3;
     options.n_labels = CLASSES;
     options.labels = class_names;
     options.seed = 1;
@@ -175,8 +176,8 @@ static finch_status measure(train_work *w, const cli_args *args, const char *fol
                      examples / seconds, "tokens_per_second", (double)w->n_tokens / seconds, "seconds", seconds, "steps",
                      (json_int_t)n, "batch", (json_int_t)w->batch, "max_tokens", (json_int_t)w->max_tokens, "loss",
                      w->loss_sum / examples, "peak_rss_bytes", (json_int_t)cli_peak_rss_bytes(), "compute",
-                     bench_compute(args) == MODEL_BF16 ? "bf16" : "f32", "threads", (json_int_t)cli_threads(args), "model",
-                     folder);
+                     bench_compute(args) == MODEL_AUTO ? "f32" : model_compute_name(bench_compute(args)), "threads",
+                     (json_int_t)cli_threads(args), "model", folder);
     return FINCH_OK;
 }
 

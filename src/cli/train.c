@@ -158,6 +158,7 @@ static finetune_options options_of(const cli_args *args, ranks *together)
         .n_threads = cli_threads(args),
         .patience = cli_size(args, "patience"),
         .bf16 = cli_flag(args, "bf16"),
+        .bf16x3 = cli_flag(args, "bf16x3"),
         .int8 = cli_choice(args, "quantize") == 0,
         .resume = cli_flag(args, "resume"),
         .restart = cli_flag(args, "restart"),

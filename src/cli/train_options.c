@@ -34,6 +34,7 @@ pretrain_options train_options_pretrain(const cli_args *args, ranks *together, c
     return (pretrain_options){
         .max_tokens = cli_size(args, "max-tokens"),
         .bf16 = cli_flag(args, "bf16"),
+        .bf16x3 = cli_flag(args, "bf16x3"),
         .resume = cli_flag(args, "resume"),
         .restart = cli_flag(args, "restart"),
         .hidden_dropout = dropout,

@@ -18,6 +18,7 @@
         {"clip", "NORM", CLI_REAL, "1", "largest norm of the gradients; 0 is no limit", false, 0, 1e9},                      \
         {"dropout", "P", CLI_REAL, NULL, "probability of every dropout (default: the model's own)", false, 0, 0.95},         \
         {"bf16", NULL, CLI_FLAG, NULL, "products in bf16, with f32 master weights", false, 0, 0},                            \
+        {"bf16x3", NULL, CLI_FLAG, NULL, "f32 products as three of bf16, faster where the CPU has AMX", false, 0, 0},        \
         {"max-tokens", "N", CLI_SIZE, "128", "longer texts are cut", false, 2, 65536},                                       \
         {"eval-every", "STEPS", CLI_SIZE, NULL, "steps between evaluations (default: twice an epoch)", false, 1, 1e12},      \
         {"patience", "N", CLI_SIZE, patience, "evaluations without progress before it stops; 0 never stops", false, 0, 1e6}, \

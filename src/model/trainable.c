@@ -21,8 +21,10 @@ static finch_status choose_dropout(double asked, float config, const char *name,
 
 static finch_status choose_options(trainable *t, const trainable_options *o, finch_error *err)
 {
+    if (o->bf16 && o->bf16x3) return finch_fail(err, FINCH_E_USAGE, "products are in bf16 or in bf16x3; choose one");
     t->head = o->head;
     t->bf16 = o->bf16;
+    t->bf16x3 = o->bf16x3;
     t->seed = o->seed;
     FINCH_TRY(choose_dropout(o->hidden_dropout, t->config.hidden_dropout, "hidden", &t->hidden_dropout, err));
     FINCH_TRY(choose_dropout(o->attention_dropout, t->config.attention_dropout, "attention", &t->attention_dropout, err));
@@ -85,6 +87,7 @@ finch_status trainable_open(const char *folder, const trainable_options *options
     bool same_labels = false;
     *out = NULL;
     FINCH_GO(done, st, MEM_NEW(&t, 1, err));
+    FINCH_GO(done, st, MEM_NEW(&t->room, 1, err));
     arena_init(&t->scratch);
     t->ops = train_ops_get();
     t->grads_stale = t->copies_stale = true;
@@ -111,6 +114,8 @@ void trainable_close(trainable *t)
 {
     if (t == NULL) return;
     arena_free(&t->scratch);
+    if (t->room != NULL) gemm_room_free(t->room);
+    mem_free(t->room);
     json_decref(t->config_json);
     text_tokenizer_close(t->tokenizer);
     for (size_t i = 0; i < t->n_carried; i++) mem_free(t->carried[i].value);

@@ -25,7 +25,8 @@ typedef enum trainable_head { TRAINABLE_CLASSIFIER, TRAINABLE_MASKED_LM } traina
  * lora    adapters learn and the model is frozen; NULL: the model learns. A Gemma needs them. */
 typedef struct trainable_options {
     trainable_head head;
-    bool bf16; /* products in bf16, everything else in f32 */
+    bool bf16;   /* products in bf16, everything else in f32 */
+    bool bf16x3; /* f32 products as three of bf16, on CPUs whose tiles make that faster; as exact as f32 for training */
     size_t n_labels;
     const char *const *labels;
     double hidden_dropout, attention_dropout, classifier_dropout;

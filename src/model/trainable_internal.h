@@ -10,6 +10,7 @@
 #include "model/frozen.h"
 #include "model/gemma_learn.h"
 #include "model/trainable.h"
+#include "tensor/gemm.h"
 #include "tensor/train_ops.h"
 #include "tensor/weights.h"
 
@@ -78,7 +79,7 @@ enum { TRAINABLE_CARRIED_MAX = 2 };
 struct trainable {
     model_config config;
     trainable_head head;
-    bool bf16;
+    bool bf16, bf16x3;
     uint64_t seed;
     float hidden_dropout, attention_dropout, classifier_dropout;
     bool head_is_new;
@@ -119,6 +120,7 @@ struct trainable {
     size_t n_carried;
 
     arena scratch;
+    gemm_room *room; /* of products; a pointer, so that a const trainable can multiply */
     bool grads_stale; /* gradients count as zero whatever is in their memory (the touched rows' apart) */
     bool copies_stale; /* values16 is older than values */
     uint32_t *touched; /* [vocab_size] rows in order of first use */

@@ -19,6 +19,8 @@ static finch_status check_options(const trainable_options *o, const char *folder
     if (o->head != TRAINABLE_CLASSIFIER)
         return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: adapters are trained for a classifier, not for masked words",
                           folder);
+    if (o->bf16x3)
+        return finch_fail(err, FINCH_E_USAGE, "%s: products beside adapters are in f32 or bf16, not in bf16x3", folder);
     if (adapter_is(folder))
         return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: it holds adapters; train beside their base", folder);
     return FINCH_OK;

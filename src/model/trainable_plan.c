@@ -240,8 +240,9 @@ finch_status plan_make(trainable *t, step_pass *p, finch_error *err)
 finch_status step_product(const trainable *t, bool trans_a, bool trans_b, size_t m, size_t n, size_t k, matrix a, size_t lda,
                           matrix b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err)
 {
-    return t->bf16 ? gemm_bf16(trans_a, trans_b, m, n, k, a.h, lda, b.h, ldb, beta, c, ldc, err)
-                   : gemm_f32(trans_a, trans_b, m, n, k, a.f, lda, b.f, ldb, beta, c, ldc, err);
+    if (t->bf16) return gemm_bf16(trans_a, trans_b, m, n, k, a.h, lda, b.h, ldb, beta, c, ldc, err);
+    if (t->bf16x3) return gemm_bf16x3(trans_a, trans_b, m, n, k, a.f, lda, b.f, ldb, beta, c, ldc, t->room, err);
+    return gemm_f32(trans_a, trans_b, m, n, k, a.f, lda, b.f, ldb, beta, c, ldc, err);
 }
 
 float step_beta(const trainable *t) { return t->grads_stale ? 0.0f : 1.0f; }

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "tensor/cpu.h"
+#include "tensor/gemm_internal.h"
 #include "tensor/tensor.h"
 
 #include <dnnl.h>
@@ -59,8 +60,8 @@ static finch_status gemm_failed(const char *call, dnnl_status_t status, finch_er
         }                                                   \
     } while (0)
 
-static finch_status gemm_check(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
-                               finch_error *err)
+finch_status gemm_check(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
+                        finch_error *err)
 {
     if (lda < (trans_a ? m : k) || ldb < (trans_b ? k : n) || ldc < n)
         return finch_fail(err, FINCH_E_USAGE,

@@ -70,6 +70,7 @@ static finch_status open_model(finetune *f, finch_error *err)
     FINCH_TRY(choose_classes(o, &config, &classes, err));
     trainable_options options = {.head = TRAINABLE_CLASSIFIER,
                                  .bf16 = o->bf16,
+                                 .bf16x3 = o->bf16x3,
                                  .n_labels = classes.n,
                                  .labels = classes.names,
                                  .hidden_dropout = o->hidden_dropout,
@@ -153,6 +154,7 @@ static finch_status describe_run(finetune *f, finch_error *err)
                           o->classify.label_smoothing, "class_weights", o->class_weights, "teachers",
                           (json_int_t)o->n_teachers, "teacher_share", o->n_teachers > 0 ? o->classify.soft_share : 0.0,
                           "teacher_temperature", o->n_teachers > 0 ? o->classify.soft_temperature : 1.0);
+    if (o->bf16x3) failed |= json_object_set_new(f->recipe, "bf16x3", json_true());
     if (f->recipe == NULL || failed != 0) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the options of the run");
     FINCH_TRY(recipe_add_lora(f->recipe, o->lora, f->trained, err));
     FINCH_TRY(recipe_add(f->recipe, &f->loop, o->rule, &f->train, &f->valid, f->trained, err));

@@ -33,7 +33,7 @@ typedef struct finetune_options {
     const char *const *labels;
     size_t n_labels;
     size_t max_tokens, n_threads, patience;
-    bool bf16, int8, resume, restart;
+    bool bf16, bf16x3, int8, resume, restart;
     double hidden_dropout, attention_dropout, classifier_dropout;
     const char *class_weights, *rule, *keep;
     const char *const *teachers;

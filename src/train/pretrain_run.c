@@ -52,6 +52,7 @@ static finch_status open_model(run *r, finch_error *err)
     const pretrain_options *o = r->options;
     trainable_options options = {.head = TRAINABLE_MASKED_LM,
                                  .bf16 = o->bf16,
+                                 .bf16x3 = o->bf16x3,
                                  .hidden_dropout = o->hidden_dropout,
                                  .attention_dropout = o->attention_dropout,
                                  .classifier_dropout = -1.0,
@@ -117,7 +118,8 @@ static finch_status describe_run(run *r, finch_error *err)
                           (json_int_t)r->max_tokens, "bf16", o->bf16, "masked_share", o->share, "hold_out", o->hold_out,
                           "hidden_dropout", recipe_dropout(o->hidden_dropout, c->hidden_dropout), "attention_dropout",
                           recipe_dropout(o->attention_dropout, c->attention_dropout));
-    if (r->recipe == NULL) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the options of the run");
+    bool failed = o->bf16x3 && json_object_set_new(r->recipe, "bf16x3", json_true()) != 0;
+    if (r->recipe == NULL || failed) return finch_fail(err, FINCH_E_MEMORY, "out of memory for the options of the run");
     return recipe_add(r->recipe, &r->loop, o->rule, &r->train, &r->valid, r->trained, err);
 }
 

@@ -5,14 +5,14 @@
 #include "train/finetune.h"
 #include "train/pretrain.h"
 
-/* model, output, bf16, resume, restart, *_dropout, about, say: as in finetune_options.
+/* model, output, bf16, bf16x3, resume, restart, *_dropout, about, say: as in finetune_options.
  * share     of the tokens that are to be guessed.
  * hold_out  share of the rows that are only measured on, drawn from the seed.
  * loop      folder, run, rule and keep are filled in here; rule: stopping_parse (log_loss, accuracy). */
 typedef struct pretrain_options {
     const char *model, *output, *rule;
     size_t max_tokens, patience;
-    bool bf16, resume, restart;
+    bool bf16, bf16x3, resume, restart;
     double hidden_dropout, attention_dropout;
     double share, hold_out;
     loop_options loop;

@@ -89,14 +89,14 @@ static void check_parameters(trainable *t, const json_t *expected, bool gradient
             check_projections(expected, p[i].name, gradients ? p[i].grad : p[i].value, p[i].rows * p[i].cols, tolerance);
 }
 
-static void run_case(const char *name, const char *folder, trainable_head head)
+static void follow(const char *name, const char *folder, trainable_head head, bool bf16x3)
 {
     finch_error err;
     json_t *root;
     trainable *t;
     adamw *optimizer;
     batch_data b;
-    trainable_options options = {.head = head};
+    trainable_options options = {.head = head, .bf16x3 = bf16x3};
     adamw_options adam = ADAMW_OPTIONS_DEFAULT;
     CHECK_OK(json_parse_file(FIXTURES "/training/training.json", &root, &err), &err);
     const json_t *frozen = json_object_get(json_object_get(root, "cases"), name);
@@ -117,6 +117,13 @@ static void run_case(const char *name, const char *folder, trainable_head head)
     adamw_destroy(optimizer);
     trainable_close(t);
     json_decref(root);
+}
+
+/* In f32, and in what stands for it on CPUs with tiles. */
+static void run_case(const char *name, const char *folder, trainable_head head)
+{
+    follow(name, folder, head, false);
+    follow(name, folder, head, true);
 }
 
 TEST(bert_classifier_follows_pytorch)

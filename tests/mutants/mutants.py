@@ -144,6 +144,7 @@ TENSOR = [
      "_mm256_castsi256_ps(_mm256_and_si256(pair, _mm256_set1_epi32((int32_t)0xffff0000)))", "tensor_test_ops"),
     ("src/tensor/kernels/amx/tiles.h", "the rest of k is left out", "    if (k < end) tile_last_step(t, k, both);\n", "    (void)tile_last_step;\n",
      "tensor_test_tiles"),
+    ("src/tensor/kernels/amx/split.c", "the low parts of rows are left out", "    _tile_loadd(4, a + SPLIT_LOW, TILE_BYTES);\n", "", "tensor_test_gemm"),
     ("src/tensor/kernels/amx/tiles.h", "a quarter of the sums begins with the block before", "        _tile_zero(3);\n", "", "tensor_test_tiles"),
 ]
 

@@ -41,12 +41,13 @@ def write_rows(path, rows):
         table.writerows(rows)
 
 
-def finch_losses(model, rows, valid, place):
+def finch_losses(model, rows, valid, place, *more):
+    place.mkdir()
     write_rows(place / "train.csv", rows)
     write_rows(place / "valid.csv", valid)
     command = [FINCH, "train", "--model", model, "--train", place / "train.csv", "--valid", place / "valid.csv", "--output", place / "out",
                "--dropout", 0, "--order", "sequential", "--schedule", "constant", "--warmup", 0, "--learning-rate", RATE, "--batch", BATCH,
-               "--max-tokens", MAX_TOKENS, "--epochs", 1, "--eval-every", 1000, "--log-every", 1, "--quiet"]
+               "--max-tokens", MAX_TOKENS, "--epochs", 1, "--eval-every", 1000, "--log-every", 1, "--quiet", *more]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode != 0:
         raise AssertionError(f"finch train ended with {done.returncode}: {done.stderr[-2000:]}")
@@ -85,12 +86,18 @@ class Curve(unittest.TestCase):
         folder = make_models.ensure("minilm", SOURCE / "build" / "models")
         rows, valid = rows_of("train.csv", STEPS * BATCH), rows_of("valid.csv", 32)
         with tempfile.TemporaryDirectory(prefix="finch-curve-") as place:
-            ours = finch_losses(folder, rows, valid, pathlib.Path(place))
+            curves = {"f32": finch_losses(folder, rows, valid, pathlib.Path(place) / "f32"),
+                      "bf16x3": finch_losses(folder, rows, valid, pathlib.Path(place) / "bf16x3", "--bf16x3")}
         theirs = torch_losses(folder, rows)
+        for compute, ours in curves.items():
+            with self.subTest(compute):
+                self.compare(compute, ours, theirs)
+
+    def compare(self, compute, ours, theirs):
         self.assertEqual((STEPS, STEPS), (len(ours), len(theirs)))
         apart = [abs(a - b) for a, b in zip(ours, theirs)]
         worst = max(range(STEPS), key=apart.__getitem__)
-        print(f"losses {theirs[0]:.4f} to {theirs[-1]:.4f}, at most {apart[worst]:.1e} apart (step {worst + 1})")
+        print(f"{compute}: losses {theirs[0]:.4f} to {theirs[-1]:.4f}, at most {apart[worst]:.1e} apart (step {worst + 1})")
         self.assertLess(apart[worst], CURVE_MAX_ABS)
         self.assertLess(sum(theirs[-10:]), sum(theirs[:10]))  # it did learn: equal losses of a model that stands still show little
 

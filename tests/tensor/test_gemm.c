@@ -58,6 +58,61 @@ TEST(products_are_right_in_every_transposition)
     for (int round = 0; round < 80; round++) product_round(&r, round & 1, round & 2, round & 4, round & 8 ? 1.0f : 0.0f);
 }
 
+/* Rounding of the sum, and 2^-17 of each item three times over. */
+static const double BF16X3_TOLERANCE = 3.0 / 131072.0;
+
+static void split_round(rng *r, bool ta, bool tb, float beta, gemm_room *room)
+{
+    size_t m = 1 + rng_below(r, 100), n = 1 + rng_below(r, 150), k = 1 + rng_below(r, 500);
+    size_t lda = (ta ? m : k) + rng_below(r, 3), ldb = (tb ? k : n) + rng_below(r, 3), ldc = n + rng_below(r, 3);
+    float *a = floats(r, lda * (ta ? k : m)), *b = floats(r, ldb * (tb ? n : k)), *c = floats(r, m * ldc),
+          *before = floats(r, m * ldc);
+    finch_error err = {0};
+    memcpy(before, c, m * ldc * sizeof *c);
+    CHECK_OK(gemm_bf16x3(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc, room, &err), &err);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < ldc; j++) {
+            double was = (double)before[i * ldc + j], sizes = 1.0;
+            for (size_t x = 0; j < n && x < k; x++)
+                sizes += fabs((double)(ta ? a[x * lda + i] : a[i * lda + x]) *
+                              (double)(tb ? b[j * ldb + x] : b[x * ldb + j]));
+            if (j < n)
+                CHECK_NEAR(reference(ta, tb, k, a, lda, b, ldb, i, j) + (double)beta * was, c[i * ldc + j],
+                           BF16X3_TOLERANCE * sizes);
+            else CHECK_NEAR(was, c[i * ldc + j], 0.0);
+        }
+    mem_free(a), mem_free(b), mem_free(c), mem_free(before);
+}
+
+TEST(products_of_three_parts_are_near_f32_in_every_transposition)
+{
+    rng r = {.seed = 4};
+    gemm_room room = {0};
+    for (int round = 0; round < 64; round++) split_round(&r, round & 1, round & 2, round & 4 ? 1.0f : 0.0f, &room);
+    gemm_room_free(&room);
+}
+
+/* Whole squares, ragged ones and several runs of k: the bits of an item are those of its row and column alone. */
+TEST(products_of_three_parts_have_the_same_bits_alone_and_among_others)
+{
+    enum { M = 70, N = 101, K = 900 };
+    rng r = {.seed = 5};
+    gemm_room room = {0};
+    finch_error err = {0};
+    float *a = floats(&r, M * K), *b = floats(&r, N * K), *whole = floats(&r, M * N), *one = floats(&r, N);
+    if (!gemm_bf16x3_is_native()) { /* f32 products of oneDNN promise no such thing */
+        printf("no AMX: bf16x3 is f32 here\n");
+    } else {
+        CHECK_OK(gemm_bf16x3(false, true, M, N, K, a, K, b, K, 0.0f, whole, N, &room, &err), &err);
+        for (size_t row = 0; row < M; row++) {
+            CHECK_OK(gemm_bf16x3(false, true, 1, N, K, a + row * K, K, b, K, 0.0f, one, N, &room, &err), &err);
+            CHECK(memcmp(one, whole + row * N, N * sizeof *one) == 0);
+        }
+    }
+    gemm_room_free(&room);
+    mem_free(a), mem_free(b), mem_free(whole), mem_free(one);
+}
+
 TEST(more_shapes_than_the_cache_holds_are_right_too)
 {
     rng r = {.seed = 2};
@@ -86,6 +141,9 @@ TEST(impossible_products_are_refused)
     finch_error err = {0};
     CHECK_STATUS(FINCH_E_USAGE, gemm_f32(false, false, 2, 2, 2, x, 1, x, 2, 0.0f, x, 2, &err), &err);
     CHECK_STATUS(FINCH_E_USAGE, gemm_bf16(false, false, 1, 1, 1, y, 1, y, 1, 0.5f, x, 1, &err), &err);
+    gemm_room room = {0};
+    CHECK_STATUS(FINCH_E_USAGE, gemm_bf16x3(false, false, 2, 2, 2, x, 1, x, 2, 0.0f, x, 2, &room, &err), &err);
+    CHECK_STATUS(FINCH_E_USAGE, gemm_bf16x3(false, false, 1, 1, 1, x, 1, x, 1, 0.5f, x, 1, &room, &err), &err);
 }
 
 TEST(a_product_over_nothing_scales_what_was_there)
