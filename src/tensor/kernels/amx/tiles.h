@@ -24,6 +24,7 @@ enum {
     TILE_PANEL_STRIDE = 2 * TILE_BYTES,  /* from a group of k to the next in a panel */
     TILE_STEP_BYTES = TILE_ROWS * TILE_PANEL_STRIDE, /* of a panel for TILE_BYTES of k */
     TILE_GROUP_BYTES = 640 << 10,        /* of panels that all rows run past before the next ones */
+    TILE_SETTLE_STEPS = 2, /* until sums that a tile stored are in the cache: a load before that waits, and all behind it */
 };
 
 /* Tiles 0 to 3 hold sums (upper left, upper right, lower left, lower right), 4 and 5 rows, 6 and 7 weights. */
@@ -145,7 +146,7 @@ KERNEL_INLINE void tile_fetch(const char *from)
     for (size_t i = 0; i < TILE_STEP_BYTES; i += 64) _mm_prefetch(from + i, _MM_HINT_T1);
 }
 
-/* The sums of a block over all of k, and meanwhile the rows that wait, `slice` behind each step. */
+/* The sums of a block over all of k, and meanwhile the rows that wait, `slice` behind each step but the first ones. */
 KERNEL_INLINE void tile_run(const tile_args *p, const tile_block *t, tile_sums *waiting, size_t slice, const bool both)
 {
     size_t k = 0, end = t->depth > 0 ? t->depth : t->k;
@@ -160,7 +161,7 @@ KERNEL_INLINE void tile_run(const tile_args *p, const tile_block *t, tile_sums *
         else tile_step(t->a + k, t->lda, t->b + k / 4 * TILE_PANEL_STRIDE, both);
         if (t->ahead != NULL) tile_fetch(t->ahead + k / 4 * TILE_PANEL_STRIDE);
         if (t->ahead != NULL && t->depth > 0) tile_fetch(t->ahead + (2 * t->depth + k) / 4 * TILE_PANEL_STRIDE);
-        tile_drain(p, waiting, slice);
+        if (k >= TILE_SETTLE_STEPS * TILE_BYTES) tile_drain(p, waiting, slice);
     }
     if (k < end) tile_last_step(t, k, both);
 }
@@ -186,7 +187,8 @@ static void tile_block_run(const tile_args *p, tile_walk *w, const tile_block *t
     bool both = t->n_rows > TILE_ROWS;
     tile_sums *mine = &w->sums[w->turn % 2], *waiting = &w->sums[(w->turn + 1) % 2];
     size_t steps = (t->depth > 0 ? t->depth : t->k) / TILE_BYTES,
-           slice = steps == 0 ? TILE_BLOCK_ROWS : (TILE_BLOCK_ROWS + steps - 1) / steps;
+           behind = steps > TILE_SETTLE_STEPS ? steps - TILE_SETTLE_STEPS : 1,
+           slice = (TILE_BLOCK_ROWS + behind - 1) / behind;
     if (both) tile_run(p, t, waiting, slice, true);
     else tile_run(p, t, waiting, slice, false);
     tile_drain(p, waiting, TILE_BLOCK_ROWS);
