@@ -81,6 +81,19 @@ TEST(commits_are_flushed_and_written_ahead)
     CHECK_EQUAL(1, value);
     CHECK_OK(store_run(s, &flush, NULL, 0, take, &value, NULL, &err), &err);
     CHECK_EQUAL(2, value); /* FULL */
+    static const sql_statement cache = {"SELECT -cache_size FROM pragma_cache_size", NULL};
+    int64_t usual = 0, bulk = 0, after = 0;
+    CHECK_OK(store_run(s, &cache, NULL, 0, take, &usual, NULL, &err), &err);
+    CHECK_OK(store_set_bulk(s, true, &err), &err);
+    CHECK_OK(store_run(s, &flush, NULL, 0, take, &value, NULL, &err), &err);
+    CHECK_OK(store_run(s, &cache, NULL, 0, take, &bulk, NULL, &err), &err);
+    CHECK_EQUAL(1, value); /* NORMAL: not each commit, but those after it in their order */
+    CHECK(bulk > usual);
+    CHECK_OK(store_set_bulk(s, false, &err), &err);
+    CHECK_OK(store_run(s, &flush, NULL, 0, take, &value, NULL, &err), &err);
+    CHECK_OK(store_run(s, &cache, NULL, 0, take, &after, NULL, &err), &err);
+    CHECK_EQUAL(2, value);
+    CHECK_EQUAL(usual, after);
     store_close(s);
 }
 
