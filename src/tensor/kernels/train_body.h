@@ -2,6 +2,9 @@
  * defines TRAIN_ISA (scalar, avx2 or avx512) and gets the table train_ops_<TRAIN_ISA>. */
 #include "tensor/kernels/train_kernels.h"
 #include "tensor/kernels/v16_train.h"
+#if defined(__AVX512F__)
+#include "tensor/kernels/avx512/transpose.h"
+#endif
 
 enum {
 #if defined(__AVX512F__)
@@ -34,7 +37,7 @@ KERNEL_INLINE v16 v16_exp(v16 x)
 
 KERNEL_INLINE void put(float *out, uint16_t *out16, size_t at, size_t n, v16 x)
 {
-    if (out != NULL) v16_store_part(out + at, n, x);
+    if (out != NULL) v16_put(out + at, n, x);
     if (out16 != NULL) v16_store_bf16(out16 + at, n, x);
 }
 
@@ -54,11 +57,11 @@ static void norm_sums(const train_norm *a, size_t row, v16 *sum)
     v16 scale = v16_set(a->keep_scale), total = v16_zero();
     for (size_t at = 0; at < a->width; at += 16) {
         size_t n = V16_REST(a->width, at);
-        v16 s = v16_load_part(x + at, n);
-        if (a->bias != NULL) s = v16_add(s, v16_load_part(a->bias + at, n));
+        v16 s = v16_take(x + at, n);
+        if (a->bias != NULL) s = v16_add(s, v16_take(a->bias + at, n));
         s = drop(s, keep, at / 16, scale);
-        if (residual != NULL) s = v16_add(s, v16_load_part(residual + at, n));
-        v16_store_part(x + at, n, s);
+        if (residual != NULL) s = v16_add(s, v16_take(residual + at, n));
+        v16_put(x + at, n, s);
         total = v16_add(total, s);
     }
     *sum = total;
@@ -77,17 +80,17 @@ static void norm_row(const train_norm *a, size_t row)
     v16 means = v16_set(mean);
     for (size_t at = 0; at < a->width; at += 16) {
         size_t n = V16_REST(a->width, at);
-        v16 d = v16_keep(v16_sub(v16_load_part(s + at, n), means), n, v16_zero());
+        v16 d = v16_fill(v16_sub(v16_take(s + at, n), means), n, v16_zero());
         squares = v16_fma(d, d, squares);
     }
     v16 root = v16_sqrt(v16_set(v16_sum(squares) / (float)a->width + a->eps));
     v16 rstd = v16_div(v16_set(1.0f), root), scale = v16_set(a->out_scale);
     a->stats[2 * row] = mean;
-    v16_store_part(&a->stats[2 * row + 1], 1, rstd);
+    v16_put(&a->stats[2 * row + 1], 1, rstd);
     for (size_t at = 0; at < a->width; at += 16) {
         size_t n = V16_REST(a->width, at);
-        v16 y = v16_mul(v16_sub(v16_load_part(s + at, n), means), rstd);
-        y = v16_fma(y, v16_load_part(a->gain + at, n), v16_load_part(a->shift + at, n));
+        v16 y = v16_mul(v16_sub(v16_take(s + at, n), means), rstd);
+        y = v16_fma(y, v16_take(a->gain + at, n), v16_take(a->shift + at, n));
         put(out, out16, at, n, drop(y, keep, at / 16, scale));
     }
 }
@@ -97,7 +100,7 @@ static void norm(const train_norm *a, size_t begin, size_t end)
     for (size_t row = begin; row < end; row++) norm_row(a, row);
 }
 
-KERNEL_INLINE void add_to(float *sums, size_t n, v16 x) { v16_store_part(sums, n, v16_add(v16_load_part(sums, n), x)); }
+KERNEL_INLINE void add_to(float *sums, size_t n, v16 x) { v16_put(sums, n, v16_add(v16_take(sums, n), x)); }
 
 static void norm_back_row(const train_norm_back *a, size_t row, float *partial)
 {
@@ -109,23 +112,23 @@ static void norm_back_row(const train_norm_back *a, size_t row, float *partial)
     v16 sum_g = v16_zero(), sum_gx = v16_zero();
     for (size_t at = 0; at < width; at += 16) {
         size_t n = V16_REST(width, at);
-        v16 dy = drop(v16_load_part(a->dy + first + at, n), out_keep, at / 16, out_scale);
-        v16 hat = v16_mul(v16_sub(v16_load_part(a->s + first + at, n), mean), rstd);
-        v16 g = v16_mul(dy, v16_load_part(a->gain + at, n)); /* 0 in the lanes past the end */
+        v16 dy = drop(v16_take(a->dy + first + at, n), out_keep, at / 16, out_scale);
+        v16 hat = v16_mul(v16_sub(v16_take(a->s + first + at, n), mean), rstd);
+        v16 g = v16_mul(dy, v16_take(a->gain + at, n)); /* 0 in the lanes past the end */
         add_to(partial + at, n, v16_mul(dy, hat));
         add_to(partial + width + at, n, dy);
         sum_g = v16_add(sum_g, g);
-        sum_gx = v16_fma(g, v16_keep(hat, n, v16_zero()), sum_gx);
+        sum_gx = v16_fma(g, v16_fill(hat, n, v16_zero()), sum_gx);
     }
     v16 mean_g = v16_set(v16_sum(sum_g) / (float)width), mean_gx = v16_set(v16_sum(sum_gx) / (float)width);
     for (size_t at = 0; at < width; at += 16) {
         size_t n = V16_REST(width, at);
-        v16 dy = drop(v16_load_part(a->dy + first + at, n), out_keep, at / 16, out_scale);
-        v16 hat = v16_mul(v16_sub(v16_load_part(a->s + first + at, n), mean), rstd);
-        v16 g = v16_sub(v16_mul(dy, v16_load_part(a->gain + at, n)), mean_g);
+        v16 dy = drop(v16_take(a->dy + first + at, n), out_keep, at / 16, out_scale);
+        v16 hat = v16_mul(v16_sub(v16_take(a->s + first + at, n), mean), rstd);
+        v16 g = v16_sub(v16_mul(dy, v16_take(a->gain + at, n)), mean_g);
         v16 ds = v16_mul(rstd, v16_sub(g, v16_mul(hat, mean_gx)));
         v16 dx = drop(ds, keep, at / 16, scale);
-        v16_store_part(a->ds + first + at, n, ds);
+        v16_put(a->ds + first + at, n, ds);
         put(a->dx == NULL ? NULL : a->dx + first, a->dx16 == NULL ? NULL : a->dx16 + first, at, n, dx);
         add_to(partial + 2 * width + at, n, dx);
     }
@@ -187,9 +190,9 @@ KERNEL_INLINE void activate_rows(const train_activate *a, size_t begin, size_t e
         uint16_t *h16 = a->h16 == NULL ? NULL : a->h16 + row * a->width;
         for (size_t at = 0; at < a->width; at += 16) {
             size_t n = V16_REST(a->width, at);
-            v16 slope, in = v16_add(v16_load_part(x + at, n), v16_load_part(a->bias + at, n));
+            v16 slope, in = v16_add(v16_take(x + at, n), v16_take(a->bias + at, n));
             v16 y = kind == TRAIN_GELU ? gelu(in, &slope) : kind == TRAIN_RELU ? relu(in, &slope) : gelu_tanh(in, &slope);
-            v16_store_part(x + at, n, slope);
+            v16_put(x + at, n, slope);
             put(h, h16, at, n, y);
         }
     }
@@ -209,7 +212,7 @@ static void activate_back(const train_activate_back *a, size_t begin, size_t end
         size_t first = row * a->width;
         for (size_t at = 0; at < a->width; at += 16) {
             size_t n = V16_REST(a->width, at);
-            v16 dx = v16_mul(v16_load_part(a->dh + first + at, n), v16_load_part(a->slope + first + at, n));
+            v16 dx = v16_mul(v16_take(a->dh + first + at, n), v16_take(a->slope + first + at, n));
             put(a->dx == NULL ? NULL : a->dx + first, a->dx16 == NULL ? NULL : a->dx16 + first, at, n, dx);
             add_to(partial + at, n, dx);
         }
@@ -239,8 +242,8 @@ KERNEL_INLINE void mm_tile(const small_product *p, size_t row, size_t column, si
     KERNEL_UNROLL
     for (size_t i = 0; i < n_rows; i++) sum[i][0] = sum[i][1] = v16_zero();
     for (size_t k = 0; k < p->k; k++) {
-        v16 b0 = v16_load_part(b + k * p->ldb, n0);
-        v16 b1 = n1 > 0 ? v16_load_part(b + k * p->ldb + 16, n1) : v16_zero();
+        v16 b0 = v16_take(b + k * p->ldb, n0);
+        v16 b1 = n1 > 0 ? v16_take(b + k * p->ldb + 16, n1) : v16_zero();
         KERNEL_UNROLL
         for (size_t i = 0; i < n_rows; i++) {
             v16 x = v16_set(a[i * p->row_step + k * p->step]);
@@ -252,8 +255,8 @@ KERNEL_INLINE void mm_tile(const small_product *p, size_t row, size_t column, si
     float *c = p->c + row * p->ldc + column;
     KERNEL_UNROLL
     for (size_t i = 0; i < n_rows; i++) {
-        v16_store_part(c + i * p->ldc, n0, v16_mul(alpha, sum[i][0]));
-        if (n1 > 0) v16_store_part(c + i * p->ldc + 16, n1, v16_mul(alpha, sum[i][1]));
+        v16_put(c + i * p->ldc, n0, v16_mul(alpha, sum[i][0]));
+        if (n1 > 0) v16_put(c + i * p->ldc + 16, n1, v16_mul(alpha, sum[i][1]));
     }
 }
 
@@ -274,13 +277,19 @@ static void mm(const small_product *p)
     if (column < p->n) mm_columns(p, column, p->n - column);
 }
 
-/* out [width, ld] = the transpose of x [n, width]; columns [n, ld) are zeroed. */
+/* out [width, ld] = the transpose of x [n, width]; columns [n, ld) are zeroed. ld is a multiple of 16. */
 static void transpose(const float *x, size_t ldx, size_t n, size_t width, float *out, size_t ld)
 {
+#if defined(__AVX512F__)
+    for (size_t i = 0; i < ld; i += 16)
+        for (size_t c = 0; c < width; c += 16)
+            transpose_block(x + i * ldx + c, ldx, n > i ? n - i : 0, width - c, out + c * ld + i, ld);
+#else
     for (size_t c = 0; c < width; c++) {
         for (size_t i = 0; i < n; i++) out[c * ld + i] = x[i * ldx + c];
         for (size_t i = n; i < ld; i++) out[c * ld + i] = 0.0f;
     }
+#endif
 }
 
 /* ---- attention ----------------------------------------------------------------------------------------------- */
@@ -291,7 +300,7 @@ static void add_bias(float *x, size_t ld, size_t n_rows, size_t width, const flo
     for (size_t i = 0; i < n_rows; i++)
         for (size_t at = 0; at < width; at += 16) {
             size_t n = V16_REST(width, at);
-            add_to(x + i * ld + at, n, v16_load_part(bias + at, n));
+            add_to(x + i * ld + at, n, v16_take(bias + at, n));
         }
 }
 
@@ -305,15 +314,15 @@ static void softmax_row(float *x, size_t n_keys, size_t ld, const float *relativ
     v16 lowest = v16_set(-3.0e38f), top = lowest, total = v16_zero();
     for (size_t at = 0; at < n_keys; at += 16) {
         size_t n = V16_REST(n_keys, at);
-        v16 s = v16_load_part(x + at, n);
-        if (relative != NULL) s = v16_add(s, v16_load_part(relative + at, n));
-        v16_store_part(x + at, n, s);
-        top = v16_max(top, v16_keep(s, n, lowest));
+        v16 s = v16_take(x + at, n);
+        if (relative != NULL) s = v16_add(s, v16_take(relative + at, n));
+        v16_put(x + at, n, s);
+        top = v16_max(top, v16_fill(s, n, lowest));
     }
     v16 peak = v16_set(v16_largest(top));
     for (size_t at = 0; at < n_keys; at += 16) {
         size_t n = V16_REST(n_keys, at);
-        v16 e = v16_keep(v16_exp(v16_sub(v16_load_part(x + at, n), peak)), n, v16_zero());
+        v16 e = v16_fill(v16_exp(v16_sub(v16_take(x + at, n), peak)), n, v16_zero());
         v16_store(x + at, e);
         total = v16_add(total, e);
     }
@@ -334,15 +343,16 @@ static const float *dropped(const train_attention *a, float *room)
 /* Rows of x [n_rows, width] to out or out16 with leading dimension ld; sums (or NULL) gets the column sums. */
 static void emit(const float *x, size_t n_rows, size_t width, float *out, uint16_t *out16, size_t ld, float *sums)
 {
-    if (sums != NULL)
-        for (size_t c = 0; c < width; c++) sums[c] = 0.0f;
-    for (size_t i = 0; i < n_rows; i++)
-        for (size_t at = 0; at < width; at += 16) {
-            size_t n = V16_REST(width, at);
-            v16 y = v16_load_part(x + i * width + at, n);
+    for (size_t at = 0; at < width; at += 16) {
+        size_t n = V16_REST(width, at);
+        v16 total = v16_zero();
+        for (size_t i = 0; i < n_rows; i++) {
+            v16 y = v16_take(x + i * width + at, n);
             put(out == NULL ? NULL : out + i * ld, out16 == NULL ? NULL : out16 + i * ld, at, n, y);
-            if (sums != NULL) add_to(sums + at, n, y);
+            total = v16_add(total, y);
         }
+        if (sums != NULL) v16_put(sums + at, n, total);
+    }
 }
 
 static void attention(const train_attention *a)
@@ -385,7 +395,7 @@ static void softmax_back(const train_attention *a, float *d)
         float *relative = a->relative_grad - (a->place != NULL ? a->place[i] : i);
         for (size_t at = 0; at < a->n_keys; at += 16) {
             size_t n = V16_REST(a->n_keys, at);
-            add_to(relative + at, n, v16_load_part(row + at, n));
+            add_to(relative + at, n, v16_take(row + at, n));
         }
     }
 }
@@ -413,15 +423,15 @@ static void vocab_row(train_vocab_row *a)
     v16 lowest = v16_set(-3.0e38f), top = lowest, total = v16_zero();
     for (size_t at = 0; at < a->n; at += 16) {
         size_t n = V16_REST(a->n, at);
-        v16 s = v16_add(v16_load_part(a->x + at, n), v16_load_part(a->bias + at, n));
-        v16_store_part(a->x + at, n, s);
-        top = v16_max(top, v16_keep(s, n, lowest));
+        v16 s = v16_add(v16_take(a->x + at, n), v16_take(a->bias + at, n));
+        v16_put(a->x + at, n, s);
+        top = v16_max(top, v16_fill(s, n, lowest));
     }
     float peak = v16_largest(top), own = a->x[a->target];
     v16 peaks = v16_set(peak);
     for (size_t at = 0; at < a->n; at += 16) {
         size_t n = V16_REST(a->n, at);
-        total = v16_add(total, v16_keep(v16_exp(v16_sub(v16_load_part(a->x + at, n), peaks)), n, v16_zero()));
+        total = v16_add(total, v16_fill(v16_exp(v16_sub(v16_take(a->x + at, n), peaks)), n, v16_zero()));
     }
     float sum = v16_sum(total);
     a->loss = __builtin_log((double)sum) - ((double)own - (double)peak);
@@ -431,12 +441,12 @@ static void vocab_row(train_vocab_row *a)
     v16 factor = v16_set(a->scale / sum);
     for (size_t at = 0; at < a->n; at += 16) {
         size_t n = V16_REST(a->n, at);
-        v16_store_part(a->x + at, n, v16_mul(v16_exp(v16_sub(v16_load_part(a->x + at, n), peaks)), factor));
+        v16_put(a->x + at, n, v16_mul(v16_exp(v16_sub(v16_take(a->x + at, n), peaks)), factor));
     }
     a->x[a->target] -= a->scale;
     for (size_t at = 0; a->x16 != NULL && at < a->n; at += 16) {
         size_t n = V16_REST(a->n, at);
-        v16_store_bf16(a->x16 + at, n, v16_load_part(a->x + at, n));
+        v16_store_bf16(a->x16 + at, n, v16_take(a->x + at, n));
     }
 }
 
@@ -444,7 +454,7 @@ static void vocab_row(train_vocab_row *a)
 
 static void bf16(const float *in, uint16_t *out, size_t n)
 {
-    for (size_t at = 0; at < n; at += 16) v16_store_bf16(out + at, V16_REST(n, at), v16_load_part(in + at, V16_REST(n, at)));
+    for (size_t at = 0; at < n; at += 16) v16_store_bf16(out + at, V16_REST(n, at), v16_take(in + at, V16_REST(n, at)));
 }
 
 static void column_sum(const float *x, size_t n_rows, size_t width, size_t ld, float *out)
@@ -452,7 +462,7 @@ static void column_sum(const float *x, size_t n_rows, size_t width, size_t ld, f
     for (size_t row = 0; row < n_rows; row++)
         for (size_t at = 0; at < width; at += 16) {
             size_t n = V16_REST(width, at);
-            add_to(out + at, n, v16_load_part(x + row * ld + at, n));
+            add_to(out + at, n, v16_take(x + row * ld + at, n));
         }
 }
 
@@ -463,7 +473,7 @@ static double square_sum(const float *x, size_t n)
         size_t end = n - run < SQUARE_RUN ? n : run + SQUARE_RUN;
         v16 sum = v16_zero();
         for (size_t at = run; at < end; at += 16) {
-            v16 g = v16_load_part(x + at, V16_REST(end, at));
+            v16 g = v16_take(x + at, V16_REST(end, at));
             sum = v16_fma(g, g, sum);
         }
         total += (double)v16_sum(sum);
@@ -488,13 +498,13 @@ static void adamw(const train_adamw *a, float *p, const float *g, float *m, floa
     v16 beta2 = v16_set(a->beta2), epsilon = v16_set(a->epsilon);
     for (size_t at = 0; at < n; at += 16) {
         size_t k = V16_REST(n, at);
-        v16 grad = v16_mul(v16_load_part(g + at, k), clip);
-        v16 mean = v16_load_part(m + at, k);
+        v16 grad = v16_mul(v16_take(g + at, k), clip);
+        v16 mean = v16_take(m + at, k);
         mean = v16_fma(v16_sub(grad, mean), rest1, mean);
-        v16 square = v16_fma(v16_mul(rest2, grad), grad, v16_mul(v16_load_part(v + at, k), beta2));
-        v16_store_part(m + at, k, mean);
-        v16_store_part(v + at, k, square);
-        v16_store_part(p + at, k, adamw_value(&now, epsilon, v16_load_part(p + at, k), mean, square));
+        v16 square = v16_fma(v16_mul(rest2, grad), grad, v16_mul(v16_take(v + at, k), beta2));
+        v16_put(m + at, k, mean);
+        v16_put(v + at, k, square);
+        v16_put(p + at, k, adamw_value(&now, epsilon, v16_take(p + at, k), mean, square));
     }
     v16_mode_restore(before);
 }
@@ -504,15 +514,15 @@ KERNEL_INLINE bool all_zero(v16 x) { return v16_largest(v16_abs(x)) == 0.0f; }
 
 static void replay_decay(const train_adamw_past *past, size_t n_past, float *p, size_t n)
 {
-    v16 value = v16_load_part(p, n);
+    v16 value = v16_take(p, n);
     for (size_t step = 0; step < n_past; step++) value = v16_mul(value, v16_set(past[step].decay));
-    v16_store_part(p, n, value);
+    v16_put(p, n, value);
 }
 
 static void replay_vector(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v,
                           size_t n)
 {
-    v16 mean = v16_load_part(m, n), square = v16_load_part(v, n), value = v16_load_part(p, n);
+    v16 mean = v16_take(m, n), square = v16_take(v, n), value = v16_take(p, n);
     v16 rest1 = v16_set(a->one_minus_beta1), beta2 = v16_set(a->beta2), epsilon = v16_set(a->epsilon);
     if (all_zero(mean) && all_zero(square)) {
         replay_decay(past, n_past, p, n);
@@ -523,9 +533,9 @@ static void replay_vector(const train_adamw *a, const train_adamw_past *past, si
         square = v16_mul(square, beta2);
         value = adamw_value(&past[step], epsilon, value, mean, square);
     }
-    v16_store_part(m, n, mean);
-    v16_store_part(v, n, square);
-    v16_store_part(p, n, value);
+    v16_put(m, n, mean);
+    v16_put(v, n, square);
+    v16_put(p, n, value);
 }
 
 static void adamw_replay(const train_adamw *a, const train_adamw_past *past, size_t n_past, float *p, float *m, float *v,

@@ -15,6 +15,16 @@
 /* n of 16 lanes, 16 allowed (v16.h's masks hold for it). */
 #define V16_REST(n, at) ((n) - (at) < 16 ? (n) - (at) : 16)
 
+/* v16_load_part, v16_store_part and v16_keep for n up to 16. Whole vectors take the plain instruction: a masked store takes
+ * longer even of all lanes (with AVX2 on AMD, a dozen cycles each), and its value can not be forwarded to the next load. */
+KERNEL_INLINE v16 v16_take(const float *p, size_t n) { return n >= 16 ? v16_load(p) : v16_load_part(p, n); }
+KERNEL_INLINE void v16_put(float *p, size_t n, v16 x)
+{
+    if (n >= 16) v16_store(p, x);
+    else v16_store_part(p, n, x);
+}
+KERNEL_INLINE v16 v16_fill(v16 x, size_t n, v16 fill) { return n >= 16 ? x : v16_keep(x, n, fill); }
+
 #if defined(__SSE__)
 typedef unsigned int v16_mode;
 enum { V16_FLUSH = 0x8040 }; /* flush to zero, and read subnormals as zero */
@@ -113,7 +123,8 @@ KERNEL_INLINE void v16_store_bf16(uint16_t *p, size_t n, v16 x)
     uint16_t all[16];
     __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(v16_bf16_half(x.lo), v16_bf16_half(x.hi)), 0xd8);
     _mm256_storeu_si256((__m256i *)(void *)all, packed);
-    __builtin_memcpy(p, all, n * sizeof *p);
+    if (n >= 16) _mm256_storeu_si256((__m256i *)(void *)p, packed);
+    else __builtin_memcpy(p, all, n * sizeof *p);
 }
 KERNEL_INLINE void v16_multiply_wide_half(__m256i x, uint32_t factor, __m256i *low, __m256i *high)
 {
