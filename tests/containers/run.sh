@@ -154,6 +154,12 @@ holds_no_secret() { # image: in no layer, no history, no inspect
     done 2>/dev/null | grep -aq "$canary" && { echo "the canary is in a layer"; return 1; }
     ! { $engine history --no-trunc "$1"; $engine image inspect "$1"; } | grep -aqE "$canary|$(cat "$tree/secrets/postgres_password")"
 }
+refuses() { # setting
+    local code=0
+    $engine run --rm --network none -e "$1" finch-backend:test >"$work/refusal" 2>&1 || code=$?
+    cat "$work/refusal"
+    [ $code -eq 2 ] && grep -q 'refused in a production container' "$work/refusal"
+}
 has_bill() { # image part...
     in_image "$1" cat /usr/share/finch/sbom.cdx.json >"$work/sbom"
     python3 - "$work/sbom" "${@:2}" <<'PYTHON'
@@ -189,9 +195,7 @@ if part images; then
     echo '{"body":"$AAPL beats and raises"}' >"$work/tweet"
     check "a score in the image" sh -c "$engine run --rm -i --read-only --network none --entrypoint '' finch-backend:test finch score --input - --output - --quiet <'$work/tweet' | grep -q '\"label\":\"POSITIVE\"'"
     for setting in FINCH_SERVE_OPEN_TO_NETWORK=yes FINCH_SERVE_REQUIRE_KEYS=no 'FINCH_SERVE_CORS_ORIGIN=*'; do
-        $engine run --rm --network none -e "$setting" finch-backend:test >"$work/log" 2>&1
-        code=$?
-        check "$setting is refused" sh -c "[ $code -eq 2 ] && grep -q 'refused in a production container' '$work/log'"
+        check "$setting is refused" refuses "$setting"
     done
     check "root is refused" sh -c "! $engine run --rm --network none --user 0 finch-backend:test"
 fi
@@ -200,12 +204,30 @@ fi
 
 id_of() { $engine ps -a -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter "label=com.docker.compose.service=$1" | head -n 1; }
 in_service() { local service=$1; shift; $engine exec "$(id_of "$service")" "$@"; }
-# Docker runs the checks itself; Podman leaves that to systemd, so each look is asked for where there is none.
+# Docker runs the checks itself and ends one that takes longer than its time. Podman leaves the first to systemd, so each look is asked for,
+# and of the second it knows nothing: a look at a server that hangs would last as long as the server does. The check's process is ended
+# here, which counts as a look that failed, as it does with Docker.
+end_check() { # container
+    local words
+    words=$($engine inspect --format '{{join .Config.Healthcheck.Test " "}}' "$1")
+    $engine exec "$1" sh -c 'for p in /proc/[0-9]*; do if [ "$(tr "\0" " " <"$p/cmdline")" = "$1 " ]; then kill -KILL "${p#/proc/}"; fi; done' sh "${words#CMD }" 2>/dev/null
+}
+look_at() { # container
+    local look ended
+    $engine healthcheck run "$1" >/dev/null 2>&1 &
+    look=$!
+    ended=$((SECONDS + 10))
+    while kill -0 $look 2>/dev/null; do
+        if [ $SECONDS -ge $ended ]; then end_check "$1"; fi
+        sleep 0.2
+    done
+    wait $look
+}
 health_of() {
     local id
     id=$(id_of "$1")
     if [ "$engine" = podman ]; then
-        $engine healthcheck run "$id" >/dev/null 2>&1
+        look_at "$id"
         $engine inspect --format '{{.State.Healthcheck.Status}}' "$id" 2>/dev/null || $engine inspect --format '{{.State.Health.Status}}' "$id"
     else
         $engine inspect --format '{{.State.Health.Status}}' "$id"
@@ -336,14 +358,20 @@ fi
 
 dev() { compose -f compose.yaml -f compose.dev.yaml "$@"; }
 shows() { curl -s --max-time 20 "$1" | grep -q "$2"; }
-seconds_until() { # what at-most command...: said and checked
-    local what=$1 most=$2 begin end
-    shift 2
-    begin=$(date +%s%N)
-    until_true 120 "$@"
-    local code=$?
-    end=$((($(date +%s%N) - begin) / 1000000))
-    if [ $code -eq 0 ] && [ "$end" -le $((most * 1000)) ]; then pass "$what: $end ms"; else fail "$what: $end ms (at most $most s; load $(cut -d' ' -f1 /proc/loadavg))"; fi
+change_c() { sed -i "s/\"status\", \"[A-Za-z0-9]*\", \"version\"/\"status\", \"$1\", \"version\"/" "$tree/src/serve/operations.c"; }
+change_page() { sed -i -E "s/\"(There is no such page|SEEN[0-9])\"/\"$1\"/" "$tree/web/app/not-found.tsx"; }
+# From the change to the answer that has it. The fastest of three counts: what else runs on the machine only makes it slower.
+reloads() { # what at-most-seconds change url
+    local times= best=1000000 begin took i
+    for i in 1 2 3; do
+        begin=$(date +%s%N)
+        "$3" "SEEN$i"
+        until_true 120 shows "$4" "SEEN$i" || { fail "$1: not seen in 120 s"; return; }
+        took=$((($(date +%s%N) - begin) / 1000000))
+        times="$times $took"
+        [ "$took" -ge $best ] || best=$took
+    done
+    if [ $best -le $(($2 * 1000)) ]; then pass "$1:$times ms"; else fail "$1:$times ms (at most $2 s; load $(cut -d' ' -f1 /proc/loadavg))"; fi
 }
 
 if part development; then
@@ -355,12 +383,10 @@ if part development; then
     check "the backend is built from the mounted source and answers" until_true 2400 answers 200 "$backend/ready"
     check "no key is asked for there" sh -c "curl -fsS -H 'Content-Type: application/json' -d '{\"text\":\"up\"}' '$backend/api/v1/predict'"
     check "the pages' development server answers" until_true 180 answers 200 "$web/"
-    sed -i 's/"status", "ok", "version"/"status", "RELOADED", "version"/' "$tree/src/serve/operations.c"
-    seconds_until "a change of a C file is served" 5 shows "$backend/health" RELOADED
+    reloads "a change of a C file is served" 5 change_c "$backend/health"
     curl -s -o /dev/null "$web/no-such-page"
-    sed -i 's/"There is no such page"/"PAGE-CHANGED"/' "$tree/web/app/not-found.tsx"
-    seconds_until "a change of a page is served" 10 shows "$web/no-such-page" PAGE-CHANGED
-    dev logs --no-color backend 2>/dev/null | grep "built and restarted" | tail -n 2 | sed 's/^/      /'
+    reloads "a change of a page is served" 10 change_page "$web/no-such-page"
+    dev logs --no-color backend 2>/dev/null | grep "built and restarted" | tail -n 3 | sed 's/^/      /'
     dev down --volumes >/dev/null 2>&1
     started=
 fi
