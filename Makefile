@@ -115,12 +115,14 @@ lint: setup-test ## clang-tidy and cppcheck
 COMPOSE := deploy/compose.sh
 NAME ?= dashboard
 SCOPES ?= read,predict
+# By name, because podman-compose knows no --profile '*'.
+PROFILES := --profile postgres --profile monitoring --profile devtools
 
 up: ## the services of compose.yaml, built and started; ends when they answer
 	@deploy/up.sh
 
 down: ## stop the services and remove their containers; the volumes stay
-	@$(COMPOSE) down
+	@$(COMPOSE) $(PROFILES) down
 
 key: ## an API key for the services: NAME=dashboard SCOPES=read,predict
 	@$(COMPOSE) exec -T backend sh -c 'exec finch keys create --state "$$(cat /run/secrets/finch_state)" "$$@"' sh --name $(NAME) --scopes $(SCOPES)
@@ -132,7 +134,7 @@ dev: ## the services with the checkout mounted: rebuilt and reloaded on change, 
 devtools: ## JupyterLab, compilers and debuggers in a container, on this machine's port 8888
 	@deploy/secrets.sh
 	@$(COMPOSE) --profile devtools up -d --build --no-deps devtools
-	@echo "JupyterLab: http://127.0.0.1:$${JUPYTER_PORT:-8888}/lab?token=$$(cat secrets/jupyter_token)   (make down ends it)"
+	@echo "JupyterLab: http://127.0.0.1:$${JUPYTER_PORT:-8888}/lab?token=$$(cat secrets/jupyter_token)   (finch is built inside first: make logs)"
 
 logs: ## what the services say, until Ctrl-C
 	@$(COMPOSE) logs -f
@@ -155,7 +157,7 @@ clean: ## remove what was built; VOLUMES=1: the services' data too; .venv and no
 	@rm -rf $(BUILT)
 ifeq ($(VOLUMES),1)
 	@echo "removing the services' containers and volumes, with all that is in the store"
-	@$(COMPOSE) --profile '*' down --volumes
+	@$(COMPOSE) $(PROFILES) down --volumes
 else
 	@echo "kept: .venv, web/node_modules, secrets, and the services' volumes (make clean VOLUMES=1 removes those)"
 endif

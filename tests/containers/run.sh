@@ -2,12 +2,12 @@
 # Images and services for real (make test-containers): built, started, reached, limited, killed, taken down and up, reloaded. Works on a copy
 # of the checkout, under a project name of its own. With Docker, or with Podman (also without systemd and a registry: base images that can
 # not be pulled are made from the distribution, which is said). A step that this machine cannot run is said with its reason.
-#   tests/containers/run.sh [images|services|monitoring|development|devtools]...     all but devtools where none is named
+#   tests/containers/run.sh [images|services|monitoring|development|devtools]...     all where none is named
 set -uo pipefail
 export LC_ALL=C
 source=$(cd "$(dirname "$0")/../.." && pwd)
 here=$source/tests/containers
-parts=" ${*:-images services monitoring development} "
+parts=" ${*:-images services monitoring development devtools} "
 work=$(mktemp -d)
 tree=$work/tree
 started=
@@ -46,11 +46,11 @@ if [ "$engine" = podman ]; then
     fi
 fi
 
-export COMPOSE_PROJECT_NAME=finch-test-$$ FINCH_TAG=test FINCH_WEB_PORT=${FINCH_WEB_PORT:-13000} FINCH_API_PORT=${FINCH_API_PORT:-18000} PROMETHEUS_PORT=${PROMETHEUS_PORT:-19090} FINCH_ENGINE=$engine
+export COMPOSE_PROJECT_NAME=finch-test-$$ FINCH_TAG=test FINCH_WEB_PORT=${FINCH_WEB_PORT:-13000} FINCH_API_PORT=${FINCH_API_PORT:-18000} PROMETHEUS_PORT=${PROMETHEUS_PORT:-19090} JUPYTER_PORT=${JUPYTER_PORT:-18888} FINCH_ENGINE=$engine
 compose() { (cd "$tree" && deploy/compose.sh "$@"); }
 clean_up() {
     if [ -n "$started" ]; then
-        compose -f compose.yaml -f compose.dev.yaml --profile postgres --profile monitoring down --volumes >/dev/null 2>&1
+        compose -f compose.yaml -f compose.dev.yaml --profile postgres --profile monitoring --profile devtools down --volumes >/dev/null 2>&1
     fi
     rm -rf "$work"
 }
@@ -79,6 +79,9 @@ debian_from_packages() { # image
             { echo "debootstrap: $(tail -n 1 "$work/debootstrap.log")"; return 1; }
         rm -rf "$root"/usr/share/{doc,man,locale,info}/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
         printf 'path-exclude /usr/share/%s/*\n' doc man locale info >"$root/etc/dpkg/dpkg.cfg.d/docker"
+        # Certificates that this machine has of its own (a company's proxy, say): for what is fetched while images are built.
+        mkdir -p "$root/usr/local/share/ca-certificates"
+        find /usr/local/share/ca-certificates -name '*.crt' -exec cp -L {} "$root/usr/local/share/ca-certificates/" \;
     fi
     tar -C "$root" -c . | $engine import - "$1" >/dev/null
 }
@@ -391,11 +394,31 @@ if part development; then
     started=
 fi
 
+lab=http://127.0.0.1:$JUPYTER_PORT
+has_page() { # url text
+    curl -fsS --max-time 20 "$1" | grep -q "$2"
+}
+starts_kernel() { # token: the server starts a Python for a notebook, and says so
+    curl -fsS --max-time 60 -X POST -H "Authorization: token $1" -H 'Content-Type: application/json' -d '{"name":"python3"}' "$lab/api/kernels" | grep -q '"execution_state"'
+}
 if part devtools; then
     check "the dev tools image builds" sh -c "cd '$tree' && $engine build -f deploy/devtools/Dockerfile -t finch-devtools:test ."
     check "with compilers, debuggers and JupyterLab" $engine run --rm --network none finch-devtools:test sh -c 'gcc --version && clang --version && gdb --version && valgrind --version && cmake --version && jupyter lab --version'
-else
-    skip "the dev tools image" "not named (tests/containers/run.sh devtools builds it: about 1.5 GB)"
+    started=yes
+    FINCH_UID=$(stat -c %u "$tree") FINCH_GID=$(stat -c %g "$tree")
+    export FINCH_UID FINCH_GID
+    check "the dev tools start" compose --profile devtools up -d --no-build --no-deps devtools
+    check "JupyterLab answers" until_true 120 answers 200 "$lab/api"
+    token=$(cat "$tree/secrets/jupyter_token")
+    check "it opens with the token" has_page "$lab/lab?token=$token" '<title>JupyterLab</title>'
+    check "and not without it" sh -c "[ \$(curl -s -o /dev/null -w '%{http_code}' '$lab/api/kernels') = 403 ] && ! curl -sL '$lab/lab' | grep -q '<title>JupyterLab</title>'"
+    check "it starts a kernel" starts_kernel "$token"
+    check "the dev tools become healthy" until_true 60 is_healthy devtools
+    check "finch is built there from the mounted checkout" until_true 2400 in_service devtools sh -c '[ -x /home/dev/build/finch ] && [ -f /home/dev/build/libfinch.so ] && finch-build | grep -q "no work to do"'
+    check "notebooks run there from start to end" in_service devtools python notebooks/run.py 01_prepare.ipynb 07_index.ipynb
+    sed 's/^/      /' "$work/log"
+    compose --profile devtools down --volumes >/dev/null 2>&1
+    started=
 fi
 
 finish

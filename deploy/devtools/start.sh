@@ -1,0 +1,16 @@
+#!/bin/sh
+# The dev tools container: JupyterLab over the mounted checkout, and finch built beside it, since the notebooks run it. JupyterLab answers at
+# once; the first build takes minutes, and its words are in the container's log and in /home/dev/build.log.
+# The token comes from JUPYTER_TOKEN_FILE; the port is published on the loopback address only.
+set -eu
+{
+    if finch-build >/home/dev/build.log 2>&1; then
+        echo "devtools: finch is built; after a change: finch-build" >&2
+    else
+        tail -n 40 /home/dev/build.log >&2
+        echo "devtools: finch does not build; the notebooks need it: mend it and run finch-build" >&2
+    fi
+} &
+root=
+[ "$(id -u)" -ne 0 ] || root=--allow-root # the checkout is root's: JupyterLab refuses root unless it is told so
+exec jupyter lab --ip=0.0.0.0 --port=8888 --no-browser --ServerApp.root_dir=/src $root
