@@ -9,7 +9,7 @@ export FINCH_PYTHON := $(CURDIR)/.venv/bin/python
 # ctest shows what failed, and one line for what passed.
 CTEST := ctest --output-on-failure --no-tests=error
 
-.PHONY: help setup setup-test deps build run gpu test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package test-package jupyter test-notebooks model mutants lint clean \
+.PHONY: help setup setup-test deps build run gpu test test-release test-asan test-tsan test-fuzz test-llama web test-frontend bench package wheel test-package jupyter test-notebooks model mutants lint clean \
         up down key dev devtools logs ps images test-backend test-containers
 
 help: ## this list
@@ -96,8 +96,12 @@ package: deps web ## Debian packages of finch and of its C API in build-package
 	@ninja -C build-package -j $(JOBS) finch_program libfinch.so
 	@deploy/debian/package.sh build-package build-package
 
-test-package: deps ## two builds with the same bytes, and the packages in a clean Debian tree (long)
+wheel: setup ## the Python package, with library and model, as a wheel in build-package
+	@deploy/wheel.sh build-package
+
+test-package: deps ## two builds with the same bytes, the packages in a clean Debian tree, the wheel in a new environment (long)
 	@tests/package/run.sh
+	@tests/package/wheel.sh
 
 mutants: setup-test deps ## planted bugs must turn each suite red
 	@$(FINCH_PYTHON) tests/mutants/run.py

@@ -298,7 +298,8 @@ if part services; then
         for service in backend frontend; do check "$service is confined" confined $service; done
         check "memory is limited as written" sh -c "[ $(memory_limit backend) -eq $((1 << 30)) ] && [ $(memory_limit frontend) -eq $((128 << 20)) ] && [ $(memory_limit postgres) -eq $((512 << 20)) ]"
         check "CPUs are limited as written" sh -c "[ $(cpu_limit backend) -eq 200000 ] && [ $(cpu_limit frontend) -eq 50000 ]"
-        $engine run --name "$COMPOSE_PROJECT_NAME-greedy" --memory "$(memory_limit frontend)" --memory-swap "$(memory_limit frontend)" --network none --entrypoint "" finch-frontend:test tail /dev/zero >"$work/log" 2>&1
+        # From the work folder: Podman's monitor leaves a file "oom" where it was started.
+        (cd "$work" && $engine run --name "$COMPOSE_PROJECT_NAME-greedy" --memory "$(memory_limit frontend)" --memory-swap "$(memory_limit frontend)" --network none --entrypoint "" finch-frontend:test tail /dev/zero) >"$work/log" 2>&1
         code=$?
         check "a container over the frontend's limit is stopped (137)" [ $code -eq 137 ]
         $engine rm -f "$COMPOSE_PROJECT_NAME-greedy" >/dev/null 2>&1

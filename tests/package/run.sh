@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The packages for real (make test-package; about ten minutes on two cores):
-#   1. finch is built twice, in folders of different names: program, library and both packages must have the same bytes
+#   1. finch is built twice, in folders of different names: program, library, dashboard and both packages must have the same bytes
 #   2. they are installed in a clean Debian tree: finch doctor, a score, the server, pages, completion, a C program built with libfinch-dev
 #      there; and removed again
 # A step that this machine cannot run is said with its reason; the closing line counts.
@@ -26,8 +26,16 @@ copy_sources() {
     cp -a "$source/build/deps" "$1/build/deps"
 }
 
+# The dashboard, where its packages are there; they are hard links, so that their path is of the copy.
+dashboard_in() {
+    [ -d "$source/web/node_modules" ] || return 0
+    cp -al "$(readlink -f "$source/web/node_modules")" "$1/web/node_modules" 2>/dev/null || cp -a "$(readlink -f "$source/web/node_modules")" "$1/web/node_modules"
+    (cd "$1/web" && npm run --silent build) >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; return 1; }
+}
+
 build_in() {
     copy_sources "$1"
+    dashboard_in "$1" || return 1
     (cd "$1" && env -u CMAKE_C_COMPILER_LAUNCHER cmake --preset package && ninja -C build-package finch_program libfinch.so) >"$work/build.log" 2>&1 ||
         { tail -n 30 "$work/build.log"; return 1; }
     "$1/deploy/debian/package.sh" "$1/build-package" "$2" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; return 1; }
@@ -41,6 +49,11 @@ compare_two_builds() {
     second=$work/a-second-folder/of-another-length/build-package
     check "the program has the same bytes in both builds" cmp "$work/one/build-package/finch" "$second/finch"
     check "the library has the same bytes in both builds" cmp "$work/one/build-package/libfinch.so" "$second/libfinch.so"
+    if [ -d "$work/one/web/out" ]; then
+        check "the dashboard has the same bytes in both builds" diff -r "$work/one/web/out" "${second%/build-package}/web/out"
+    else
+        skip "the dashboard in two builds" "web/node_modules is not there (make web)"
+    fi
     for package in "$work"/packages-one/*.deb; do
         check "$(basename "$package") has the same bytes from both" cmp "$package" "$work/packages-two/$(basename "$package")"
     done
