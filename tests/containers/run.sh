@@ -415,7 +415,7 @@ if part devtools; then
     check "and not without it" sh -c "[ \$(curl -s -o /dev/null -w '%{http_code}' '$lab/api/kernels') = 403 ] && ! curl -sL '$lab/lab' | grep -q '<title>JupyterLab</title>'"
     check "it starts a kernel" starts_kernel "$token"
     check "the dev tools become healthy" until_true 60 is_healthy devtools
-    check "finch is built there from the mounted checkout" until_true 2400 in_service devtools sh -c '[ -x /home/dev/build/finch ] && [ -f /home/dev/build/libfinch.so ] && finch-build | grep -q "no work to do"'
+    check "finch is built there from the mounted checkout" until_true 2400 in_service devtools sh -c '[ -x "$FINCH" ] && [ -f "$FINCH_LIBRARY" ] && finch-build | grep -q "no work to do"'
     check "notebooks run there from start to end" in_service devtools python notebooks/run.py 01_prepare.ipynb 07_index.ipynb
     sed 's/^/      /' "$work/log"
     compose --profile devtools down --volumes >/dev/null 2>&1
