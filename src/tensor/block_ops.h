@@ -74,7 +74,8 @@ typedef struct block_multiply {
  * shape     items[b][k / 4][output][k % 4] = the item + BLOCK_ZERO.
  * scales    scale[b][part][output] and, where the type has them, low[b][output]; of BLOCK_INT8 nothing.
  * multiply  above.
- * few       multiply with items read where they lie, each for every row: the same bits, faster for a row or two. */
+ * few       multiply with items and scales read where they lie, for every row anew: the same bits, faster for a row or two. Of its
+ *           scales only those of BLOCK_INT8 are the caller's. */
 typedef struct block_ops {
     const char *name;
     void (*quantize)(const block_quantize *p);

@@ -140,13 +140,13 @@ static void chunk_product(const block_ops *o, const stored_matrix *m, const plac
 {
     block_lines lines = lines_of(m, at, c);
     if (m->blocks == NULL) take_scales(m, at, c);
-    else o->scales(&lines, c->scale, c->low);
     if (p->a->n_rows <= FEW_ROWS) {
         if (at->picked == NULL && at->first_row + 2 * KERNEL_PANEL <= m->rows)
             lines.ahead = KERNEL_PANEL * (stored_bytes(m) / m->rows);
         o->few(&lines, p);
         return;
     }
+    if (m->blocks != NULL) o->scales(&lines, c->scale, c->low);
     o->shape(&lines, c->items);
     look_ahead(m, at, p->a->n_blocks, p);
     o->multiply(p);

@@ -243,21 +243,29 @@ KERNEL_INLINE void block_scales_q6_k(const unsigned char *const *lines, size_t f
     }
 }
 
+/* Of eight outputs' block of the type, `from` bytes into them. */
+KERNEL_INLINE void block_scales_eight(const int type, const unsigned char *const *lines, size_t from, float *scale,
+                                      float *low)
+{
+    if (type == GGUF_Q6_K) {
+        block_scales_q6_k(lines, from, scale);
+    } else if (block_is_k(type)) {
+        block_scales_k(lines, from, scale, low);
+    } else {
+        _mm256_storeu_ps(scale, block_eight_halves(lines, from));
+        if (block_has_low(type)) _mm256_storeu_ps(low, block_eight_halves(lines, from + 2));
+    }
+}
+
+KERNEL_INLINE size_t block_parts(const int type) { return type == GGUF_Q6_K ? BLOCK_PARTS : 1; }
+
 KERNEL_INLINE void block_scales_type(const block_lines *p, const int type, float *scale, float *low)
 {
     const size_t wide = block_is_k(type) ? BLOCK_K_WIDE : 1;
     for (size_t b = 0; b < p->n_blocks; b += wide)
-        for (size_t j = 0; j < KERNEL_PANEL; j += BLOCK_EIGHT) {
-            const size_t from = (p->first_block + b) / wide * block_bytes(type), to = b * KERNEL_PANEL + j;
-            if (type == GGUF_Q6_K) {
-                block_scales_q6_k(p->at + j, from, scale + (BLOCK_PARTS * b * KERNEL_PANEL + j));
-            } else if (block_is_k(type)) {
-                block_scales_k(p->at + j, from, scale + to, low + to);
-            } else {
-                _mm256_storeu_ps(scale + to, block_eight_halves(p->at + j, from));
-                if (block_has_low(type)) _mm256_storeu_ps(low + to, block_eight_halves(p->at + j, from + 2));
-            }
-        }
+        for (size_t j = 0; j < KERNEL_PANEL; j += BLOCK_EIGHT)
+            block_scales_eight(type, p->at + j, (p->first_block + b) / wide * block_bytes(type),
+                               scale + (block_parts(type) * b * KERNEL_PANEL + j), low + (b * KERNEL_PANEL + j));
 }
 
 static void block_scales_lines(const block_lines *p, float *scale, float *low)
@@ -324,23 +332,27 @@ KERNEL_INLINE __m256 block_few_eight(const block_lines *lines, const block_multi
 {
     const block_rows *a = p->a;
     const unsigned char *const *at = lines->at + j;
-    const float *scale = p->scale + j;
+    const size_t wide = block_is_k(type) ? BLOCK_K_WIDE : 1, line = block_parts(type) * KERNEL_PANEL;
     const int zero = block_zero(type);
-    for (size_t b = 0; b < p->n_blocks; b++, scale += KERNEL_PANEL) {
+    float scales[BLOCK_K_WIDE * BLOCK_PARTS * KERNEL_PANEL], lows[BLOCK_K_WIDE * KERNEL_PANEL];
+    for (size_t b = 0; b < p->n_blocks; b++) {
         const size_t own = row * a->n_blocks + p->first_block + b, in_line = lines->first_block + b;
         const __m256i x = block_load((const unsigned char *)a->q + own * BLOCK_ITEMS);
         const __m256 row_scale = _mm256_set1_ps(a->scale[own]);
+        const float *scale = type == BLOCK_INT8 ? p->scale + (b * KERNEL_PANEL + j) : scales + b % wide * line;
+        if (type != BLOCK_INT8 && b % wide == 0)
+            block_scales_eight(type, at, in_line / wide * block_bytes(type), scales, lows);
         if (lines->ahead > 0 && row == 0) block_lines_ahead(type, at[0] + lines->ahead, in_line);
         block_sums sums = block_eight_sums(type, at, in_line, x);
         if (type == GGUF_Q6_K) {
             sum = block_line_worth(sums.left, a->part_start[own * BLOCK_PARTS], zero, scale, row_scale, sum);
-            scale += KERNEL_PANEL;
-            sum = block_line_worth(sums.right, a->part_start[own * BLOCK_PARTS + 1], zero, scale, row_scale, sum);
+            sum = block_line_worth(sums.right, a->part_start[own * BLOCK_PARTS + 1], zero, scale + KERNEL_PANEL, row_scale,
+                                   sum);
         } else {
             sum = block_line_worth(_mm256_add_epi32(sums.left, sums.right), a->start[own], zero, scale, row_scale, sum);
         }
         if (block_has_low(type))
-            sum = _mm256_fmadd_ps(_mm256_loadu_ps(p->low + (b * KERNEL_PANEL + j)), _mm256_set1_ps(a->mass[own]), sum);
+            sum = _mm256_fmadd_ps(_mm256_loadu_ps(lows + b % wide * KERNEL_PANEL), _mm256_set1_ps(a->mass[own]), sum);
     }
     return sum;
 }

@@ -126,30 +126,32 @@ static void block_multiply_scalar(const block_multiply *p)
         }
 }
 
-/* sum + block b of output j, whose items are these, times row r. */
-static float add_block(const block_multiply *p, size_t r, size_t j, size_t b, const int8_t *items, float sum)
+/* sum + block i of an output's, which is block b of the product, times row r. */
+static float add_block(const block_multiply *p, size_t r, size_t b, const line_blocks *line, size_t i, float sum)
 {
     const block_rows *a = p->a;
-    size_t at = r * a->n_blocks + p->first_block + b, part = BLOCK_ITEMS / p->n_parts;
-    for (size_t i = 0; i < p->n_parts; i++) {
+    size_t at = r * a->n_blocks + p->first_block + b, part = BLOCK_ITEMS / line->n_parts;
+    for (size_t h = 0; h < line->n_parts; h++) {
         int32_t whole = 0;
-        for (size_t k = i * part; k < (i + 1) * part; k++) whole += (int32_t)a->q[at * BLOCK_ITEMS + k] * (int32_t)items[k];
-        sum = fmaf((float)whole, p->scale[(b * p->n_parts + i) * KERNEL_PANEL + j] * a->scale[at], sum);
+        for (size_t k = h * part; k < (h + 1) * part; k++)
+            whole += (int32_t)a->q[at * BLOCK_ITEMS + k] * (int32_t)line->items[i * BLOCK_ITEMS + k];
+        sum = fmaf((float)whole, line->scale[i * line->n_parts + h] * a->scale[at], sum);
     }
-    return p->low == NULL ? sum : fmaf(p->low[b * KERNEL_PANEL + j], a->mass[at], sum);
+    return line->has_low ? fmaf(line->low[i], a->mass[at], sum) : sum;
 }
 
 static void block_few_scalar(const block_lines *lines, const block_multiply *p)
 {
-    line_blocks line = {.n = 1};
+    line_blocks line = {.n = 1, .n_parts = 1};
     for (size_t j = 0; j < p->n_cols; j++) {
         for (size_t r = 0; r < p->a->n_rows && !p->add; r++) p->c[r * p->ldc + j] = 0.0f;
         for (size_t b = 0; b < p->n_blocks; b += line.n) {
             take_line(lines, j, b, &line);
+            if (lines->type == BLOCK_INT8) line.scale[0] = p->scale[b * KERNEL_PANEL + j];
             for (size_t i = 0; i < line.n; i++)
                 for (size_t r = 0; r < p->a->n_rows; r++) {
                     float *c = p->c + (r * p->ldc + j);
-                    *c = add_block(p, r, j, b + i, line.items + i * BLOCK_ITEMS, *c);
+                    *c = add_block(p, r, b + i, &line, i, *c);
                 }
         }
     }
