@@ -114,16 +114,26 @@ static finch_status check_owner(store *s, const registry_root *root, finch_error
     return st;
 }
 
-/* What a killed copy left. */
-static void sweep_unfinished(const char *folder)
+static void sweep_beginning(const char *folder, const char *prefix)
 {
     DIR *dir = opendir(folder);
     str path = {0};
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
-        if (strncmp(entry->d_name, UNFINISHED, sizeof UNFINISHED - 1) == 0 &&
-            file_join(folder, entry->d_name, &path, NULL) == FINCH_OK)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && file_join(folder, entry->d_name, &path, NULL) == FINCH_OK)
             file_remove_tree(path.at, NULL);
     if (dir != NULL) closedir(dir);
+    str_free(&path);
+}
+
+/* What those who were killed left: copies, versions' folders, the file with the store's number (base/file.h says how it is written). The
+ * lock is held, so nobody is at work on any of it. */
+static void sweep_unfinished(const registry_root *root)
+{
+    static const char *const folders[] = {"blobs", "versions"};
+    str path = {0};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        if (file_join(root->path.at, folders[i], &path, NULL) == FINCH_OK) sweep_beginning(path.at, UNFINISHED);
+    sweep_beginning(root->path.at, "store.part-");
     str_free(&path);
 }
 
@@ -150,14 +160,11 @@ static finch_status lock_root(registry_root *root, finch_error *err)
 
 finch_status registry_root_open(store *s, registry_root *out, finch_error *err)
 {
-    str blobs = {0};
     *out = (registry_root){.lock = -1};
     finch_status st = registry_root_path(s, &out->path, err);
     if (st == FINCH_OK) st = lock_root(out, err);
     if (st == FINCH_OK) st = check_owner(s, out, err);
-    if (st == FINCH_OK) st = file_join(out->path.at, "blobs", &blobs, err);
-    if (st == FINCH_OK) sweep_unfinished(blobs.at);
-    str_free(&blobs);
+    if (st == FINCH_OK) sweep_unfinished(out);
     if (st != FINCH_OK) registry_root_close(out);
     return st;
 }

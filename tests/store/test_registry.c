@@ -436,6 +436,34 @@ static void *enter_own(void *context)
     return good ? NULL : "register";
 }
 
+/* As a SIGKILL leaves them: a blob that was being copied, a version's folder before its turn, the store's number before its rename. */
+TEST(what_a_killed_one_left_is_gone_after_the_next)
+{
+    static const char *const left[] = {"blobs/.new-0123", "blobs/.new-0123.part-4", "versions/.new-gone@7/config.json",
+                                       "store.part-4"};
+    char path[700];
+    begin();
+    enter("mini", "one", NULL);
+    size_t n_blobs = count_blobs();
+    snprintf(path, sizeof path, "%s/versions/.new-gone@7", root);
+    CHECK_OK(file_make_directories(path, &err), &err);
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", root, left[i]);
+        CHECK_OK(file_write(path, "half", 4, &err), &err);
+    }
+    enter("mini", "one", NULL);
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", root, left[i]);
+        CHECK(!file_exists(path));
+    }
+    CHECK_EQUAL(n_blobs, count_blobs());
+    snprintf(path, sizeof path, "%s/versions/mini@1/config.json", root);
+    CHECK(file_exists(path));
+    snprintf(path, sizeof path, "%s/store", root);
+    CHECK(file_exists(path));
+    test_end();
+}
+
 TEST(versions_registered_at_once_are_all_there)
 {
     pthread_t threads[REGISTRARS];
