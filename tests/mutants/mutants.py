@@ -294,6 +294,10 @@ STORE = [
     ("src/store/alerts.c", "rules know no rest", "now_ms - rule->fired_ms >= rule->rest_ms", "now_ms >= rule->fired_ms", "store_test_alerts"),
     ("src/store/alerts_outbox.c", "what may have arrived is sent again", "return !resend ? \"in doubt\" : enough", "return enough", "store_test_alerts"),
     ("src/store/webhook.c", "redirections are followed", "CURLOPT_FOLLOWLOCATION, 0L", "CURLOPT_FOLLOWLOCATION, 1L", "store_test_alerts"),
+    ("src/store/postgres_rows.c", "an empty text goes to PostgreSQL as none", "value->at == NULL)", "value->size == 0)", "store_test_postgres_rows"),
+    ("src/store/registry_files.c", "what a killed registration left of a version's folder stays", '{"blobs", "versions"}', '{"blobs"}', "store_test_registry"),
+    ("src/store/history_prune.c", "names of batches never go", "    FINCH_TRY(make_parts_ahead(s, err));\n    return forget_batches(s, err);", "    return make_parts_ahead(s, err);", "store_test_history"),
+    ("src/base/clock.c", "a signal cuts a sleep short", "    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {}", "    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);", "base_test_clock"),
     ("src/store/drift.c", "empty bins count nothing", "((double)p->at[i].live + 0.5) / all_live", "((double)p->at[i].live) / all_live", "store_test_drift"),
 ]
 
