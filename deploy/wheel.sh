@@ -29,9 +29,7 @@ fi
 export PATH=$work/venv/bin:$PATH
 
 rm -rf "$work/plain" "$work/named"
-# The folder of the sources stays out of the library.
-CFLAGS="${CFLAGS:-} -ffile-prefix-map=$source=." \
-    pip wheel "$source" --no-deps --no-build-isolation --quiet --wheel-dir "$work/plain" --config-settings "build-dir=$work/build" >&2
+pip wheel "$source" --no-deps --no-build-isolation --quiet --wheel-dir "$work/plain" --config-settings "build-dir=$work/build" >&2
 # The libraries that are carried find each other by libfinch's run path, of which auditwheel knows nothing: it is told that they are there.
 there=()
 while read -r name; do there+=(--exclude "$name"); done < <(python3 -m zipfile --list "$work"/plain/*.whl | grep -oE '^finch/_lib/lib[^ /]+' | sed 's|.*/||')
@@ -47,5 +45,12 @@ if [ -n "$grafted" ]; then
     printf 'wheel: a library is needed that cmake/wheel.cmake does not carry:\n%s\n' "$grafted" >&2
     exit 1
 fi
-mv "$work/named/$wheel" "$out/$wheel"
+# Files have the modes that the checkout gave them, which follow whoever made it: one mode for all.
+python3 - "$work/named/$wheel" "$out/$wheel" <<'PYTHON'
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as given, zipfile.ZipFile(sys.argv[2], "w") as wheel:
+    for entry in given.infolist():
+        entry.external_attr = (0o40755 << 16 | 0x10) if entry.is_dir() else 0o100644 << 16
+        wheel.writestr(entry, given.read(entry))
+PYTHON
 echo "$out/$wheel"

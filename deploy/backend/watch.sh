@@ -22,11 +22,11 @@ stop() {
     exit 0
 }
 
-# -O2 and no debug information of macros: one file and the link take seconds.
+# -O2, no debug information of macros, and gold, which links four times as fast as ld: one file and the link take seconds.
 configure() {
     [ -f "$build/build.ninja" ] ||
         cmake -G Ninja -S /src -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_FLAGS_RELWITHDEBINFO="-O2 -g1" \
-            -DCMAKE_C_COMPILER_LAUNCHER=ccache -DDUCKDB_ROOT=/deps/duckdb -DFINCH_WERROR=OFF
+            -DCMAKE_EXE_LINKER_FLAGS="$(command -v ld.gold >/dev/null && echo -fuse-ld=gold)" -DCMAKE_C_COMPILER_LAUNCHER=ccache -DDUCKDB_ROOT=/deps/duckdb -DFINCH_WERROR=OFF
 }
 
 rebuild() {

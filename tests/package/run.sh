@@ -22,7 +22,7 @@ trap clean_up EXIT
 # The sources as they lie here, without what was built.
 copy_sources() {
     mkdir -p "$1/build"
-    (cd "$source" && tar -c --exclude-vcs --exclude './build*' --exclude ./.venv --exclude node_modules --exclude ./web/out --exclude ./web/.next .) | tar -x -C "$1"
+    (cd "$source" && tar -c --exclude-vcs --exclude './build*' --exclude ./.venv --exclude ./notebooks/.venv --exclude node_modules --exclude ./web/out --exclude ./web/.next .) | tar -x -C "$1"
     cp -a "$source/build/deps" "$1/build/deps"
 }
 
