@@ -250,6 +250,19 @@ class Scripts(unittest.TestCase):
             server = self.start(*words, FINCH_SERVE_CORS_ORIGIN="https://a.example")
             self.assertEqual((server.communicate(timeout=20)[0], server.returncode), ("finch " + " ".join(words) + "\n", 0))
 
+    def test_the_dev_tools_take_the_token_without_its_line_end(self):
+        self.stand_in("finch-build", "")
+        self.stand_in("jupyter", 'printf "%s|%s|%s" "$JUPYTER_TOKEN" "${JUPYTER_TOKEN_FILE-}" "$*"')
+        secret = os.path.join(self.folder, "token")
+        environment = {"PATH": f"{self.folder}:/usr/bin:/bin", "HOME": self.folder, "JUPYTER_TOKEN_FILE": secret}
+        for text, wanted in (("a-token\n", 0), ("", 1), ("\n", 1)):
+            with open(secret, "w", encoding="utf-8") as file:
+                file.write(text)
+            done = subprocess.run(["sh", os.path.join(SOURCE, "deploy", "devtools", "start.sh")], env=environment, capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, wanted, done.stderr)
+            self.assertEqual(done.stdout.startswith("a-token||lab "), wanted == 0, done.stdout)
+            self.assertEqual("would be open to all" in done.stderr, wanted == 1)
+
     def test_a_source_map_ends_the_build_of_the_pages(self):
         line, = re.findall(r"if find out .*?; fi$", read("deploy", "frontend", "Dockerfile"), re.M)
         os.makedirs(os.path.join(self.folder, "out", "_next"))
