@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct acceptor {
-    int listening; /* -1: stopped */
+    int listening; /* -1: not started, or stopped */
     int wake;      /* an eventfd that is written once, to stop */
     size_t n_most;
     atomic_size_t n_open;
@@ -61,23 +61,29 @@ static void *acceptor_run(void *argument)
     return NULL;
 }
 
-finch_status acceptor_create(int listening, size_t n_most, acceptor_admit admit, void *context, acceptor **out,
-                             finch_error *err)
+finch_status acceptor_create(size_t n_most, acceptor_admit admit, void *context, acceptor **out, finch_error *err)
 {
     acceptor *a;
     *out = NULL;
     FINCH_TRY(MEM_NEW(&a, 1, err));
-    a->listening = listening;
+    a->listening = -1;
     a->n_most = n_most;
     a->admit = admit;
     a->context = context;
     a->wake = eventfd(0, EFD_CLOEXEC);
-    if (a->wake >= 0 && pthread_create(&a->thread, NULL, acceptor_run, a) == 0) {
+    if (a->wake >= 0) {
         *out = a;
         return FINCH_OK;
     }
-    if (a->wake >= 0) close(a->wake);
     mem_free(a);
+    return finch_fail(err, FINCH_E_BUSY, "no descriptor is left to wake the thread that accepts connections");
+}
+
+finch_status acceptor_start(acceptor *a, int listening, finch_error *err)
+{
+    a->listening = listening;
+    if (pthread_create(&a->thread, NULL, acceptor_run, a) == 0) return FINCH_OK;
+    a->listening = -1;
     return finch_fail(err, FINCH_E_BUSY, "no thread that accepts connections could be started");
 }
 

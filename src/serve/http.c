@@ -29,7 +29,7 @@ struct http {
         *daemons; /* of one thread each: libmicrohttpd's pool needs a listening socket, and the acceptor has that */
     size_t n_daemons;
     size_t next;          /* the daemon of the next connection; the acceptor's thread alone uses it */
-    acceptor *accepting;  /* NULL: not yet */
+    acceptor *accepting; /* NULL: not yet */
     watch *watching;
     uint16_t port;
     int listening; /* until the acceptor has it; -1 */
@@ -397,6 +397,8 @@ finch_status http_start(http *h, finch_error *err)
     limit_connections(h->server);
     FINCH_TRY(bind_listener(h, err));
     FINCH_TRY(MEM_NEW(&h->daemons, o->http_threads, err));
+    /* Before the daemons' threads, which say to it that a connection is closed. */
+    FINCH_TRY(acceptor_create(o->limits.max_connections, admit, h, &h->accepting, err));
     for (; h->n_daemons < o->http_threads; h->n_daemons++) {
         h->daemons[h->n_daemons] = start_daemon(h);
         if (h->daemons[h->n_daemons] == NULL)
@@ -404,7 +406,7 @@ finch_status http_start(http *h, finch_error *err)
                 err, FINCH_E_FAILED, "the HTTP server could not be started on port %u%s", h->port,
                 o->tls_key != NULL ? "; check that --tls-certificate and --tls-key are PEM files that belong together" : "");
     }
-    FINCH_TRY(acceptor_create(h->listening, o->limits.max_connections, admit, h, &h->accepting, err));
+    FINCH_TRY(acceptor_start(h->accepting, h->listening, err));
     h->listening = -1;
     return FINCH_OK;
 }
