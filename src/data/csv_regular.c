@@ -18,6 +18,10 @@ static int threads_most(void) { return 1; }
 
 enum { BLOCK = 64, PIECE_BYTES = 2 << 20, PIECES_MAX = 64 };
 
+/* From a piece's types to the next one's: they are written all the time, and two threads that write to one line of the cache wait
+ * for each other. */
+static size_t types_stride(size_t n_columns) { return n_columns + 64 / sizeof(narrow_set); }
+
 /* Bit i is of byte i. */
 typedef struct masks {
     uint64_t quote, separator, newline, carriage, high;
@@ -65,14 +69,14 @@ typedef struct scanner {
     size_t n_columns;
     narrow_set *types;
     bool utf8;
-    uint64_t inside;         /* all ones where the last byte lies in quotes */
-    uint64_t may_open;       /* 1 where a quote may open at the next byte */
-    uint64_t closed;         /* 1 where the last byte closed a quote */
-    uint64_t returned;       /* 1 where the last byte was \r outside quotes */
+    uint64_t inside; /* all ones where the last byte lies in quotes */
+    uint64_t may_open; /* 1 where a quote may open at the next byte */
+    uint64_t closed; /* 1 where the last byte closed a quote */
+    uint64_t returned; /* 1 where the last byte was \r outside quotes */
     uint64_t n_newlines, n_returns;
-    size_t valid_to;         /* the text is valid UTF-8 up to here */
-    size_t field, record;    /* where they begin */
-    size_t n_fields;         /* ended ones of the record */
+    size_t valid_to; /* the text is valid UTF-8 up to here */
+    size_t field, record; /* where they begin */
+    size_t n_fields; /* ended ones of the record */
     bool header_seen, lines_in_quotes;
     uint64_t n_rows;
     size_t max_record_bytes;
@@ -161,7 +165,7 @@ static bool take_block(scanner *s, const unsigned char *at, size_t begin, size_t
 
 typedef struct piece {
     size_t begin, end; /* of its records */
-    bool odd;          /* the number of its quotes */
+    bool odd; /* the number of its quotes */
     bool regular;
     scanner s;
 } piece;
@@ -189,7 +193,7 @@ static bool next_record(bytes text, size_t at, bool inside, size_t most_bytes, s
 static void scan_piece(piece *p, char separator)
 {
     unsigned char tail[BLOCK] = {0};
-    scanner *s = &p->s;
+    scanner own = p->s, *s = &own; /* on this thread's stack: its neighbour in the pieces is another thread's */
     bool regular = true;
     for (size_t at = p->begin; regular && at < p->end; at += BLOCK) {
         size_t n = p->end - at < BLOCK ? p->end - at : BLOCK;
@@ -199,6 +203,7 @@ static void scan_piece(piece *p, char separator)
     }
     regular = regular && s->inside == 0 && s->returned == 0;
     if (regular && s->record < p->end) regular = end_record(s, p->end); /* the file's last line has no end */
+    p->s = own;
     p->regular = regular;
 }
 
@@ -240,7 +245,7 @@ static void scan_window(scanner *whole, piece *pieces, narrow_set *types, int n_
         piece *p = &pieces[i];
         p->s = (scanner){.text = text,
                          .n_columns = n_columns,
-                         .types = types + (size_t)i * n_columns,
+                         .types = types + (size_t)i * types_stride(n_columns),
                          .utf8 = whole->utf8,
                          .may_open = 1,
                          .field = p->begin,
@@ -265,7 +270,7 @@ static finch_status scan_all(scanner *s, const file_map *map, char separator, co
     int n_threads = threads_most(), n_pieces = n_threads < PIECES_MAX ? n_threads : PIECES_MAX;
     finch_status st;
     FINCH_GO(done, st, MEM_NEW(&pieces, (size_t)n_pieces, err));
-    FINCH_GO(done, st, MEM_NEW(&types, (size_t)n_pieces * s->n_columns, err));
+    FINCH_GO(done, st, MEM_NEW(&types, (size_t)n_pieces * types_stride(s->n_columns), err));
     *regular = true;
     while (*regular && s->record < s->text.size) {
         scan_window(s, pieces, types, n_pieces, separator, regular);
