@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RESPONSES_A_TURN = 4 };
+
 #define TURN_SECONDS 0.25  /* the longest wait of a turn */
 #define WATCH_SECONDS 0.1
 
@@ -104,11 +106,13 @@ static finch_status give_back(store *s, void *context, finch_error *err)
 
 /* ---- the loop ---- */
 
+/* Not all that have come at once: the next requests leave in between, where else the first place that is free would stay so until
+ * the last of a burst is taken apart. */
 static finch_status take_responses(engine *e, finch_error *err)
 {
     client_response r;
     engine_note_left(e);
-    while (client_take(e->provider, &r)) FINCH_TRY(engine_receive(e, &r, err));
+    for (int n = 0; n < RESPONSES_A_TURN && client_take(e->provider, &r); n++) FINCH_TRY(engine_receive(e, &r, err));
     return FINCH_OK;
 }
 

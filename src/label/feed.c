@@ -8,6 +8,7 @@
 enum {
     CHUNKS = 2,
     CHUNK_BYTES = 1 << 20, /* a chunk of long texts is handed on in parts */
+    FIRST_TEXTS = 768, /* handed on at first: nothing is asked before they are in the store, and more is not asked at once */
     TRIM_CHUNKS = 16
 };
 
@@ -23,7 +24,7 @@ struct feed {
     feed_options options;
     aside reading;
     ingest_result result; /* the thread's until it is over */
-    uint64_t n_chunks;    /* its own */
+    uint64_t n_chunks; /* its own */
     /* The lock of the thread guards what follows, but for the insides of slots: those that are full are the taker's. */
     slot slots[CHUNKS];
     size_t first, n_full;
@@ -85,7 +86,8 @@ static finch_status take(void *context, const labels_text *texts, size_t n, finc
     if (f->n_chunks++ % TRIM_CHUNKS == 1) mem_trim_files(); /* of what opening took; the first chunk does not wait for it */
     for (size_t at = 0, next; at < n; at = next) {
         size_t bytes = texts[at].text.size_bytes;
-        for (next = at + 1; next < n && bytes + texts[next].text.size_bytes <= CHUNK_BYTES; next++)
+        size_t end = f->n_texts == 0 && n - at > FIRST_TEXTS ? at + FIRST_TEXTS : n;
+        for (next = at + 1; next < end && bytes + texts[next].text.size_bytes <= CHUNK_BYTES; next++)
             bytes += texts[next].text.size_bytes;
         FINCH_TRY(hand_on(f, texts + at, next - at, err));
     }

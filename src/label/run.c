@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 enum { OUTPUT_SHARE = 20 }; /* the output is begun with the last 1/20 of the texts, or two windows of requests */
+#define CONNECT_LOOK_SECONDS 0.25 /* at most, until the end of the wait is seen */
 
 static const char *const presets[][2] = {
     {"openrouter", "https://openrouter.ai/api/v1"}, {"openai", "https://api.openai.com/v1"},
@@ -44,6 +45,7 @@ typedef struct run {
     key_ring keys;
     client_place place;
     client *provider;
+    aside connecting; /* the provider's until it is ended */
     const char *url;
     size_t n_gold;     /* texts that the gold file gave */
     data_names paths;  /* absolute */
@@ -330,6 +332,15 @@ static finch_status end_output(run *r, finch_error *err)
     return st;
 }
 
+/* From here on the client is this thread's. */
+static finch_status end_connecting(run *r, finch_error *err)
+{
+    if (!r->connecting.begun) return FINCH_OK;
+    aside_cancel(&r->connecting);
+    client_wake(r->provider);
+    return aside_end(&r->connecting, NULL, err);
+}
+
 static finch_status ask(run *r, finch_error *err)
 {
     const label_options *o = r->options;
@@ -345,6 +356,7 @@ static finch_status ask(run *r, finch_error *err)
     engine.committed = on_commit;
     engine.commit_context = r;
     FINCH_TRY(labels_job_set_state(r->s, r->report->job.id, "running", "", err));
+    FINCH_TRY(end_connecting(r, err));
     r->report->asked = true;
     finch_status st = engine_run(r->s, &r->report->job, r->provider, &r->keys, &engine, result, err);
     bool rest = r->texts != NULL && result->end != ENGINE_CANCELLED && result->end != ENGINE_INPUT;
@@ -387,6 +399,15 @@ static finch_status look_back(run *r, finch_error *err)
 
 /* ---- opening and closing ---- */
 
+/* The handshake goes on while the store is opened and the first texts are read. */
+static finch_status connect_aside(void *context, const progress *watch, finch_error *err)
+{
+    run *r = context;
+    while (!client_ready(r->provider) && progress_report(watch, 0, 0, NULL))
+        FINCH_TRY(client_poll(r->provider, CONNECT_LOOK_SECONDS, err));
+    return FINCH_OK;
+}
+
 static finch_status open_client(run *r, finch_error *err)
 {
     const label_options *o = r->options;
@@ -400,7 +421,8 @@ static finch_status open_client(run *r, finch_error *err)
         .total_seconds = o->total_seconds,
         .allow_plain = o->allow_plain,
     };
-    return client_open(&http, &r->provider, err);
+    FINCH_TRY(client_open(&http, &r->provider, err));
+    return aside_begin(&r->connecting, connect_aside, r, err);
 }
 
 static finch_status open_store(run *r, finch_error *err)
@@ -421,9 +443,9 @@ static finch_status begin_new(run *r, finch_error *err)
     FINCH_TRY(find_inputs(r, err));
     FINCH_TRY(set_output(r, err));
     FINCH_TRY(begin_reading(r, err)); /* while the store is opened and the client set up */
+    if (!o->dry_run) FINCH_TRY(open_client(r, err));
     FINCH_TRY(open_store(r, err));
-    FINCH_TRY(make_job(r, err));
-    return o->dry_run ? FINCH_OK : open_client(r, err);
+    return make_job(r, err);
 }
 
 /* A job of the store: everything that makes it what it is comes from there. */
@@ -450,6 +472,7 @@ static finch_status begin_existing(run *r, bool keys, finch_error *err)
 static void close_run(run *r)
 {
     feed_close(r->texts); /* it wakes the client */
+    (void)end_connecting(r, NULL);
     client_close(r->provider);
     keys_close(&r->keys);
     prompt_close(&r->words);
