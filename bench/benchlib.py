@@ -98,8 +98,9 @@ def environment(threads):
 
 
 def emit(result, save_to=None):
-    """One JSON document on stdout, and the same into `save_to` where one was asked for (written whole or not at all)."""
-    text = json.dumps(result, indent=2) + "\n"
+    """One JSON document on stdout, and the same into `save_to` where one was asked for (written whole or not at all). Where the checkout
+    lies is nobody's business: files in it are named from there."""
+    text = json.dumps(result, indent=2).replace(f"{ROOT}/", "") + "\n"
     if save_to is not None:
         target = pathlib.Path(save_to)
         target.parent.mkdir(parents=True, exist_ok=True)

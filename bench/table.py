@@ -221,6 +221,8 @@ def gemma():
         if ratio:
             lines.append(f"- Gemma 3 270M in Q8_0 beside llama.cpp, {said}: {ratio['min']:.2f} / **{ratio['median']:.2f}** / {ratio['max']:.2f} times as fast "
                          f"(asked: {asked:g}).")
+    if "amx_int8" in (dig(load("gemma-prompt-128"), ["environment", "cpu", "features"]) or []):
+        lines.append("- llama.cpp is built without its AMX kernels there (bench/peers/make_llama.sh): gcc 12 makes code of them that dies. With them it would be nearer.")
     kept = dig(load("gemma-prefix"), ["speed_ratio_prefix_kept"])
     if kept:
         lines.append(f"- the same with the prompt's beginning kept in llama.cpp's cache: {kept['min']:.2f} / **{kept['median']:.2f}** / {kept['max']:.2f} times as fast.")
