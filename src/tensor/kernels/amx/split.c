@@ -1,7 +1,7 @@
 #include "tensor/kernels/split_kernels.h"
 
 #include "tensor/kernels/amx/tile_config.h"
-#include "tensor/kernels/v16.h"
+#include "tensor/kernels/avx512/transpose.h"
 
 #include <string.h>
 
@@ -67,35 +67,15 @@ KERNEL_INLINE void pack_pairs(const split_square *s, unsigned char *out, const b
         }
 }
 
-/* Transposes a tile of 16 x 16 pairs in place. */
+/* Transposes a tile of 16 x 16 pairs in place: a pair has a float's 32 bits, and moving keeps them. */
 static void turn_tile(unsigned char *tile)
 {
-    __m512i x[16], y[16];
+    __m512 x[16], y[16];
     KERNEL_UNROLL
-    for (size_t i = 0; i < 16; i++) x[i] = _mm512_load_si512(tile + i * TILE_BYTES);
+    for (size_t i = 0; i < 16; i++) x[i] = _mm512_load_ps(tile + i * TILE_BYTES);
+    transpose_16(x, y);
     KERNEL_UNROLL
-    for (size_t i = 0; i < 16; i += 2) {
-        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    }
-    KERNEL_UNROLL
-    for (size_t i = 0; i < 16; i += 4) { /* x[i + j], lane l: column 4 l + j of rows i to i + 3 */
-        x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
-        x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
-        x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
-        x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
-    }
-    KERNEL_UNROLL
-    for (size_t j = 0; j < 4; j++) {
-        __m512i even_upper = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88);
-        __m512i even_lower = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88);
-        __m512i odd_upper = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xdd);
-        __m512i odd_lower = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
-        _mm512_store_si512(tile + j * TILE_BYTES, _mm512_shuffle_i32x4(even_upper, even_lower, 0x88));
-        _mm512_store_si512(tile + (4 + j) * TILE_BYTES, _mm512_shuffle_i32x4(odd_upper, odd_lower, 0x88));
-        _mm512_store_si512(tile + (8 + j) * TILE_BYTES, _mm512_shuffle_i32x4(even_upper, even_lower, 0xdd));
-        _mm512_store_si512(tile + (12 + j) * TILE_BYTES, _mm512_shuffle_i32x4(odd_upper, odd_lower, 0xdd));
-    }
+    for (size_t i = 0; i < 16; i++) _mm512_store_ps(tile + i * TILE_BYTES, y[i]);
 }
 
 void split_pack_amx(const split_square *s, bool lines_are_depth, bool for_rows, unsigned char *out)
