@@ -25,10 +25,10 @@ enum { HTTP_BODY_RATE = 16384, HTTP_SEND_SECONDS = 60, HTTP_DESCRIPTORS_SPARE = 
 
 struct http {
     serve *server;
-    struct MHD_Daemon *
-        *daemons; /* of one thread each: libmicrohttpd's pool needs a listening socket, and the acceptor has that */
+    /* Of one thread each: libmicrohttpd's pool needs a listening socket, and the acceptor has that. */
+    struct MHD_Daemon **daemons;
     size_t n_daemons;
-    size_t next;          /* the daemon of the next connection; the acceptor's thread alone uses it */
+    size_t next;         /* the daemon of the next connection; the acceptor's thread alone uses it */
     acceptor *accepting; /* NULL: not yet */
     watch *watching;
     uint16_t port;
