@@ -11,7 +11,7 @@ import safetensors.numpy
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
 from finch_cli import PROGRAM, FolderTest, finch  # noqa: E402
-from mpi_case import ENV, MISSING, MODELS, TWEETS, RanksTest  # noqa: E402
+from mpi_case import ENV, LAUNCH, MISSING, MODELS, MODULE, TWEETS, RanksTest  # noqa: E402
 
 
 @unittest.skipIf(MISSING, f"{MISSING} (tools/setup.sh test)")
@@ -54,6 +54,40 @@ class Together(RanksTest):
         one, other = (safetensors.numpy.load_file(os.path.join(self.path(name), "model.safetensors")) for name in "ab")
         for name, value in one.items():
             self.assertLess(abs(value - other[name]).max(), 1e-5, name)
+
+
+# A rank that begins a sum and then calls nothing: the table of train/ranks.h through ctypes. It waits for the sum's last value to change.
+WAITING_RANK = """
+import ctypes, sys, time
+
+class Table(ctypes.Structure):
+    call = ctypes.CFUNCTYPE
+    _fields_ = [("version", ctypes.c_int), ("open", call(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)),
+                ("begin", call(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)), ("poll", call(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)),
+                ("sum", call(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)), ("close", call(ctypes.c_int, ctypes.c_char_p))]
+
+table = Table.in_dll(ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL), "finch_mpi_table")
+n, why = 1 << 21, ctypes.create_string_buffer(512)
+rank, ranks, done = ctypes.c_size_t(), ctypes.c_size_t(), ctypes.c_int()
+values = (ctypes.c_float * n)(*([1.0] * n))
+assert table.open(ctypes.byref(rank), ctypes.byref(ranks), why) == 0, why.value
+assert table.begin(values, n, why) == 0, why.value
+given_up = time.monotonic() + 60
+while (values[0], values[n // 2], values[n - 1]) != (2.0, 2.0, 2.0) and time.monotonic() < given_up:
+    time.sleep(0.01)
+print("went on" if values[n - 1] == 2.0 else "waited for a call", flush=True)
+while not done.value:
+    assert table.poll(ctypes.byref(done), why) == 0, why.value
+assert table.close(why) == 0, why.value
+"""
+
+
+@unittest.skipIf(MISSING, f"{MISSING} (tools/setup.sh test)")
+class GoingOn(FolderTest):
+    def test_a_sum_goes_on_while_the_ranks_compute(self):
+        over_tcp = ["--mca", "btl", "tcp,self"]
+        done = subprocess.run([*LAUNCH, "2", *over_tcp, sys.executable, "-c", WAITING_RANK, MODULE], capture_output=True, timeout=180, env=ENV, text=True)
+        self.assertEqual((done.returncode, done.stdout.split("\n")), (0, ["went on", "went on", ""]), done.stderr)
 
 
 class Missing(FolderTest):
