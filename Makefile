@@ -22,7 +22,7 @@ deps: setup
 	@tools/deps.sh
 
 build: deps ## build/finch (release) and build/libfinch.so
-	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
+	@cmake --preset release -DFINCH_PYTHON="$(FINCH_PYTHON)" >build/configure.log || { cat build/configure.log; exit 1; }
 	@ninja -C build -j $(JOBS) finch_program libfinch.so
 
 run: build web ## score the sample tweets, then serve API and dashboard on PORT (8000) until Ctrl-C
@@ -43,13 +43,13 @@ test: setup-test deps ## everything that needs no accelerator
 
 gpu: setup-test deps ## build/libfinch_cuda.so, and its tests on the first GPU where there is one (docs/gpu.md)
 	@tools/cuda.sh
-	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
+	@cmake --preset release -DFINCH_PYTHON="$(FINCH_PYTHON)" >build/configure.log || { cat build/configure.log; exit 1; }
 	@ninja -C build -j $(JOBS) finch_cuda gpu_test_module gpu_test_rows gpu_test_attention
 	@cd build && $(CTEST) -L gpu --verbose
 
 test-release: setup-test deps
 	@tools/cuda.sh
-	@cmake --preset release -DFINCH_PYTHON=$(FINCH_PYTHON) >build/configure.log || { cat build/configure.log; exit 1; }
+	@cmake --preset release -DFINCH_PYTHON="$(FINCH_PYTHON)" >build/configure.log || { cat build/configure.log; exit 1; }
 	@ninja -C build -j $(JOBS)
 	@cd build && $(CTEST) -j $(JOBS)
 
@@ -104,7 +104,7 @@ test-package: deps ## two builds with the same bytes, the packages in a clean De
 	@tests/package/wheel.sh
 
 mutants: setup-test deps ## planted bugs must turn each suite red
-	@$(FINCH_PYTHON) tests/mutants/run.py
+	@"$(FINCH_PYTHON)" tests/mutants/run.py
 
 jupyter: build ## the notebooks in JupyterLab on 127.0.0.1, port JUPYTER_PORT (8888), with a token, until Ctrl-C
 	@tools/notebooks.sh lab

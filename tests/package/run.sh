@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The packages for real (make test-package; about ten minutes on two cores):
-#   1. finch is built twice, in folders of different names: program, library, dashboard and both packages must have the same bytes
-#   2. they are installed in a clean Debian tree: finch doctor, a score, the server, pages, completion, a C program built with libfinch-dev
+#   1. finch is built twice, in folders of different names, one with blanks: program, library, dashboard and both packages must have the same bytes
+#   2. they are installed in a clean Debian tree: finch doctor, a score, the server, pages, completion, C and C++ programs built with libfinch-dev
 #      there; and removed again
 # A step that this machine cannot run is said with its reason; the closing line counts.
 #   FINCH_PACKAGES   a folder with packages that are there: they are only installed, nothing is built
@@ -45,8 +45,8 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$source" log -1 --format
 compare_two_builds() {
     [ -d "$source/build/deps/duckdb" ] || "$source/tools/deps.sh"
     build_in "$work/one" "$work/packages-one"
-    (umask 077 && build_in "$work/a-second-folder/of-another-length" "$work/packages-two")
-    second=$work/a-second-folder/of-another-length/build-package
+    (umask 077 && build_in "$work/a second folder/of another length" "$work/packages two")
+    second="$work/a second folder/of another length/build-package"
     check "the program has the same bytes in both builds" cmp "$work/one/build-package/finch" "$second/finch"
     check "the library has the same bytes in both builds" cmp "$work/one/build-package/libfinch.so" "$second/libfinch.so"
     if [ -d "$work/one/web/out" ]; then
@@ -55,7 +55,7 @@ compare_two_builds() {
         skip "the dashboard in two builds" "web/node_modules is not there (make web)"
     fi
     for package in "$work"/packages-one/*.deb; do
-        check "$(basename "$package") has the same bytes from both" cmp "$package" "$work/packages-two/$(basename "$package")"
+        check "$(basename "$package") has the same bytes from both" cmp "$package" "$work/packages two/$(basename "$package")"
     done
     if grep -qF "$work" "$work/one/build-package/finch"; then fail "the program names the folder it was built in"; else pass "the program does not name its build folder"; fi
 }
@@ -116,8 +116,9 @@ try_packages() {
     check "unit and settings lie in their places" sh -c "[ -f '$tree/lib/systemd/system/finch.service' ] && grep -qx '{}' '$tree/etc/finch/serve.json'"
     check "man shows the pages" inside sh -c 'apt-get install -q -y --no-install-recommends man-db && man finch | grep -q "^NAME" && man finch-score | grep -q -- --input'
     check "bash completes commands" offers sco score
-    check "libfinch-dev and a compiler go in" inside sh -c 'apt-get install -q -y --no-install-recommends /tmp/libfinch-dev_*.deb gcc libc6-dev pkg-config'
+    check "libfinch-dev and a compiler go in" inside sh -c 'apt-get install -q -y --no-install-recommends /tmp/libfinch-dev_*.deb gcc g++ libc6-dev pkg-config'
     check "the C example builds and scores there" inside sh -c 'cc -std=c17 /tmp/score.c $(pkg-config --cflags --libs finch) -o /tmp/example && /tmp/example "$(pkg-config --variable=model finch)" "\$AAPL beats and raises" | grep -q ^POSITIVE'
+    check "the C++ example, too" inside sh -c 'c++ -std=c++17 /tmp/score.cpp $(pkg-config --cflags --libs finch) -o /tmp/example && echo "\$AAPL beats and raises" | /tmp/example "$(pkg-config --variable=model finch)" | grep -q ^POSITIVE'
     check "removing leaves nothing but settings" inside sh -c 'apt-get remove -q -y finch && [ -z "$(ls -A /usr/lib/*/finch /usr/share/finch 2>/dev/null)" ] && ! command -v finch && [ -f /etc/finch/serve.json ]'
     check "purging takes those too" inside sh -c 'apt-get purge -q -y finch && ! [ -e /etc/finch/serve.json ] && ! dpkg-query -W finch 2>/dev/null'
 }
@@ -127,7 +128,7 @@ if ! reason=$(clean_tree); then
     skip "installing in a clean tree" "$reason"
 else
     cp "$packages"/*.deb "$tree/tmp/"
-    cp "$source/examples/c/score.c" "$tree/tmp/"
+    cp "$source/examples/c/score.c" "$source/examples/cpp/score.cpp" "$tree/tmp/"
     mount -t proc proc "$tree/proc"
     check "apt answers there" inside apt-get update -q
     try_packages

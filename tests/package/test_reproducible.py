@@ -1,7 +1,6 @@
-"""The flags of the preset package compile the same bytes wherever the checkout lies. Here: the room base, in two folders whose names have
-different lengths; program, library and packages are compared whole by tests/package/run.sh (make test-package)."""
+"""The preset package compiles the same bytes wherever the checkout lies, in a folder with blanks too. Here: the room base, in two folders
+whose names have different lengths; program, library and packages are compared whole by tests/package/run.sh (make test-package)."""
 import filecmp
-import json
 import os
 import shutil
 import subprocess
@@ -9,13 +8,8 @@ import tempfile
 import unittest
 
 SOURCE = os.environ.get("FINCH_SOURCE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-
-
-def flags_of(preset, folder):
-    with open(os.path.join(SOURCE, "CMakePresets.json"), encoding="utf-8") as file:
-        presets = {p["name"]: p["cacheVariables"] for p in json.load(file)["configurePresets"] if "cacheVariables" in p}
-    words = presets[preset].get("CMAKE_C_FLAGS", "") + " " + presets[preset]["CMAKE_C_FLAGS_RELWITHDEBINFO"]
-    return [word.replace("${sourceDir}", folder) for word in words.split()]
+# What CMake reads; the tests are only listed.
+BUILT_FROM = ("CMakeLists.txt", "CMakePresets.json", "cmake", "include", "prompts", "src")
 
 
 class Reproducible(unittest.TestCase):
@@ -24,21 +18,32 @@ class Reproducible(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.work)
 
     def objects(self, name, preset):
-        """Objects of base, from a copy of the sources in a folder of this name."""
+        """Objects of base, built by the preset from a copy of the sources in a folder of this name."""
         folder = os.path.join(self.work, name)
-        os.makedirs(os.path.join(folder, "src"))
-        shutil.copytree(os.path.join(SOURCE, "include"), os.path.join(folder, "include"))
-        shutil.copytree(os.path.join(SOURCE, "src", "base"), os.path.join(folder, "src", "base"))
-        sources = sorted(os.path.join(folder, "src", "base", file) for file in os.listdir(os.path.join(folder, "src", "base")) if file.endswith(".c"))
-        self.assertGreater(len(sources), 5)
-        out = os.path.join(folder, "build")
-        os.makedirs(out)
-        subprocess.run(["gcc", *flags_of(preset, folder), "-std=c17", "-fPIC", "-D_XOPEN_SOURCE=700", "-D_DEFAULT_SOURCE", f"-I{folder}/include",
-                        f"-I{folder}/src", "-c", *sources], cwd=out, check=True, timeout=600)
-        return {file: os.path.join(out, file) for file in os.listdir(out)}
+        os.makedirs(folder)
+        for each in BUILT_FROM:
+            place = os.path.join(SOURCE, each)
+            if os.path.isdir(place):
+                shutil.copytree(place, os.path.join(folder, each))
+            else:
+                shutil.copy(place, folder)
+        os.symlink(os.path.join(SOURCE, "tests"), os.path.join(folder, "tests"))
+        duckdb = os.path.join(SOURCE, "build", "deps", "duckdb")
+        environment = {name: value for name, value in os.environ.items() if name != "CMAKE_C_COMPILER_LAUNCHER"}
+        self.done(["cmake", "--preset", preset, f"-DDUCKDB_ROOT={duckdb}"], folder, environment)
+        out = os.path.join(folder, "build" if preset == "release" else f"build-{preset}")
+        base = os.path.join("CMakeFiles", "finch_core.dir", "src", "base")
+        names = sorted(file + ".o" for file in os.listdir(os.path.join(folder, "src", "base")) if file.endswith(".c"))
+        self.assertGreater(len(names), 5)
+        self.done(["ninja", *(os.path.join(base, name) for name in names)], out, environment)
+        return {name: os.path.join(out, base, name) for name in names}
+
+    def done(self, command, folder, environment):
+        ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
 
     def different(self, preset):
-        one, two = self.objects(f"one-{preset}", preset), self.objects(f"a-folder-of-another-length-{preset}", preset)
+        one, two = self.objects(f"one-{preset}", preset), self.objects(f"a folder with blanks, of another length, {preset}", preset)
         self.assertEqual(set(one), set(two))
         return [name for name in sorted(one) if not filecmp.cmp(one[name], two[name], shallow=False)]
 
