@@ -5,10 +5,12 @@
 Both sides are Python processes that stay alive; a round is finch in f32, in bf16x3 (near to f32) and in int8 (the same weights through
 `finch quantize`), then transformers in f32 at the batch size that was its fastest. Batches are chosen on fewer rows, because
 transformers needs minutes for a choice on all. Labels of f32 and bf16x3 must be the same but for near ties, else there is nothing to compare.
-The processor time of a pass is printed beside: on a machine that others use it is what still can be compared.
+The processor time of a pass is printed beside: on a machine that others use it is what still can be compared; and how much of it is the
+package's own, outside the library.
 """
 import contextlib
 import os
+import statistics
 import sys
 
 import benchlib
@@ -75,7 +77,8 @@ def main():
             benchlib.note(f"  round {turn + 1}: " + ", ".join(f"{name} {found[-1]['texts_per_second']:.0f}" for name, found in
                           (*((f"finch {name}", found) for name, found in ours.items()), ("transformers", theirs))) + " tweets/s")
     result = {"what": "Python pipelines", "environment": benchlib.environment(args.threads), "rows": args.rows, "labels_agree": agree,
-              "peer_settings": {"transformers": {"batch": batch, "tried": tried}}}
+              "peer_settings": {"transformers": {"batch": batch, "tried": tried}},
+              "python_share": {name: statistics.median(each["python_seconds"] / each["cpu_seconds"] for each in found) for name, found in ours.items()}}
     result["transformers"] = {name: {"speed": drive.compare(args.rounds, found, theirs, "texts_per_second", GOAL),
                                      "cpu": drive.compare(args.rounds, found, theirs, "cpu_seconds", GOAL, higher_is_better=False)}
                               for name, found in ours.items()}
