@@ -31,11 +31,11 @@ configure() {
 
 rebuild() {
     local begin=${EPOCHREALTIME/./}
-    if configure >/work/build.log 2>&1 && ninja -C "$build" finch_program >>/work/build.log 2>&1; then
+    if configure >"$HOME/build.log" 2>&1 && ninja -C "$build" finch_program >>"$HOME/build.log" 2>&1; then
         restart
-        echo "dev: built and restarted in $(((${EPOCHREALTIME/./} - begin) / 1000)) ms" >&2
+        echo "dev: built and restarted in $(((${EPOCHREALTIME/./} - begin) / 1000)) ms; C files compiled: $(grep -c 'Building C object' "$HOME/build.log")" >&2
     else
-        tail -n 40 /work/build.log >&2
+        tail -n 40 "$HOME/build.log" >&2
         echo "dev: the build failed; the server goes on as it was" >&2
     fi
 }

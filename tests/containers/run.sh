@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Images and services for real (make test-containers): built, started, reached, limited, killed, taken down and up, reloaded. Works on a copy
 # of the checkout, under a project name of its own. With Docker, or with Podman (also without systemd and a registry: base images that can
-# not be pulled are made from the distribution, which is said). A step that this machine cannot run is said with its reason.
+# not be pulled are made from the distribution, which is said). A step that this machine cannot run is said with its reason. No time is
+# judged: what is waited for has a ceiling that a busy machine keeps, too, and what it took is said. What a second run needs again is kept:
+# the engine's images, and build/containers (podman-compose, and the compiler's cache of the development images); all else is gone at the end.
 #   tests/containers/run.sh [images|services|monitoring|development|devtools]...     all where none is named
 set -uo pipefail
 export LC_ALL=C
@@ -9,17 +11,21 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 here=$source/tests/containers
 parts=" ${*:-images services monitoring development devtools} "
 work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 tree=$work/tree
+kept=$source/build/containers
 started=
+PATIENCE=1800 # seconds for what has to come, on the busiest machine
 IMAGE_BYTES_MAX=250000000
 
 . "$source/tests/steps.sh"
-part() { [[ $parts == *" $1 "* ]] && echo "-- $1"; }
-until_true() { # seconds command...: polled each second
-    local until=$(($(date +%s) + $1))
-    shift
+[ -z "${FINCH_BASE_TREE:-}" ] || FINCH_BASE_TREE=$(realpath "$FINCH_BASE_TREE")
+cd "$work" # Podman's monitor leaves a file "oom" where it was started
+part() { [[ $parts == *" $1 "* ]] && echo "-- $1 (at $((SECONDS / 60)) min $((SECONDS % 60)) s, load $(cut -d' ' -f1 /proc/loadavg))"; }
+comes() { # command...: until it is true, PATIENCE seconds at most
+    local begin=$SECONDS
     until "$@"; do
-        [ "$(date +%s)" -lt "$until" ] || return 1
+        [ $((SECONDS - begin)) -lt $PATIENCE ] || return 1
         sleep 0.5
     done
 }
@@ -35,7 +41,7 @@ echo "engine: $($engine --version)"
 if [ "$engine" = podman ]; then
     [ "$(id -u)" -eq 0 ] && export BUILDAH_ISOLATION=chroot
     if ! command -v podman-compose >/dev/null; then
-        venv=$source/build/containers-venv
+        venv=$kept/venv
         [ -x "$venv/bin/podman-compose" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet -r "$here/requirements.txt"; } >"$work/log" 2>&1
         export PATH=$venv/bin:$PATH
     fi
@@ -47,14 +53,21 @@ if [ "$engine" = podman ]; then
 fi
 
 export COMPOSE_PROJECT_NAME=finch-test-$$ FINCH_TAG=test FINCH_WEB_PORT=${FINCH_WEB_PORT:-13000} FINCH_API_PORT=${FINCH_API_PORT:-18000} PROMETHEUS_PORT=${PROMETHEUS_PORT:-19090} JUPYTER_PORT=${JUPYTER_PORT:-18888} FINCH_ENGINE=$engine
+# Compiled by one container, found by the next, of this run or of one after.
+export FINCH_TEST_CCACHE=$kept/ccache
+mkdir -p "$FINCH_TEST_CCACHE"
 compose() { (cd "$tree" && deploy/compose.sh "$@"); }
+dev() { compose -f compose.yaml -f compose.dev.yaml -f tests/containers/cache.yaml "$@"; }
+devtools() { compose -f compose.yaml -f tests/containers/cache.yaml --profile devtools "$@"; }
 clean_up() {
     if [ -n "$started" ]; then
-        compose -f compose.yaml -f compose.dev.yaml --profile postgres --profile monitoring --profile devtools down --volumes >/dev/null 2>&1
+        dev --profile postgres --profile monitoring --profile devtools down --volumes >/dev/null 2>&1
     fi
+    # A build that was interrupted leaves its containers and their mounts.
+    [ "$engine" != podman ] || working_containers | grep -vxFf "$work/working" | xargs -r podman rm -f >/dev/null 2>&1
     rm -rf "$work"
 }
-trap clean_up EXIT
+working_containers() { podman ps -a --external --format '{{.Names}}' | grep -- '-working-container'; }
 
 copy_sources() {
     mkdir -p "$tree"
@@ -120,6 +133,10 @@ base() { # image maker...: there, pulled, or made here
     reason=$("$@") || { echo "$reason"; return 1; }
 }
 
+$engine volume ls --format '{{.Name}}' >"$work/volumes"
+ls -A "$source" >"$work/files"
+[ "$engine" != podman ] || working_containers >"$work/working"
+trap clean_up EXIT
 copy_sources
 if ! reason=$(base "$(preset DEBIAN backend)" debian_from_packages "$(preset DEBIAN backend)" && base "$(preset NODE frontend)" node_from_here "$(preset NODE frontend)"); then
     skip "all of it" "no base image: $reason"
@@ -131,8 +148,12 @@ build_stage() { # folder stage
     (cd "$tree" && $engine build -f "deploy/$1/Dockerfile" --target "$2" -t "finch-$1-$2:test" .)
 }
 # The names under which compose.yaml knows them.
+name_run_images() { $engine tag finch-backend-run:test finch-backend:test && $engine tag finch-frontend-run:test finch-frontend:test; }
+# Those of a run before are of other sources: each run builds them once, in its first part that needs them.
+run_images=
 build_run_images() {
-    build_stage backend run && build_stage frontend run && $engine tag finch-backend-run:test finch-backend:test && $engine tag finch-frontend-run:test finch-frontend:test
+    [ -n "$run_images" ] || { build_stage backend run && build_stage frontend run && name_run_images; } || return 1
+    run_images=built
 }
 
 # ---- images ----
@@ -178,7 +199,8 @@ if part images; then
     for stage in backend:deps backend:toolchain backend:build backend:dev backend:run frontend:deps frontend:dev frontend:build frontend:run; do
         check "the stage ${stage#*:} of ${stage%:*} builds" build_stage "${stage%:*}" "${stage#*:}"
     done
-    check "images are named for compose" build_run_images
+    check "images are named for compose" name_run_images
+    run_images=built
     for image in finch-backend:test finch-frontend:test; do
         check "$image is under 250 MB" small_enough $image
         sed 's/^/      /' "$work/log"
@@ -251,13 +273,16 @@ predicts() { # url key
 address_of() { $engine inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "$(id_of "$1")" | awk '{print $1}'; }
 memory_limit() { in_service "$1" sh -c 'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'; }
 cpu_limit() { in_service "$1" sh -c 'cut -d" " -f1 /sys/fs/cgroup/cpu.max 2>/dev/null || cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us'; }
+signal_processes() { # signal comm: to all of that name but the container's first
+    in_service backend sh -c 'for p in /proc/[0-9]*; do if [ "$p" != /proc/1 ] && [ "$(cat "$p/comm" 2>/dev/null)" = "$2" ]; then kill -"$1" "${p#/proc/}"; fi; done' sh "$@"
+}
 restarts_of() { $engine inspect --format '{{.RestartCount}}' "$(id_of "$1")"; }
 
 services_up() {
     started=yes
-    image_there finch-backend:test && image_there finch-frontend:test || build_run_images || return 1
+    build_run_images || return 1
     # podman-compose does not wait for health: the order is kept here.
-    if [ "$engine" = podman ]; then compose --profile postgres up -d --no-build postgres && until_true 120 is_healthy postgres || return 1; fi
+    if [ "$engine" = podman ]; then compose --profile postgres up -d --no-build postgres && comes is_healthy postgres || return 1; fi
     compose --profile postgres up -d --no-build
 }
 
@@ -268,17 +293,17 @@ confined() { # service: no capability, no way to more, nothing to write but the 
 if part services; then
     postgres_image=$(sed -n 's/^POSTGRES_IMAGE=//p' "$source/.env.example")
     if reason=$(base "$postgres_image" stand_in_image "$postgres_image" postgres.Dockerfile); then
-        export FINCH_STORE=postgres FINCH_WATCHDOG_SECONDS=15 # slower than three of the health checks, each of which waits 10 s for a hung backend
+        export FINCH_STORE=postgres FINCH_WATCHDOG_SECONDS=10
         check "up, with the store in PostgreSQL" services_up
-        for service in postgres backend frontend; do check "$service becomes healthy" until_true 180 is_healthy $service; done
-        until_true 60 answers 200 "$web/ready"
+        for service in postgres backend frontend; do check "$service becomes healthy" comes is_healthy $service; done
+        comes answers 200 "$web/ready"
         check "dashboard and API answer on their ports" sh -c "curl -fsS '$web/' | grep -qi '<html' && curl -fsS '$backend/ready'"
 
         check "without a key nothing is predicted" answers 401 "$web/api/v1/system"
         key=$(make_key test read,predict)
         # The server asks the store for new keys each second.
-        check "with a key it is, at the backend" until_true 15 predicts "$backend" "$key"
-        check "and through the frontend" until_true 15 predicts "$web" "$key"
+        check "with a key it is, at the backend" comes predicts "$backend" "$key"
+        check "and through the frontend" comes predicts "$web" "$key"
         check "the frontend does not hand out /metrics" answers 404 "$web/metrics"
         page=$(curl -fsS -D "$work/head" "$web/")
         check "pages come with the policy, and are asked for again" sh -c "grep -qi \"^content-security-policy: default-src 'self'; script-src 'self'\" '$work/head' && grep -qi '^cache-control: no-cache' '$work/head'"
@@ -298,8 +323,7 @@ if part services; then
         for service in backend frontend; do check "$service is confined" confined $service; done
         check "memory is limited as written" sh -c "[ $(memory_limit backend) -eq $((1 << 30)) ] && [ $(memory_limit frontend) -eq $((128 << 20)) ] && [ $(memory_limit postgres) -eq $((512 << 20)) ]"
         check "CPUs are limited as written" sh -c "[ $(cpu_limit backend) -eq 200000 ] && [ $(cpu_limit frontend) -eq 50000 ]"
-        # From the work folder: Podman's monitor leaves a file "oom" where it was started.
-        (cd "$work" && $engine run --name "$COMPOSE_PROJECT_NAME-greedy" --memory "$(memory_limit frontend)" --memory-swap "$(memory_limit frontend)" --network none --entrypoint "" finch-frontend:test tail /dev/zero) >"$work/log" 2>&1
+        $engine run --name "$COMPOSE_PROJECT_NAME-greedy" --memory "$(memory_limit frontend)" --memory-swap "$(memory_limit frontend)" --network none --entrypoint "" finch-frontend:test tail /dev/zero >"$work/log" 2>&1
         code=$?
         check "a container over the frontend's limit is stopped (137)" [ $code -eq 137 ]
         $engine rm -f "$COMPOSE_PROJECT_NAME-greedy" >/dev/null 2>&1
@@ -314,15 +338,18 @@ if part services; then
         check "down" compose --profile postgres down
         check "nothing runs any more" sh -c "[ -z \"\$($engine ps -q --filter label=com.docker.compose.project=$COMPOSE_PROJECT_NAME)\" ]"
         check "up again" services_up
-        until_true 120 answers 200 "$web/ready"
-        check "the key of before is known: the store survived" predicts "$web" "$key"
+        comes answers 200 "$web/ready"
+        check "the key of before is known: the store survived" comes predicts "$web" "$key"
 
         before=$(restarts_of backend)
-        in_service backend sh -c 'for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = finch ]; then kill -STOP "${p#/proc/}"; fi; done'
-        check "a backend that hangs becomes unhealthy" until_true 120 is_unhealthy backend
-        check "and is started anew" until_true 120 sh -c "[ \"\$($engine inspect --format '{{.RestartCount}}' $(id_of backend))\" -gt $before ]"
-        check "and answers again" until_true 90 answers 200 "$backend/ready"
-        check "through the frontend too" until_true 60 predicts "$web" "$key"
+        # The watchdog sleeps until the health checks have said what they have to: which is first would depend on the machine.
+        signal_processes STOP finch
+        signal_processes STOP finch-entrypoin
+        check "a backend that hangs becomes unhealthy" comes is_unhealthy backend
+        signal_processes CONT finch-entrypoin
+        check "and is started anew" comes sh -c "[ \"\$($engine inspect --format '{{.RestartCount}}' $(id_of backend))\" -gt $before ]"
+        check "and answers again" comes answers 200 "$backend/ready"
+        check "through the frontend too" comes predicts "$web" "$key"
 
         check "taking all down with its volumes" compose --profile postgres down --volumes
         check "leaves no volume" sh -c "[ -z \"\$($engine volume ls -q | grep '^${COMPOSE_PROJECT_NAME}_')\" ]"
@@ -341,13 +368,13 @@ if part monitoring; then
     prometheus_image=$(sed -n 's/^PROMETHEUS_IMAGE=//p' "$source/.env.example")
     if reason=$(base "$prometheus_image" stand_in_image "$prometheus_image" prometheus.Dockerfile); then
         started=yes
-        image_there finch-backend:test || build_run_images >"$work/log" 2>&1
+        build_run_images >"$work/log" 2>&1
         compose up -d --no-build backend >"$work/log" 2>&1
-        check "backend is there" until_true 120 answers 200 "$backend/ready"
+        check "backend is there" comes answers 200 "$backend/ready"
         key=$(make_key prometheus read)
         printf '%s\n' "$key" >"$tree/secrets/metrics_key"
         check "Prometheus starts with its rules" compose --profile monitoring up -d --no-build --no-deps prometheus
-        check "and reads the backend's metrics with its key" until_true 90 target_is_up
+        check "and reads the backend's metrics with its key" comes target_is_up
         check "all alert rules are loaded" sh -c "[ \"\$(curl -fsS http://127.0.0.1:$PROMETHEUS_PORT/api/v1/rules | grep -o '\"name\":\"Finch[A-Za-z]*\"' | sort -u | wc -l)\" -eq $(grep -c 'alert: ' "$source/deploy/alerts.yml") ]"
         compose --profile monitoring down --volumes >/dev/null 2>&1
         started=
@@ -360,31 +387,25 @@ fi
 
 # ---- development ----
 
-dev() { compose -f compose.yaml -f compose.dev.yaml "$@"; }
 shows() { curl -s --max-time 20 "$1" | grep -q "$2"; }
 change_c() { sed -i "s/\"status\", \"[A-Za-z0-9]*\", \"version\"/\"status\", \"$1\", \"version\"/" "$tree/src/serve/operations.c"; }
 change_page() { sed -i -E "s/\"(There is no such page|SEEN[0-9])\"/\"$1\"/" "$tree/web/app/not-found.tsx"; }
-# From the change to the answer that has it. The fastest of three counts: what else runs on the machine only makes it slower, and where more
-# wants to run than there are processors no time is judged.
-reloads() { # what at-most-seconds change url
-    local times= best=1000000 begin took i load
+# From the change to the answer that has it.
+reloads() { # what change url
+    local times= begin i
     for i in 1 2 3; do
         begin=$(date +%s%N)
-        "$3" "SEEN$i"
-        until_true 120 shows "$4" "SEEN$i" || { fail "$1: not seen in 120 s"; return; }
-        took=$((($(date +%s%N) - begin) / 1000000))
-        times="$times $took"
-        [ "$took" -ge $best ] || best=$took
+        "$2" "SEEN$i"
+        comes shows "$3" "SEEN$i" || { fail "$1: not seen in $PATIENCE s"; return; }
+        times="$times $((($(date +%s%N) - begin) / 1000000))"
     done
-    pass "$1:$times ms"
-    load=$(cut -d' ' -f1 /proc/loadavg)
-    if [ $best -le $(($2 * 1000)) ]; then
-        pass "$1 within $2 s"
-    elif [ "${load%.*}" -gt "$(nproc)" ]; then
-        skip "$1 within $2 s" "the machine is too busy to tell (load $load on $(nproc) processors)"
-    else
-        fail "$1 within $2 s"
-    fi
+    pass "$1:$times ms (load $(cut -d' ' -f1 /proc/loadavg) on $(nproc) processors)"
+}
+# What makes the time: one file is compiled, not two and not none. The first line is of the build of all.
+compiles_one_file_each() {
+    $engine logs "$(id_of backend)" 2>&1 | grep "built and restarted" >"$work/rebuilds"
+    cat "$work/rebuilds"
+    [ "$(wc -l <"$work/rebuilds")" -eq 4 ] && [ "$(grep -c 'C files compiled: 1$' "$work/rebuilds")" -eq 3 ]
 }
 
 if part development; then
@@ -393,13 +414,14 @@ if part development; then
     FINCH_UID=$(stat -c %u "$tree") FINCH_GID=$(stat -c %g "$tree")
     build_stage backend dev >"$work/log" 2>&1 && build_stage frontend dev >>"$work/log" 2>&1 && $engine tag finch-backend-dev:test finch-backend-dev:test
     check "the development services start" dev up -d --no-build backend frontend
-    check "the backend is built from the mounted source and answers" until_true 2400 answers 200 "$backend/ready"
+    check "the backend is built from the mounted source and answers" comes answers 200 "$backend/ready"
     check "no key is asked for there" sh -c "curl -fsS -H 'Content-Type: application/json' -d '{\"text\":\"up\"}' '$backend/api/v1/predict'"
-    check "the pages' development server answers" until_true 180 answers 200 "$web/"
-    reloads "a change of a C file is served" 5 change_c "$backend/health"
+    check "the pages' development server answers" comes answers 200 "$web/"
+    reloads "a change of a C file is served" change_c "$backend/health"
+    check "each change compiles one file" compiles_one_file_each
+    sed 's/^/      /' "$work/rebuilds"
     curl -s -o /dev/null "$web/no-such-page"
-    reloads "a change of a page is served" 10 change_page "$web/no-such-page"
-    dev logs --no-color backend 2>/dev/null | grep "built and restarted" | tail -n 3 | sed 's/^/      /'
+    reloads "a change of a page is served" change_page "$web/no-such-page"
     dev down --volumes >/dev/null 2>&1
     started=
 fi
@@ -409,7 +431,7 @@ has_page() { # url text
     curl -fsS --max-time 20 "$1" | grep -q "$2"
 }
 starts_kernel() { # token: the server starts a Python for a notebook, and says so
-    curl -fsS --max-time 60 -X POST -H "Authorization: token $1" -H 'Content-Type: application/json' -d '{"name":"python3"}' "$lab/api/kernels" | grep -q '"execution_state"'
+    curl -fsS --max-time $PATIENCE -X POST -H "Authorization: token $1" -H 'Content-Type: application/json' -d '{"name":"python3"}' "$lab/api/kernels" | grep -q '"execution_state"'
 }
 if part devtools; then
     check "the dev tools image builds" sh -c "cd '$tree' && $engine build -f deploy/devtools/Dockerfile -t finch-devtools:test ."
@@ -417,18 +439,29 @@ if part devtools; then
     started=yes
     FINCH_UID=$(stat -c %u "$tree") FINCH_GID=$(stat -c %g "$tree")
     export FINCH_UID FINCH_GID
-    check "the dev tools start" compose --profile devtools up -d --no-build --no-deps devtools
-    check "JupyterLab answers" until_true 120 answers 200 "$lab/api"
+    check "the dev tools start" devtools up -d --no-build --no-deps devtools
+    check "JupyterLab answers" comes answers 200 "$lab/api"
     token=$(cat "$tree/secrets/jupyter_token")
     check "it opens with the token" has_page "$lab/lab?token=$token" '<title>JupyterLab</title>'
     check "and not without it" sh -c "[ \$(curl -s -o /dev/null -w '%{http_code}' '$lab/api/kernels') = 403 ] && ! curl -sL '$lab/lab' | grep -q '<title>JupyterLab</title>'"
     check "it starts a kernel" starts_kernel "$token"
-    check "the dev tools become healthy" until_true 60 is_healthy devtools
-    check "finch is built there from the mounted checkout" until_true 2400 in_service devtools sh -c '[ -x "$FINCH" ] && [ -f "$FINCH_LIBRARY" ] && finch-build | grep -q "no work to do"'
+    check "the dev tools become healthy" comes is_healthy devtools
+    check "finch is built there from the mounted checkout" comes in_service devtools sh -c '[ -x "$FINCH" ] && [ -f "$FINCH_LIBRARY" ] && finch-build | grep -q "no work to do"'
     check "notebooks run there from start to end" in_service devtools python notebooks/run.py 01_prepare.ipynb 07_index.ipynb
     sed 's/^/      /' "$work/log"
-    compose --profile devtools down --volumes >/dev/null 2>&1
+    devtools down --volumes >/dev/null 2>&1
     started=
 fi
+
+# What is new since the start and ours. Volumes without a name are of images that declare one.
+left_behind() {
+    $engine ps -a --format '{{.Names}}' | grep -F "$COMPOSE_PROJECT_NAME"
+    $engine network ls --format '{{.Name}}' | grep -F "$COMPOSE_PROJECT_NAME"
+    $engine volume ls --format '{{.Name}}' | grep -E "^${COMPOSE_PROJECT_NAME}_|^[0-9a-f]{64}$" | grep -vxFf "$work/volumes"
+    [ "$engine" != podman ] || working_containers | grep -vxFf "$work/working"
+    grep -F "$tree" /proc/mounts
+    ls -A "$source" | grep -vxFf "$work/files"
+}
+check "nothing is left behind but images and build/containers" sh -c '[ -z "$1" ]' sh "$(left_behind | tee /dev/stderr)"
 
 finish

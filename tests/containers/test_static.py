@@ -145,6 +145,12 @@ class Images(unittest.TestCase):
                 self.assertTrue(base in stages or base.strip("${}") in presets, f"{path}: FROM {base}")
         self.assertEqual(len({re.search(r"ARG DEBIAN=(\S+)", read(path)).group(1) for path in self.FILES.values()}), 1)
 
+    def test_the_toolchain_is_one_layer(self):
+        """An engine takes a layer that it has where base and command are the same."""
+        toolchain = re.search(r"(?m)^FROM \$\{DEBIAN\} AS toolchain\n(?:#.*\n)*(RUN (?:.*\\\n)*.*\n)", read(self.FILES["backend"])).group(1)
+        self.assertIn("libdnnl-dev", toolchain)
+        self.assertRegex(read(self.FILES["devtools"]), r"(?m)^FROM \$\{DEBIAN\}\n(?:#.*\n)*" + re.escape(toolchain))
+
     def test_what_runs_is_not_root_and_says_what_it_is(self):
         for path in self.FILES.values():
             last = read(path).split("\nFROM ")[-1]
