@@ -9,7 +9,13 @@
 #include <omp.h>
 #endif
 
-enum { BATCH_TEXTS_MAX = 1024, BATCH_BYTES_A_TOKEN = 4 };
+enum {
+    BATCH_TEXTS_MAX = 1024,
+    BATCH_BYTES_A_TOKEN = 4,
+    SHARING_SLOW_MOST = 2,   /* texts in a row that sharing did not speed up: one alone may be chance */
+    SHARING_PAUSE = 256,     /* texts that are not shared after that */
+    SHARING_PASS_TOKENS = 16 /* a pass reads all weights, which takes about as long as so many tokens */
+};
 
 typedef struct worker {
     batcher *b;
@@ -21,7 +27,7 @@ typedef struct worker {
     size_t team;
 } worker;
 
-/* lock guards what stands between it and threads. */
+/* lock guards what stands between it and threads, and each slot's sharing. */
 struct batcher {
     pthread_mutex_t lock;
     pthread_cond_t work;
@@ -62,11 +68,20 @@ static size_t guess_tokens(const batch_text *t)
     return guess < most ? guess : most;
 }
 
+/* A text that is alone in the house gets all of it, unless that has not paid lately. A slot's first one shows what alone takes. */
+static size_t team_for(const batcher *b, model_sharing *s, size_t n_taken)
+{
+    if (n_taken > 1 || b->n_waiting > 0 || b->n_idle + 1 < b->n_threads || s->alone <= 0) return 1;
+    if (s->n_pause == 0) return b->n_threads;
+    s->n_pause--;
+    return 1;
+}
+
 /* The oldest text and what fits beside it. Those past their deadline are taken too: answering them is no work. */
 static void take_batch(worker *w)
 {
     batcher *b = w->b;
-    const model_slot *slot = b->first->job->slot;
+    model_slot *slot = b->first->job->slot;
     size_t fair = (b->n_waiting + b->n_idle) / (b->n_idle + 1), tokens = 0;
     if (fair > BATCH_TEXTS_MAX) fair = BATCH_TEXTS_MAX;
     w->n_taken = 0;
@@ -81,8 +96,7 @@ static void take_batch(worker *w)
         w->taken[w->n_taken++] = t;
         tokens += n;
     }
-    /* A text that is alone in the house gets all of it. */
-    w->team = w->n_taken == 1 && b->n_waiting == 0 && b->n_idle + 1 == b->n_threads ? b->n_threads : 1;
+    w->team = team_for(b, &slot->sharing, w->n_taken);
 }
 
 /* ---- computing ------------------------------------------------------------------------------------------------------- */
@@ -143,7 +157,22 @@ static finch_status encode_batch(worker *w, const model_slot *slot, model_batch 
     return FINCH_OK;
 }
 
-static finch_status compute_batch(worker *w, const model_slot *slot, finch_error *err)
+static void judge_sharing(worker *w, model_sharing *s, double seconds, size_t n_tokens)
+{
+    double each = seconds / (double)(n_tokens + SHARING_PASS_TOKENS);
+    pthread_mutex_lock(&w->b->lock);
+    if (w->team == 1) {
+        s->alone = s->alone > 0 ? s->alone + (each - s->alone) / 8 : each;
+    } else if (each < s->alone) {
+        s->n_slow = 0;
+    } else if (++s->n_slow >= SHARING_SLOW_MOST) {
+        s->n_slow = SHARING_SLOW_MOST - 1; /* behind the pause one slow text is enough */
+        s->n_pause = SHARING_PAUSE;
+    }
+    pthread_mutex_unlock(&w->b->lock);
+}
+
+static finch_status compute_batch(worker *w, model_slot *slot, finch_error *err)
 {
     model_batch batch;
     float *logits;
@@ -154,7 +183,9 @@ static finch_status compute_batch(worker *w, const model_slot *slot, finch_error
 #ifdef _OPENMP
     omp_set_num_threads((int)w->team);
 #endif
+    double before = clock_seconds();
     FINCH_TRY(model_logits(slot->engine, &batch, logits, &w->memory, err));
+    judge_sharing(w, &slot->sharing, clock_seconds() - before, batch.n_tokens);
     for (size_t i = 0; i < batch.n_texts; i++) {
         batch_text *t = w->taken[i];
         memcpy(t->logits, logits + i * slot->n_labels, slot->n_labels * sizeof *logits);
@@ -163,6 +194,7 @@ static finch_status compute_batch(worker *w, const model_slot *slot, finch_error
             cache_put(w->b->results, slot->serial, t->text, t->logits, slot->n_labels, t->info);
     }
     metrics_add(&f->texts, batch.n_texts);
+    metrics_add(&f->shared, w->team > 1 ? 1 : 0);
     metrics_add(&f->tokens, batch.n_tokens);
     metrics_size(&f->batch_texts, batch.n_texts);
     metrics_size(&f->batch_tokens, batch.n_tokens);

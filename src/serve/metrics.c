@@ -163,6 +163,7 @@ finch_status metrics_write(const struct serve *s, str *out, finch_error *err)
     const metrics *m = s->metrics;
     FINCH_TRY(write_requests(m, out, err));
     COUNTER("texts_total", texts, "Texts scored.");
+    COUNTER("texts_shared_total", shared, "Texts that all compute threads worked on together.");
     COUNTER("tokens_total", tokens, "Tokens computed.");
     COUNTER("texts_truncated_total", truncated, "Texts cut at the limit of tokens.");
     COUNTER("cache_hits_total", cache_hits, "Texts answered from the cache of results.");

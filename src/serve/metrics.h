@@ -19,7 +19,7 @@ typedef struct metrics {
                                  [METRICS_CLASSES]; /* by route and status / 100; the last: no route */
     metrics_histogram latency[METRICS_ROUTES_MAX + 1];
     metrics_histogram batch_texts, batch_tokens, wait, compute;
-    atomic_uint_fast64_t texts, tokens, truncated, cache_hits, cache_misses, dropped, rejected, reloads;
+    atomic_uint_fast64_t texts, shared, tokens, truncated, cache_hits, cache_misses, dropped, rejected, reloads;
     atomic_uint_fast64_t bytes_in, bytes_out, cut_slow, tls_or_parse_failed;
     atomic_uint_fast64_t alerts_fired, alerts_tried, alerts_sent, observed, observer_dropped;
     atomic_int_fast64_t alerts_waiting, alerts_failed, alerts_in_doubt;

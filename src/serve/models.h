@@ -11,6 +11,14 @@
 
 enum { MODELS_MAX = 64, MODEL_NAME_BYTES = 128, MODEL_VERSION_BYTES = 64 };
 
+/* Whether it pays that all compute threads work on one text together. They wait for each other dozens of times a text: where other
+ * work takes their cores, a text takes many times as long as on one thread, and the waiting takes CPU besides. */
+typedef struct model_sharing {
+    double alone; /* seconds a token on one thread, a running mean; 0: not known yet */
+    size_t n_slow;
+    size_t n_pause; /* texts left that are not shared */
+} model_sharing;
+
 typedef struct model_slot {
     atomic_size_t n_references;
     model *engine;
@@ -24,6 +32,7 @@ typedef struct model_slot {
     bool follows; /* the registry's production version takes its place when that changes */
     size_t n_labels, max_tokens;
     bool has_sentiment;
+    model_sharing sharing; /* the batcher's, under its lock */
 } model_slot;
 
 typedef struct models models;

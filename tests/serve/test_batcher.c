@@ -1,10 +1,13 @@
 /* Batching by several threads: every text gets its own result, whatever it was packed with, also while its model is replaced. */
+#define _GNU_SOURCE /* sched_setaffinity */
 #include "harness.h"
 
 #include "base/clock.h"
 #include "serve/batcher.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <time.h>
 
 #define TINY FIXTURES "/models/tiny-bert"
 
@@ -168,6 +171,31 @@ TEST(late_texts_are_not_computed)
     CHECK_EQUAL(TEXTS, atomic_load(&figures->dropped));
     CHECK_EQUAL(0, atomic_load(&figures->texts));
     end();
+}
+
+/* Two threads on one core can only wait for each other. */
+TEST(a_text_is_not_shared_where_that_does_not_pay)
+{
+    enum { ALONE = 200, SHARED_MOST = 8 };
+    cpu_set_t before, one;
+    CHECK_EQUAL(0, sched_getaffinity(0, sizeof before, &before));
+    CPU_ZERO(&one);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+    CHECK_EQUAL(0, sched_setaffinity(0, sizeof one, &one)); /* threads that are started from here on have it too */
+    begin(2, 100, NULL);
+    for (size_t i = 0; i < ALONE; i++) {
+        batch_text text = {.text = {texts[2], strlen(texts[2])}, .logits = (float[5]){0}};
+        CHECK_OK(score(&text, 1, clock_seconds() + 60, true, &err), &err);
+        CHECK(memcmp(text.logits, expected + 2 * 5, 5 * sizeof(float)) == 0);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000},
+                  NULL); /* both threads wait again, so that the next may be shared */
+    }
+    CHECK_EQUAL(ALONE, atomic_load(&figures->texts));
+    CHECK(atomic_load(&figures->shared) > 0);
+    CHECK(atomic_load(&figures->shared) <= SHARED_MOST);
+    end();
+    CHECK_EQUAL(0, sched_setaffinity(0, sizeof before, &before));
 }
 
 TEST(after_the_stop_nothing_is_taken)
