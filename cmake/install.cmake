@@ -15,7 +15,12 @@ set_target_properties(finch PROPERTIES INSTALL_RPATH "")
 # that it is installed with; the program's names DuckDB's folder as well, which is taken out when it is installed.
 get_filename_component(duckdb_folder "${DUCKDB_LIBRARY}" DIRECTORY)
 set(finch_run_path "$ORIGIN/${finch_libs_from_program}")
-set_target_properties(finch_program PROPERTIES INSTALL_RPATH "${finch_run_path};${duckdb_folder}")
+if(FINCH_SAME_BYTES)
+  # Not even for a time: the room that the folder's name took would stay. Such a program runs where it is installed.
+  set_target_properties(finch_program PROPERTIES INSTALL_RPATH "${finch_run_path}")
+else()
+  set_target_properties(finch_program PROPERTIES INSTALL_RPATH "${finch_run_path};${duckdb_folder}")
+endif()
 # Not where sanitizers are: nobody installs those, and what the compiler brings (Archer, which tells TSan of OpenMP's joins) is found by CMake's own run path.
 if(NOT FINCH_SANITIZE)
   set_target_properties(finch_program finch PROPERTIES BUILD_WITH_INSTALL_RPATH ON)
@@ -25,9 +30,11 @@ if(TARGET finch_mpi)
 endif()
 
 install(TARGETS finch_program RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT runtime)
-install(CODE "
-  file(RPATH_CHANGE FILE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/finch\"
-       OLD_RPATH \"${finch_run_path}:${duckdb_folder}\" NEW_RPATH \"${finch_run_path}\")" COMPONENT runtime)
+if(NOT FINCH_SAME_BYTES)
+  install(CODE "
+    file(RPATH_CHANGE FILE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/finch\"
+         OLD_RPATH \"${finch_run_path}:${duckdb_folder}\" NEW_RPATH \"${finch_run_path}\")" COMPONENT runtime)
+endif()
 get_filename_component(duckdb_file "${DUCKDB_LIBRARY}" REALPATH)
 install(PROGRAMS "${duckdb_file}" DESTINATION "${finch_private_libdir}" COMPONENT runtime RENAME libduckdb.so)
 if(TARGET finch_mpi)

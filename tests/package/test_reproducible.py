@@ -2,6 +2,7 @@
 whose names have different lengths; program, library and packages are compared whole by tests/package/run.sh (make test-package)."""
 import filecmp
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +14,9 @@ BUILT_FROM = ("CMakeLists.txt", "CMakePresets.json", "cmake", "include", "prompt
 
 
 class Reproducible(unittest.TestCase):
+    # The program's has one part, which is relative to the program: not the folder that it is built in, nor DuckDB's.
+    RUN_PATH = r'-Wl,-rpath,"?\\?\$ORIGIN/[^:" ]*"? '
+
     def setUp(self):
         self.work = tempfile.mkdtemp(prefix="finch-same-")
         self.addCleanup(shutil.rmtree, self.work)
@@ -33,6 +37,7 @@ class Reproducible(unittest.TestCase):
         self.done(["cmake", "--preset", preset, f"-DDUCKDB_ROOT={duckdb}"], folder, environment)
         out = os.path.join(folder, "build" if preset == "release" else f"build-{preset}")
         base = os.path.join("CMakeFiles", "finch_core.dir", "src", "base")
+        self.link = self.done(["ninja", "-t", "commands", "finch"], out, environment).splitlines()[-1]
         names = sorted(file + ".o" for file in os.listdir(os.path.join(folder, "src", "base")) if file.endswith(".c"))
         self.assertGreater(len(names), 5)
         self.done(["ninja", *(os.path.join(base, name) for name in names)], out, environment)
@@ -41,6 +46,7 @@ class Reproducible(unittest.TestCase):
     def done(self, command, folder, environment):
         ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        return ran.stdout
 
     def different(self, preset):
         one, two = self.objects(f"one-{preset}", preset), self.objects(f"a folder with blanks, of another length, {preset}", preset)
@@ -49,8 +55,10 @@ class Reproducible(unittest.TestCase):
 
     def test_two_folders_give_the_same_objects(self):
         self.assertEqual(self.different("package"), [])
-        # The comparison can tell: without the preset's map the folder is in the debug information.
+        self.assertRegex(self.link, self.RUN_PATH)
+        # The comparison can tell: without the preset's map the folder is in the debug information, and DuckDB's is in the run path.
         self.assertNotEqual(self.different("release"), [])
+        self.assertNotRegex(self.link, self.RUN_PATH)
 
 
 if __name__ == "__main__":
