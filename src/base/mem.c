@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -45,7 +46,7 @@ static void ask_for_huge_pages(void *block, size_t size)
 #endif
 }
 
-finch_status mem_alloc(size_t n, size_t item_bytes, void **out, finch_error *err)
+static finch_status take(size_t n, size_t item_bytes, bool huge, void **out, finch_error *err)
 {
     size_t size, rounded;
     *out = NULL;
@@ -56,10 +57,42 @@ finch_status mem_alloc(size_t n, size_t item_bytes, void **out, finch_error *err
     if (block == NULL)
         return finch_fail(err, FINCH_E_MEMORY, "out of memory for %zu bytes; close other programs or use smaller batches",
                           size);
-    ask_for_huge_pages(block, rounded);
+    if (huge) ask_for_huge_pages(block, rounded);
     atomic_fetch_add_explicit(&n_allocations, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&n_live, 1, memory_order_relaxed);
     *out = block;
+    return FINCH_OK;
+}
+
+finch_status mem_alloc(size_t n, size_t item_bytes, void **out, finch_error *err)
+{
+    return take(n, item_bytes, true, out, err);
+}
+
+/* Pages that are given back read as zeros, and are there again when one is written. */
+static void zero_sparsely(unsigned char *block, size_t size)
+{
+#ifdef __linux__
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)block;
+    size_t head = (size_t)((at + page - 1) / page * page - at), pages;
+    if (head < size && (pages = (size - head) / page * page) > 0) {
+#ifdef MADV_NOHUGEPAGE
+        (void)madvise(block + head, pages, MADV_NOHUGEPAGE);
+#endif
+        if (madvise(block + head, pages, MADV_DONTNEED) == 0) {
+            memset(block, 0, head);
+            memset(block + head + pages, 0, size - head - pages);
+            return;
+        }
+    }
+#endif
+    memset(block, 0, size);
+}
+
+finch_status mem_alloc_sparse(size_t n, size_t item_bytes, void **out, finch_error *err)
+{
+    FINCH_TRY(take(n, item_bytes, false, out, err));
+    zero_sparsely(*out, n * item_bytes);
     return FINCH_OK;
 }
 

@@ -18,6 +18,10 @@ static inline size_t size_least(size_t a, size_t b) { return a < b ? a : b; }
 finch_status mem_alloc(size_t n, size_t item_bytes, void **out, finch_error *err);
 finch_status mem_alloc_zero(size_t n, size_t item_bytes, void **out, finch_error *err);
 
+/* Zeroed, for tables of which most rows may never be written: what is not written takes no memory where the system can do so, and
+ * is not put in huge pages, of which a row would take a whole one. */
+finch_status mem_alloc_sparse(size_t n, size_t item_bytes, void **out, finch_error *err);
+
 /* Grows *block from old_bytes to n * item_bytes keeping its contents; *block stays valid on failure. */
 finch_status mem_grow(void **block, size_t old_bytes, size_t n, size_t item_bytes, finch_error *err);
 

@@ -45,6 +45,14 @@ finch_status stored_from_gguf(const gguf *g, const char *path, const char *name,
     return FINCH_OK;
 }
 
+void stored_from_memory(const float *items, size_t rows, size_t columns, tensor *view, stored_matrix *out)
+{
+    *view = (tensor){.name = "", .dtype = TENSOR_F32, .n_dims = 2, .dims = {rows, columns}, .n_items = rows * columns};
+    view->data = items;
+    view->size_bytes = rows * columns * sizeof *items;
+    *out = (stored_matrix){.plain = {view, NULL, rows, columns}, .rows = rows, .columns = columns};
+}
+
 const char *stored_type_name(const stored_matrix *m)
 {
     return m->blocks != NULL ? gguf_type_name(m->blocks->type) : tensor_dtype_name(m->plain.weight->dtype);

@@ -24,6 +24,10 @@ finch_status stored_from_weights(const weights *w, const char *name, size_t rows
 finch_status stored_from_gguf(const gguf *g, const char *path, const char *name, size_t rows, size_t columns,
                               stored_matrix *out, finch_error *err);
 
+/* Floats in memory: *out refers to items [rows, columns] and to *view, which is filled; both must outlive it. They are not a file's:
+ * no stored_pack and no stored_forget. */
+void stored_from_memory(const float *items, size_t rows, size_t columns, tensor *view, stored_matrix *out);
+
 /* "Q4_K", "BF16"; static. */
 const char *stored_type_name(const stored_matrix *m);
 /* Bytes in the file. */

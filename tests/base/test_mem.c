@@ -93,3 +93,22 @@ TEST(the_nth_allocation_fails_once)
     mem_free(a);
     mem_free(c);
 }
+
+/* Old bytes of the allocator must not show, and the table can be written to anywhere. */
+TEST(a_sparse_block_is_zeros_and_can_be_written_to)
+{
+    static const size_t sizes[] = {1, 100, 5000, 70001, 3 << 20};
+    finch_error err;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        unsigned char *old, *block;
+        CHECK_OK(mem_alloc(sizes[i], 1, (void **)&old, &err), &err);
+        memset(old, 0xAB, sizes[i]);
+        mem_free(old);
+        CHECK_OK(mem_alloc_sparse(sizes[i], 1, (void **)&block, &err), &err);
+        CHECK((uintptr_t)block % MEM_ALIGN == 0);
+        for (size_t k = 0; k < sizes[i]; k++) CHECK(block[k] == 0);
+        memset(block, 1, sizes[i]);
+        mem_free(block);
+    }
+    CHECK_STATUS(FINCH_E_MEMORY, mem_alloc_sparse(SIZE_MAX, 2, (void **)&(void *){NULL}, &err), &err);
+}
