@@ -52,8 +52,7 @@ static const cli_option options[] = {
      "with --lora: the frozen base as it is; in int8, quantised first into OUTPUT.base where it is not; or refused where it "
      "is quantised",
      false, 0, 0},
-    {"lora", NULL, CLI_FLAG, NULL, "train adapters and a classifier beside a frozen model (always so for a Gemma 3)", false,
-     0, 0},
+    {"lora", NULL, CLI_FLAG, NULL, "train adapters and a classifier beside a frozen model", false, 0, 0},
     {"lora-rank", "R", CLI_SIZE, "8", "rank of the adapters", false, 1, LORA_RANK_MAX},
     {"lora-alpha", "A", CLI_REAL, "16", "what adapters give is multiplied by A / R", false, 1e-6, 1e6},
     {"lora-dropout", "P", CLI_REAL, "0.1", "dropout before the adapters", false, 0, 0.95},
@@ -62,7 +61,7 @@ static const cli_option options[] = {
      "query,value of a BERT, q,v of an MPNet)",
      false, 0, 0},
     {"checkpoint-activations", NULL, CLI_FLAG, NULL,
-     "with --lora: keep less and compute layers twice; the same bits in less memory", false, 0, 0},
+     "with --lora, or of a Gemma 3: keep less and compute layers twice; the same bits in less memory", false, 0, 0},
     TRAIN_OPTIONS_LOOP("6", "2e-5", "3"),
     CLI_OPTION_REJECTS("beside the model's folder"),
     CLI_OPTION_STRICT,
@@ -154,6 +153,7 @@ static finetune_options options_of(const cli_args *args, ranks *together)
     double dropout = train_options_dropout(args);
     finetune_options o = {
         .output = cli_text(args, "output"),
+        .checkpoint_activations = cli_flag(args, "checkpoint-activations"),
         .max_tokens = cli_size(args, "max-tokens"),
         .n_threads = cli_threads(args),
         .patience = cli_size(args, "patience"),
@@ -226,28 +226,29 @@ const cli_command cli_command_train = {
     .name = "train",
     .group = CLI_GROUP_MAKE,
     .summary = "fine-tune a classifier on labelled texts",
-    .about =
-        "Fine-tunes a BERT or MPNet with AdamW, on packed batches without padding; with --lora, adapters beside a "
-        "frozen BERT, MPNet or Gemma 3 (a folder, or a Gemma's GGUF file), written as PEFT has them. --preset takes a whole "
-        "recipe by its name; --list-presets tells them and what their settings do. Twice an epoch the validation rows "
-        "are measured; the "
-        "best weights are kept, a temperature is fitted on the validation rows, and the model's card (finch.json) "
-        "tells data, options and metrics.\n"
-        "Training stops early when nothing gets better: --stop is a rule of clauses between commas, each a metric or "
-        "several (joined by or, "
-        "and) with \"better\", \"better by X\" or \"not X% worse\" than the best so far. An evaluation is progress "
-        "where all clauses hold; after "
-        "--patience evaluations without progress training stops and says why. Metrics: accuracy, macro_f1, "
-        "weighted_f1, macro_precision, "
-        "macro_recall, kappa, mcc, roc_auc, log_loss, ece.\n"
-        "Until all is done the run lives in FOLDER.training. Ctrl-C writes a checkpoint there; after that, or a crash "
-        "at any moment, the same "
-        "command with --resume goes on and ends in the same weights bit for bit.",
+    .about = "Fine-tunes a BERT, MPNet or Gemma 3 (a folder, or a Gemma's GGUF file) with AdamW, on packed batches without "
+             "padding; "
+             "with --lora, adapters beside a frozen one, written as PEFT has them. --preset takes a whole "
+             "recipe by its name; --list-presets tells them and what their settings do. Twice an epoch the validation rows "
+             "are measured; the "
+             "best weights are kept, a temperature is fitted on the validation rows, and the model's card (finch.json) "
+             "tells data, options and metrics.\n"
+             "Training stops early when nothing gets better: --stop is a rule of clauses between commas, each a metric or "
+             "several (joined by or, "
+             "and) with \"better\", \"better by X\" or \"not X% worse\" than the best so far. An evaluation is progress "
+             "where all clauses hold; after "
+             "--patience evaluations without progress training stops and says why. Metrics: accuracy, macro_f1, "
+             "weighted_f1, macro_precision, "
+             "macro_recall, kappa, mcc, roc_auc, log_loss, ece.\n"
+             "Until all is done the run lives in FOLDER.training. Ctrl-C writes a checkpoint there; after that, or a crash "
+             "at any moment, the same "
+             "command with --resume goes on and ends in the same weights bit for bit.",
     .example =
         "finch train --model models/minilm --train train.csv --valid valid.csv --output my-model\n"
         "finch train --model build/domain --train five.csv --coarse-train three.csv --valid valid.csv --output my-model \\\n"
         "    --class-weights sqrt --average 3 --stop \"macro_f1 or mcc better by 0.001, log_loss not 5% worse\"\n"
         "finch train --lora --model gemma-3-270m --train train.csv --valid valid.csv --output my-adapters --batch 8\n"
+        "finch train --model gemma-3-270m --train train.csv --valid valid.csv --output my-gemma --batch 8 --bf16\n"
         "finch train --preset finbert-dapt --model models/minilm --domain tweets.parquet --domain-column body \\\n"
         "    --train train.csv --valid valid.csv --output my-model\n"
         "finch train --list-presets\n"

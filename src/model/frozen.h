@@ -1,4 +1,5 @@
-/* Products with weights that do not learn and stay in their file (tensor/stored.h), forward and back, spread over OpenMP's threads.
+/* Products with weights that stay where they are (tensor/stored.h), forward and back, spread over OpenMP's threads: in the file where
+ * they do not learn, or, of a Gemma that learns whole, in memory.
  * What a number is computed from, and in which order, does not depend on their number. Inputs and results are f32; in bf16 inputs
  * and weights are rounded to it, and sums are f32. */
 #ifndef FINCH_MODEL_FROZEN_H

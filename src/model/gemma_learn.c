@@ -16,11 +16,14 @@ static const linear_shape shapes[LEARN_MATRICES] = {
 #undef SHAPE
 };
 
-static const char *const modules[LEARN_MATRICES] = {
+const char *const learn_modules[LEARN_MATRICES] = {
 #define MODULE(name, hub, gguf_name, outputs, inputs) hub,
     GEMMA_MATRIX_LIST(MODULE)
 #undef MODULE
 };
+
+size_t learn_outputs(const gemma_config *c, learn_matrix which) { return gemma_width_of(c, shapes[which].outputs); }
+size_t learn_inputs(const gemma_config *c, learn_matrix which) { return gemma_width_of(c, shapes[which].inputs); }
 
 static void add_tensor(gemma_learner *l, size_t rows, size_t cols, bool is_head, const char *part, size_t layer,
                        const char *which)
@@ -36,12 +39,11 @@ static void lay_out(gemma_learner *l, const char *targets)
     const gemma_config *c = &l->base->config;
     for (size_t layer = 0; layer < c->n_layers; layer++)
         for (size_t i = 0; i < LEARN_MATRICES; i++) {
-            size_t rank = l->setup.rank, in = gemma_width_of(c, shapes[i].inputs),
-                   out = gemma_width_of(c, shapes[i].outputs);
-            if (!lora_targets_has(targets, modules[i])) continue;
+            size_t rank = l->setup.rank, in = learn_inputs(c, (learn_matrix)i), out = learn_outputs(c, (learn_matrix)i);
+            if (!lora_targets_has(targets, learn_modules[i])) continue;
             l->pairs[layer][i] = (lora_pair){.used = true, .in = in, .out = out};
-            add_tensor(l, rank, in, false, modules[i], layer, "lora_A");
-            add_tensor(l, out, rank, false, modules[i], layer, "lora_B");
+            add_tensor(l, rank, in, false, learn_modules[i], layer, "lora_A");
+            add_tensor(l, out, rank, false, learn_modules[i], layer, "lora_B");
         }
     add_tensor(l, l->n_classes, c->hidden_size, true, NULL, 0, NULL);
 }
@@ -52,7 +54,7 @@ finch_status gemma_learner_create(const gemma *base, const lora_options *options
     gemma_learner *l;
     finch_status st;
     *out = NULL;
-    FINCH_TRY(lora_options_check(options, modules, LEARN_MATRICES,
+    FINCH_TRY(lora_options_check(options, learn_modules, LEARN_MATRICES,
                                  "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj", err));
     if (base->compute != MODEL_F32)
         return finch_fail(err, FINCH_E_USAGE, "adapters learn beside a base that computes in f32");
@@ -76,6 +78,7 @@ void gemma_learner_destroy(gemma_learner *l)
 {
     if (l == NULL) return;
     mem_free(l->pairs);
+    mem_free(l->weights);
     mem_free(l->no_bias);
     mem_free(l->tensors);
     mem_free(l);
@@ -102,6 +105,10 @@ static lora_pair *pair_of(const gemma_learner *l, size_t i)
 
 void gemma_learner_bind(gemma_learner *l, size_t i, float *value, float *grad)
 {
+    if (l->whole != NULL) {
+        weights_bind(l, i, value, grad);
+        return;
+    }
     if (l->tensors[i].is_head) {
         l->score = value;
         l->dscore = grad;
@@ -112,15 +119,22 @@ void gemma_learner_bind(gemma_learner *l, size_t i, float *value, float *grad)
     else pair->b = value, pair->db = grad;
 }
 
-void gemma_learner_draw(gemma_learner *l, uint64_t seed, bool keep_head, bool *head_is_new)
+static void draw_head(gemma_learner *l, uint64_t seed, bool keep, bool *is_new)
 {
     enum { STREAM_HEAD = 0x10B };
-    for (size_t i = 0; i + 1 < l->n_tensors; i += 2) lora_draw(&l->setup, pair_of(l, i), seed, i);
-    *head_is_new = !keep_head || l->base->score.rows != l->n_classes;
-    if (!*head_is_new) {
+    *is_new = !keep || l->base->score.rows != l->n_classes;
+    if (!*is_new) {
         stored_rows(&l->base->score, 0, l->n_classes, l->score);
         return;
     }
     rng r = {.seed = seed, .stream = (uint64_t)STREAM_HEAD << 32};
     for (size_t k = 0; k < l->n_classes * l->base->config.hidden_size; k++) l->score[k] = (float)(0.02 * rng_normal(&r));
+}
+
+void gemma_learner_draw(gemma_learner *l, uint64_t seed, bool keep_head, bool *head_is_new)
+{
+    draw_head(l, seed, keep_head, head_is_new);
+    if (l->whole != NULL) weights_draw(l);
+    else
+        for (size_t i = 0; i + 1 < l->n_tensors; i += 2) lora_draw(&l->setup, pair_of(l, i), seed, i);
 }

@@ -1,4 +1,4 @@
-/* The backward pass: from the logits' gradients to those of adapters and classifier, layer by layer from the last.
+/* The backward pass: from the logits' gradients to those of what learns, layer by layer from the last.
  *
  * RMS norm y = x r g with r = 1 / sqrt(mean x^2 + eps): dx = r (g dy) - x r^3 / width * sum(g dy x). */
 #include "model/gemma_learn_internal.h"
@@ -22,7 +22,7 @@ typedef struct learn_back {
 
 /* ---- norms ----------------------------------------------------------------------------------------------------- */
 
-enum { LANES = 16 };
+enum { LANES = 16, NORM_ROWS = 16 };
 
 static float lanes_total(const float lane[LANES])
 {
@@ -33,11 +33,25 @@ static float lanes_total(const float lane[LANES])
     return sum[0];
 }
 
-/* dx = (or += where add) the gradient of a norm's input. */
-static void norm_back_row(const float *x, const float *gain, const float *dy, size_t width, float eps, bool add, float *dx)
+/* A norm's gradients over n_rows dense rows of width.
+ * x, gain, dy  what it read, its gain, and the gradient of what it gave.
+ * dx           (or += where add) the gradient of x; may be dy.
+ * to           its weight's gradient is added there; NULL: it does not learn. */
+typedef struct norm_use {
+    const float *x, *gain, *dy;
+    size_t n_rows, width;
+    bool add;
+    float *dx;
+    learn_gain *to;
+} norm_use;
+
+/* sum [width]: what the row adds to the gain's gradient is added to it, where it is not NULL. */
+static void norm_back_row(const norm_use *u, size_t row, float eps, float *sum)
 {
     float squares[LANES] = {0}, products[LANES] = {0};
-    size_t whole = width / LANES * LANES;
+    size_t width = u->width, whole = width / LANES * LANES;
+    const float *x = u->x + row * width, *gain = u->gain, *dy = u->dy + row * width;
+    float *dx = u->dx + row * width;
     for (size_t i = 0; i < whole; i += LANES)
         for (size_t k = 0; k < LANES; k++) {
             squares[k] += x[i + k] * x[i + k];
@@ -49,23 +63,37 @@ static void norm_back_row(const float *x, const float *gain, const float *dy, si
     }
     float r = 1.0f / sqrtf(lanes_total(squares) / (float)width + eps);
     float shift = r * r * r / (float)width * lanes_total(products);
+    for (size_t i = 0; sum != NULL && i < width; i++) sum[i] += x[i] * r * dy[i];
     for (size_t i = 0; i < width; i++) {
         float value = r * gain[i] * dy[i] - x[i] * shift;
-        dx[i] = add ? dx[i] + value : value;
+        dx[i] = u->add ? dx[i] + value : value;
     }
 }
 
-static void norm_back(const gemma_learner *l, const float *x, const float *gain, const float *dy, size_t n_rows,
-                      size_t width, bool add, float *dx)
+/* Sums over rows are made of partial ones over NORM_ROWS rows, added in order. */
+static finch_status norm_back(const gemma_learner *l, const gemma_learnt_pass *p, const norm_use *u, finch_error *err)
 {
+    arena_place mark = arena_mark(p->how.scratch);
+    size_t n_parts = (u->n_rows + NORM_ROWS - 1) / NORM_ROWS;
+    float *partials = NULL;
+    if (u->to != NULL) FINCH_TRY(ARENA_NEW(p->how.scratch, &partials, n_parts * u->width, err));
 #pragma omp parallel for schedule(static)
-    for (size_t row = 0; row < n_rows; row++)
-        norm_back_row(x + row * width, gain, dy + row * width, width, l->base->config.norm_eps, add, dx + row * width);
+    for (size_t part = 0; part < n_parts; part++) {
+        float *sum = partials == NULL ? NULL : partials + part * u->width;
+        if (sum != NULL) memset(sum, 0, u->width * sizeof *sum);
+        size_t end = size_least((part + 1) * NORM_ROWS, u->n_rows);
+        for (size_t row = part * NORM_ROWS; row < end; row++) norm_back_row(u, row, l->base->config.norm_eps, sum);
+    }
+    if (u->to == NULL) return FINCH_OK;
+    for (size_t i = 0; u->to->factor != 1.0f && i < n_parts * u->width; i++) partials[i] *= u->to->factor;
+    l->setup.ops->column_sum(partials, n_parts, u->width, u->width, u->to->grad);
+    arena_release(p->how.scratch, mark);
+    return FINCH_OK;
 }
 
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
-/* A product's gradients: of its adapter, and of its input x where dx is given. room [n_tokens, in] is for the adapter's part. */
+/* A product's gradients: of its weights or its adapter, and of its input x where dx is given. room [n_tokens, in] is for the adapter's part. */
 static finch_status multiply_back(gemma_learner *l, const gemma_learnt_pass *p, size_t layer, const learn_layer *from,
                                   learn_matrix which, size_t n, const float *x, const float *dy, bool add, float *dx,
                                   float *low, float *room, finch_error *err)
@@ -73,6 +101,7 @@ static finch_status multiply_back(gemma_learner *l, const gemma_learnt_pass *p, 
     const stored_matrix *w = &learn_matrix_of(&l->base->layers[layer], which)->stored;
     const lora_pair *pair = &l->pairs[layer][which];
     if (dx != NULL) frozen_product_back(&p->products, w, dy, w->rows, n, add, dx);
+    FINCH_TRY(weight_back(l, p, layer, which, n, x, dy, err));
     if (!pair->used) return FINCH_OK;
     return lora_backward(&l->setup, pair, &from->kept[which], &(lora_back){n, x, dy, w->rows, low, p->room, room, dx}, err);
 }
@@ -135,8 +164,8 @@ static finch_status attend_back_all(const gemma_learner *l, const gemma_learnt_p
 }
 
 /* Back through rotation and norm, in place. before: what the norm read; rows as turn has them. */
-static void turn_back(const gemma_learner *l, const gemma_learnt_pass *p, const float *before, size_t n_heads,
-                      const float *gain, bool is_global, bool last, float *grad)
+static finch_status turn_back(const gemma_learner *l, const gemma_learnt_pass *p, const float *before, size_t n_heads,
+                              const float *gain, learn_gain *to, bool is_global, bool last, float *grad, finch_error *err)
 {
     const model_batch *b = p->how.batch;
     size_t width = l->base->config.head_width, half = width / 2;
@@ -150,7 +179,8 @@ static void turn_back(const gemma_learner *l, const gemma_learnt_pass *p, const 
             l->base->rows->rotate(&(decoder_rotate){heads, n_heads, width, angles, sine});
         }
     }
-    norm_back(l, before, gain, grad, (last ? p->n_texts : p->n_tokens) * n_heads, width, false, grad);
+    size_t n_rows = (last ? p->n_texts : p->n_tokens) * n_heads;
+    return norm_back(l, p, &(norm_use){before, gain, grad, n_rows, width, false, grad, to}, err);
 }
 
 /* ---- layers ---------------------------------------------------------------------------------------------------- */
@@ -162,7 +192,9 @@ static finch_status wide_back(gemma_learner *l, const gemma_learnt_pass *p, size
     const gemma_layer *w = &l->base->layers[layer];
     size_t hidden = c->hidden_size, n = learn_rows(l, p, layer), items = n * c->intermediate_size;
     float *x = learn_is_last(l, layer) ? g->x_rows : g->x;
-    norm_back(l, from->d, w->after_wide, x, n, hidden, false, g->hidden);
+    FINCH_TRY(norm_back(
+        l, p, &(norm_use){from->d, w->after_wide, x, n, hidden, false, g->hidden, weights_gain(l, layer, LEARN_after_wide)},
+        err));
     FINCH_TRY(multiply_back(l, p, layer, from, LEARN_down, n, from->wide, g->hidden, false, g->wide, g->low, g->gate, err));
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < items; i++) {
@@ -172,8 +204,10 @@ static finch_status wide_back(gemma_learner *l, const gemma_learnt_pass *p, size
     FINCH_TRY(
         multiply_back(l, p, layer, from, LEARN_gate, n, from->normed2, g->gate, false, g->normed, g->low, g->hidden, err));
     FINCH_TRY(multiply_back(l, p, layer, from, LEARN_up, n, from->normed2, g->up, true, g->normed, g->low, g->hidden, err));
-    norm_back(l, from->middle, w->before_wide, g->normed, n, hidden, true, x);
-    return FINCH_OK;
+    return norm_back(
+        l, p,
+        &(norm_use){from->middle, w->before_wide, g->normed, n, hidden, true, x, weights_gain(l, layer, LEARN_before_wide)},
+        err);
 }
 
 /* The last layer's rows back among all tokens: to[last token of a text] += rows. */
@@ -193,15 +227,21 @@ static finch_status attention_back(gemma_learner *l, const gemma_learnt_pass *p,
     const gemma_layer *w = &l->base->layers[layer];
     size_t hidden = c->hidden_size, n = p->n_tokens, rows = learn_rows(l, p, layer);
     bool is_global = c->is_global[layer], last = learn_is_last(l, layer);
-    float *below = layer == 0 ? NULL : g->normed; /* nothing learns below the first layer */
-    float *of_query = layer == 0 ? NULL : last ? g->query : g->normed;
+    bool goes_on = layer > 0 || l->whole != NULL; /* below the first layer only words can learn */
+    float *below = goes_on ? g->normed : NULL;
+    float *of_query = !goes_on ? NULL : last ? g->query : g->normed;
     const float *normed = last ? p->last_normed : from->normed1;
-    norm_back(l, from->o, w->after_attention, last ? g->x_rows : g->x, rows, hidden, false, g->hidden);
+    FINCH_TRY(norm_back(l, p,
+                        &(norm_use){from->o, w->after_attention, last ? g->x_rows : g->x, rows, hidden, false, g->hidden,
+                                    weights_gain(l, layer, LEARN_after_attention)},
+                        err));
     FINCH_TRY(
         multiply_back(l, p, layer, from, LEARN_out, rows, from->context, g->hidden, false, g->context, g->low, g->q, err));
     FINCH_TRY(attend_back_all(l, p, from, g, last, err));
-    turn_back(l, p, from->q0, c->n_heads, w->query_norm, is_global, last, g->q);
-    turn_back(l, p, from->k0, c->n_key_heads, w->key_norm, is_global, false, g->k);
+    FINCH_TRY(turn_back(l, p, from->q0, c->n_heads, w->query_norm, weights_gain(l, layer, LEARN_query_norm), is_global, last,
+                        g->q, err));
+    FINCH_TRY(turn_back(l, p, from->k0, c->n_key_heads, w->key_norm, weights_gain(l, layer, LEARN_key_norm), is_global,
+                        false, g->k, err));
     FINCH_TRY(multiply_back(l, p, layer, from, LEARN_query, rows, normed, g->q, false, of_query, g->low, g->hidden, err));
     FINCH_TRY(multiply_back(l, p, layer, from, LEARN_key, n, from->normed1, g->k, !last, below, g->low, g->hidden, err));
     FINCH_TRY(multiply_back(l, p, layer, from, LEARN_value, n, from->normed1, g->v, true, below, g->low, g->hidden, err));
@@ -211,8 +251,10 @@ static finch_status attention_back(gemma_learner *l, const gemma_learnt_pass *p,
         scatter_rows(l, p, g->query, g->normed);
         scatter_rows(l, p, g->x_rows, g->x);
     }
-    norm_back(l, from->x, w->before_attention, g->normed, n, hidden, true, g->x);
-    return FINCH_OK;
+    return norm_back(l, p,
+                     &(norm_use){from->x, w->before_attention, g->normed, n, hidden, true, g->x,
+                                 weights_gain(l, layer, LEARN_before_attention)},
+                     err);
 }
 
 static finch_status plan(const gemma_learner *l, const gemma_learnt_pass *p, learn_back *g, finch_error *err)
@@ -239,24 +281,33 @@ static finch_status head_back(gemma_learner *l, const gemma_learnt_pass *p, cons
                               finch_error *err)
 {
     size_t hidden = l->base->config.hidden_size, n = p->n_texts;
-    FINCH_TRY(lora_product(true, false, l->n_classes, hidden, n, dlogits, l->n_classes, p->hidden, hidden, 1.0f, l->dscore,
-                           hidden, err));
+    FINCH_TRY(lora_product(true, false, l->n_classes, hidden, n, dlogits, l->n_classes, p->hidden, hidden,
+                           p->add ? 1.0f : 0.0f, l->dscore, hidden, err));
     FINCH_TRY(lora_product(false, false, n, hidden, l->n_classes, dlogits, l->n_classes, l->score, hidden, 0.0f, g->x_rows,
                            hidden, err));
-    norm_back(l, p->last, l->base->last_norm, g->x_rows, n, hidden, false, g->x_rows);
-    return FINCH_OK;
+    learn_gain *to = l->whole == NULL ? NULL : &l->last_gain;
+    return norm_back(l, p, &(norm_use){p->last, l->base->last_norm, g->x_rows, n, hidden, false, g->x_rows, to}, err);
 }
 
-finch_status gemma_learner_backward(gemma_learner *l, gemma_learnt_pass *p, const float *dlogits, finch_error *err)
+static void tell_final(const gemma_learning_back *how, size_t block)
+{
+    if (how->on_final != NULL) how->on_final(how->context, block);
+}
+
+finch_status gemma_learner_backward(gemma_learner *l, gemma_learnt_pass *p, const gemma_learning_back *how, finch_error *err)
 {
     learn_back g;
+    p->add = how->add;
     FINCH_TRY(plan(l, p, &g, err));
-    FINCH_TRY(head_back(l, p, dlogits, &g, err));
+    FINCH_TRY(head_back(l, p, how->dlogits, &g, err));
+    tell_final(how, 0);
     for (size_t layer = l->base->config.n_layers; layer-- > 0;) {
         learn_layer *from = &p->layers[layer];
         if (l->checkpoint) FINCH_TRY(learn_layer_forward(l, p, layer, from, p->end, err));
         FINCH_TRY(wide_back(l, p, layer, from, &g, err));
         FINCH_TRY(attention_back(l, p, layer, from, &g, err));
+        tell_final(how, l->base->config.n_layers - layer);
     }
+    if (l->whole != NULL) words_back(l, p, g.x);
     return FINCH_OK;
 }

@@ -224,7 +224,8 @@ static finch_status plan_products(const gemma_learner *l, gemma_learnt_pass *p, 
     const stored_matrix *matrices[LEARN_MATRICES];
     for (size_t i = 0; i < LEARN_MATRICES; i++) matrices[i] = &learn_matrix_of(&l->base->layers[0], (learn_matrix)i)->stored;
     p->products = (frozen_products){.kernels = l->base->products, .bf16 = l->bf16};
-    return frozen_plan(&p->products, matrices, LEARN_MATRICES, p->n_tokens, gemma_team(0), p->how.scratch, err);
+    FINCH_TRY(frozen_plan(&p->products, matrices, LEARN_MATRICES, p->n_tokens, gemma_team(0), p->how.scratch, err));
+    return weights_plan(l, p, err);
 }
 
 static finch_status plan(gemma_learner *l, gemma_learnt_pass *p, finch_error *err)

@@ -10,12 +10,40 @@
 typedef enum learn_matrix { GEMMA_MATRIX_LIST(GEMMA_MATRIX_INDEX) LEARN_MATRICES } learn_matrix;
 #undef GEMMA_MATRIX_INDEX
 
+#define GEMMA_NORM_INDEX(name, hub, gguf_name, width) LEARN_##name,
+typedef enum learn_norm { GEMMA_NORM_LIST(GEMMA_NORM_INDEX) LEARN_NORMS } learn_norm;
+#undef GEMMA_NORM_INDEX
+
+/* A matrix that learns whole. */
+typedef struct learn_weight {
+    float *value, *grad;
+    tensor view; /* of value, for the base's stored_matrix */
+} learn_weight;
+
+/* A norm that learns: the base's gain is (1 + value) * factor. */
+typedef struct learn_gain {
+    float *value, *grad;
+    float *gain;
+    size_t width;
+    float factor;
+} learn_gain;
+
+/* What only a whole learner has. */
+typedef struct learn_layer_weights {
+    learn_weight matrices[LEARN_MATRICES];
+    learn_gain norms[LEARN_NORMS];
+} learn_layer_weights;
+
 struct gemma_learner {
     const gemma *base;
-    lora_setup setup;
+    lora_setup setup; /* of a whole learner only its ops */
     size_t n_classes, n_tensors;
     bool checkpoint, bf16;
-    lora_pair (*pairs)[LEARN_MATRICES]; /* [n_layers] */
+    lora_pair (*pairs)[LEARN_MATRICES]; /* [n_layers]; none is used by a whole learner */
+    gemma *whole; /* the base where all of it learns; else NULL, and so are: */
+    learn_layer_weights *weights; /* [n_layers] */
+    learn_gain last_gain;
+    learn_weight words;
     float *score, *dscore;
     float *no_bias; /* [intermediate_size] zeros: the activation adds one */
     gemma_learnt *tensors;
@@ -45,6 +73,8 @@ struct gemma_learnt_pass {
     float *last_x, *last_normed; /* [n_texts, hidden]: the last tokens of the last layer's x and normed1 */
     float *room;            /* [n_tokens, widest input]: of the adapters' dropout */
     frozen_products products;
+    uint16_t *narrow_x, *narrow_dy; /* [learn_room, widest]: of gradients of weights, in bf16 */
+    bool add; /* gradients of matrices are added to */
 };
 
 size_t learn_round16(size_t n);
@@ -55,6 +85,25 @@ bool learn_is_last(const gemma_learner *l, size_t layer);
 size_t learn_rows(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer);
 /* rows [n_texts, hidden] of x [n_tokens, hidden]: the texts' last tokens. */
 void learn_gather(const gemma_learner *l, const gemma_learnt_pass *p, const float *x, float *rows);
+
+/* gemma_learn.c: the shapes and the names of a layer's matrices. */
+size_t learn_outputs(const gemma_config *c, learn_matrix which);
+size_t learn_inputs(const gemma_config *c, learn_matrix which);
+extern const char *const learn_modules[LEARN_MATRICES];
+
+/* gemma_learn_weights.c. The sums over rows are in an order that does not depend on threads. */
+
+void weights_bind(gemma_learner *l, size_t i, float *value, float *grad);
+void weights_draw(gemma_learner *l);
+/* Memory for weight_back. */
+finch_status weights_plan(const gemma_learner *l, gemma_learnt_pass *p, finch_error *err);
+/* The gradient of a layer's matrix: dy^T x over n rows; nothing where it does not learn. */
+finch_status weight_back(const gemma_learner *l, const gemma_learnt_pass *p, size_t layer, learn_matrix which, size_t n,
+                         const float *x, const float *dy, finch_error *err);
+/* Where the gradient of a norm goes; NULL where it does not learn. */
+learn_gain *weights_gain(const gemma_learner *l, size_t layer, learn_norm which);
+/* Adds the gradients dx [n_tokens, hidden] of what went into the first layer to the rows of the words. */
+void words_back(const gemma_learner *l, const gemma_learnt_pass *p, const float *dx);
 
 /* The forward of one layer into *to, whose x is filled; *next [learn_rows, hidden] is the input of the one behind. */
 finch_status learn_layer_forward(gemma_learner *l, gemma_learnt_pass *p, size_t layer, learn_layer *to, float *next,

@@ -170,22 +170,41 @@ finch_status lora_backward(const lora_setup *s, const lora_pair *p, const lora_k
 
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
-enum { PRODUCT_BLOCK = 64 };
+/* c [m, n] in blocks of its longer side; a and b are of bf16 or of floats. */
+typedef struct product {
+    bool trans_a, trans_b, bf16;
+    size_t m, n, k;
+    const void *a, *b;
+    size_t lda, ldb;
+    float beta, *c;
+    size_t ldc;
+} product;
 
-finch_status lora_product(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                          const float *b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err)
+/* bf16 products put b in an order of their own for each block, so their blocks are larger. */
+enum { PRODUCT_BLOCK = 64, PRODUCT_BLOCK_BF16 = 256 };
+
+static finch_status product_part(const product *p, size_t row, size_t m, size_t column, size_t n, finch_error *err)
 {
-    bool by_rows = m >= n;
-    size_t whole = by_rows ? m : n, n_blocks = (whole + PRODUCT_BLOCK - 1) / PRODUCT_BLOCK;
+    size_t from_a = p->trans_a ? row : row * p->lda, from_b = p->trans_b ? column * p->ldb : column;
+    float *c = p->c + row * p->ldc + column;
+    if (p->bf16)
+        return gemm_bf16(p->trans_a, p->trans_b, m, n, p->k, (const uint16_t *)p->a + from_a, p->lda,
+                         (const uint16_t *)p->b + from_b, p->ldb, p->beta, c, p->ldc, err);
+    return gemm_f32(p->trans_a, p->trans_b, m, n, p->k, (const float *)p->a + from_a, p->lda, (const float *)p->b + from_b,
+                    p->ldb, p->beta, c, p->ldc, err);
+}
+
+static finch_status product_run(const product *p, finch_error *err)
+{
+    bool by_rows = p->m >= p->n;
+    size_t whole = by_rows ? p->m : p->n, side = p->bf16 ? PRODUCT_BLOCK_BF16 : PRODUCT_BLOCK;
+    size_t n_blocks = (whole + side - 1) / side;
     finch_status worst = FINCH_OK;
 #pragma omp parallel for schedule(static)
     for (size_t block = 0; block < n_blocks; block++) {
         finch_error own;
-        size_t at = block * PRODUCT_BLOCK, size = size_least(PRODUCT_BLOCK, whole - at);
-        finch_status st = by_rows ? gemm_f32(trans_a, trans_b, size, n, k, a + (trans_a ? at : at * lda), lda, b, ldb, beta,
-                                             c + at * ldc, ldc, &own)
-                                  : gemm_f32(trans_a, trans_b, m, size, k, a, lda, b + (trans_b ? at * ldb : at), ldb, beta,
-                                             c + at, ldc, &own);
+        size_t at = block * side, size = size_least(side, whole - at);
+        finch_status st = by_rows ? product_part(p, at, size, 0, p->n, &own) : product_part(p, 0, p->m, at, size, &own);
         if (st == FINCH_OK) continue;
 #pragma omp critical(finch_lora)
         {
@@ -194,4 +213,16 @@ finch_status lora_product(bool trans_a, bool trans_b, size_t m, size_t n, size_t
         }
     }
     return worst;
+}
+
+finch_status lora_product(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                          const float *b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err)
+{
+    return product_run(&(product){trans_a, trans_b, false, m, n, k, a, b, lda, ldb, beta, c, ldc}, err);
+}
+
+finch_status lora_product_bf16(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
+                               const uint16_t *b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err)
+{
+    return product_run(&(product){trans_a, trans_b, true, m, n, k, a, b, lda, ldb, beta, c, ldc}, err);
 }

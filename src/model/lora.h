@@ -91,5 +91,8 @@ finch_status lora_backward(const lora_setup *s, const lora_pair *p, const lora_k
  * either. Inside a parallel region use gemm_f32 itself. */
 finch_status lora_product(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const float *a, size_t lda,
                           const float *b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err);
+/* The same with gemm_bf16. */
+finch_status lora_product_bf16(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
+                               const uint16_t *b, size_t ldb, float beta, float *c, size_t ldc, finch_error *err);
 
 #endif

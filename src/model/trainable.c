@@ -21,6 +21,10 @@ static finch_status choose_dropout(double asked, float config, const char *name,
 
 static finch_status choose_options(trainable *t, const trainable_options *o, finch_error *err)
 {
+    if (o->checkpoint_activations && (t->config.arch != MODEL_GEMMA3 || o->lora != NULL))
+        return finch_fail(
+            err, FINCH_E_USAGE,
+            "activations are checkpointed of a Gemma 3 or beside adapters, which have that option among theirs");
     if (o->bf16 && o->bf16x3) return finch_fail(err, FINCH_E_USAGE, "products are in bf16 or in bf16x3; choose one");
     t->head = o->head;
     t->bf16 = o->bf16;
@@ -96,8 +100,10 @@ finch_status trainable_open(const char *folder, const trainable_options *options
     FINCH_GO(done, st, choose_labels(t, options, &same_labels, err));
     FINCH_GO(done, st, model_tokenizer_open(folder, &t->tokenizer, err));
     FINCH_GO(done, st, check_vocabulary(t, folder, err));
-    if (t->config.arch == MODEL_GEMMA3 || options->lora != NULL) {
+    if (options->lora != NULL) {
         FINCH_GO(done, st, adapters_open(t, folder, options, same_labels, err));
+    } else if (t->config.arch == MODEL_GEMMA3) {
+        FINCH_GO(done, st, gemma_open_whole(t, folder, options, same_labels, err));
     } else {
         FINCH_GO(done, st, weights_open(folder, &w, err));
         FINCH_GO(done, st, trainable_layout(t, err));
@@ -124,6 +130,7 @@ void trainable_close(trainable *t)
     mem_free(t->is_vector);
     mem_free(t->values);
     mem_free(t->grads);
+    mem_free(t->word_grads);
     mem_free(t->values16);
     mem_free(t->layers);
     mem_free(t->touched);
@@ -200,21 +207,33 @@ void trainable_touch_rows(trainable *t, const int32_t *ids, size_t n)
 
 /* ---- blocks of gradients --------------------------------------------------------------------------------------- */
 
-size_t trainable_gradient_blocks(const trainable *t) { return t->adapts ? 1 : t->config.n_layers + 2; }
+/* A whole Gemma has no dense parameters behind the layers but the head's. */
+size_t trainable_gradient_blocks(const trainable *t)
+{
+    if (t->adapts) return 1;
+    return t->config.n_layers + (t->learner != NULL ? 1 : 2);
+}
+
+/* Where the gradients of a layer begin; of the one behind the last, those of the head. */
+static const float *gradients_of_layer(const trainable *t, size_t layer)
+{
+    if (t->learner != NULL) return t->parameters[gemma_learner_layer_begins(t->learner, layer)].grad;
+    return layer < t->config.n_layers ? t->layers[layer].qkv.dw : t->hidden_head.dw;
+}
 
 float *trainable_gradient_block(const trainable *t, size_t i, size_t *n)
 {
     size_t n_layers = t->config.n_layers;
-    const float *begin = t->grads, *end = t->grads + t->n_values;
+    bool tied = t->head == TRAINABLE_MASKED_LM; /* the words' gradients are dense */
+    const float *begin = t->grads, *end = t->grads + (tied ? t->n_values : t->n_dense_values);
     if (!t->adapts && i == 0) {
-        begin = t->hidden_head.dw;
-        end = t->embedding_norm.dgain;
+        begin = gradients_of_layer(t, n_layers);
+        if (t->learner == NULL) end = t->embedding_norm.dgain;
     } else if (!t->adapts && i <= n_layers) {
-        begin = t->layers[n_layers - i].qkv.dw;
-        end = i == 1 ? t->hidden_head.dw : t->layers[n_layers - i + 1].qkv.dw;
+        begin = gradients_of_layer(t, n_layers - i);
+        end = gradients_of_layer(t, n_layers - i + 1);
     } else if (!t->adapts) {
         begin = t->embedding_norm.dgain;
-        if (t->head == TRAINABLE_CLASSIFIER) end = t->grads + t->n_dense_values;
     }
     *n = (size_t)(end - begin);
     return t->grads + (begin - t->grads);
@@ -306,7 +325,7 @@ finch_status trainable_step(trainable *t, const model_batch *batch, const traina
     FINCH_TRY(check_batch(t, TRAINABLE_CLASSIFIER, batch, err));
     FINCH_TRY(classifier_targets_check(t, batch, targets, err));
     arena_reset(&t->scratch);
-    if (t->learner != NULL) return adapters_step(t, batch, targets, scale, step, loss_sum, err);
+    if (t->learner != NULL) return gemma_step(t, batch, targets, scale, step, loss_sum, err);
     step_pass p = {.batch = batch, .training = true, .step = step};
     FINCH_TRY(pass_forward(t, &p, NULL, batch->n_texts, err));
     gradients_begin(t);
@@ -319,7 +338,7 @@ finch_status trainable_logits(trainable *t, const model_batch *batch, float *log
 {
     FINCH_TRY(check_batch(t, TRAINABLE_CLASSIFIER, batch, err));
     arena_reset(&t->scratch);
-    if (t->learner != NULL) return adapters_logits(t, batch, logits, err);
+    if (t->learner != NULL) return gemma_logits(t, batch, logits, err);
     step_pass p = {.batch = batch};
     classifier_pass c;
     FINCH_TRY(pass_forward(t, &p, NULL, batch->n_texts, err));

@@ -1,5 +1,5 @@
-/* A BERT or MPNet that learns, or adapters and a classifier beside one, or beside a Gemma 3, that does not: f32 master
- * parameters, their gradients, forward and backward of a packed batch.
+/* A BERT, MPNet or Gemma 3 that learns, or adapters and a classifier beside one that does not: f32 master parameters, their
+ * gradients, forward and backward of a packed batch.
  *
  * The backward pass is explicit (a forward and a backward per layer, no graph). Texts are packed end to end, no padding
  * in any layer. Dropout masks are a function of (seed, step, site, place), so a step can be repeated bit for bit.
@@ -22,7 +22,8 @@ typedef enum trainable_head { TRAINABLE_CLASSIFIER, TRAINABLE_MASKED_LM } traina
  * labels  [n_labels] NUL-terminated names in the order of their ids, copied; n_labels 0: those of the config. A folder
  *         whose classifier has other labels gets a new classifier (trainable_head_is_new says so).
  * *_dropout  probability in [0, 1); below 0: the config's.
- * lora    adapters learn and the model is frozen; NULL: the model learns. A Gemma needs them. */
+ * lora    adapters learn and the model is frozen; NULL: the model learns.
+ * checkpoint_activations  of a Gemma that learns: keep only the layers' inputs, compute the rest again. The same bits. */
 typedef struct trainable_options {
     trainable_head head;
     bool bf16;   /* products in bf16, everything else in f32 */
@@ -32,6 +33,7 @@ typedef struct trainable_options {
     double hidden_dropout, attention_dropout, classifier_dropout;
     uint64_t seed; /* a new head's weights, dropout */
     const lora_options *lora;
+    bool checkpoint_activations;
 } trainable_options;
 
 #define TRAINABLE_OPTIONS_DEFAULT \
@@ -127,7 +129,7 @@ size_t trainable_touched_rows(const trainable *t, const uint32_t **rows);
 void trainable_touch_rows(trainable *t, const int32_t *ids, size_t n);
 
 /* The gradients lie in blocks, which become final in the backward pass one after the other: the head's, the layers' from the
- * last, the embeddings'; of adapters all in one. The sparse parameter's are in none. Block i < trainable_gradient_blocks is [n] at *grads. */
+ * last, the embeddings' (a Gemma has none but the sparse ones); of adapters all in one. The sparse parameter's are in none. Block i < trainable_gradient_blocks is [n] at *grads. */
 size_t trainable_gradient_blocks(const trainable *t);
 float *trainable_gradient_block(const trainable *t, size_t i, size_t *n);
 /* Is told in a step's backward pass of each block, in order, when the step adds no more to it. One listener; NULL removes it. */

@@ -127,16 +127,18 @@ static void walk_all(walk *w, const bool used[ADAPTER_SITES])
 finch_status parameters_place(trainable *t, finch_error *err)
 {
     enum { ALIGN_ITEMS = MEM_ALIGN / sizeof(float) };
-    size_t items = 0;
-    for (size_t i = 0; i < t->n_parameters; i++)
-        items += (t->parameters[i].rows * t->parameters[i].cols + ALIGN_ITEMS - 1) / ALIGN_ITEMS * ALIGN_ITEMS;
-    t->n_values = t->n_dense_values = items;
-    FINCH_TRY(MEM_NEW(&t->values, items, err));
-    FINCH_TRY(MEM_NEW(&t->grads, items, err));
+    for (size_t i = 0; i < t->n_parameters; i++) {
+        const trainable_parameter *p = &t->parameters[i];
+        t->n_values += (p->rows * p->cols + ALIGN_ITEMS - 1) / ALIGN_ITEMS * ALIGN_ITEMS;
+        if (!p->sparse_rows) t->n_dense_values = t->n_values;
+    }
+    FINCH_TRY(MEM_NEW(&t->values, t->n_values, err));
+    FINCH_TRY(MEM_NEW(&t->grads, t->n_dense_values, err));
+    FINCH_TRY(mem_alloc_sparse(t->n_values - t->n_dense_values, sizeof *t->word_grads, (void **)&t->word_grads, err));
     for (size_t i = 0, at = 0; i < t->n_parameters; i++) {
         trainable_parameter *p = &t->parameters[i];
         p->value = t->values + at;
-        p->grad = t->grads + at;
+        p->grad = p->sparse_rows ? t->word_grads : t->grads + at;
         at += (p->rows * p->cols + ALIGN_ITEMS - 1) / ALIGN_ITEMS * ALIGN_ITEMS;
     }
     return FINCH_OK;

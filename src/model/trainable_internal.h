@@ -1,6 +1,6 @@
 /* What the files of the training engine share. Reading order: trainable_parameters.c (what there is), trainable_frozen.c (the same
  * where adapters learn), trainable_plan.c (the memory of a step), trainable_dense.c (a linear layer), trainable_forward.c,
- * trainable_backward.c, trainable_classifier.c and trainable_mlm.c (the heads), trainable_lora.c (adapters), trainable.c (the
+ * trainable_backward.c, trainable_classifier.c and trainable_mlm.c (the heads), trainable_lora.c (adapters), trainable_gemma.c, trainable.c (the
  * calls), trainable_save.c. */
 #ifndef FINCH_MODEL_TRAINABLE_INTERNAL_H
 #define FINCH_MODEL_TRAINABLE_INTERNAL_H
@@ -90,7 +90,8 @@ struct trainable {
     bool adapts;
     lora_options lora;
     char *base_path, *targets;
-    gemma *base; /* a Gemma's: these two are set, and what belongs to layers and tables is not */
+    gemma *
+        base; /* a Gemma: these two are set, and what belongs to layers and tables is not, but for `word` where all learns */
     gemma_learner *learner;
     weights *frozen; /* a BERT's or MPNet's: the file that does not learn, */
     stored_matrix words;
@@ -108,6 +109,7 @@ struct trainable {
     /* One block each, the word embeddings last. */
     size_t n_values, n_dense_values;
     float *values, *grads;
+    float *word_grads; /* a whole Gemma's word embeddings': a quarter of a million rows of which few are used */
     uint16_t *values16; /* NULL in f32 */
     size_t n_values16;
 
@@ -296,19 +298,25 @@ finch_status classifier_step(trainable *t, step_pass *p, const trainable_targets
 double classifier_losses(const trainable *t, const float *logits, size_t n, const trainable_targets *targets, double scale,
                          float *dlogits);
 
-/* trainable_lora.c: opening, a step, evaluation and saving of adapters; batch and targets are checked. */
+/* trainable_gemma.c: a Gemma of which all learns, or adapters beside it; batch and targets are checked. */
+finch_status gemma_open_whole(trainable *t, const char *folder, const trainable_options *options, bool same_labels,
+                              finch_error *err);
+finch_status gemma_open_adapters(trainable *t, const char *folder, bool same_labels, finch_error *err);
+finch_status gemma_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale,
+                        uint64_t step, double *loss_sum, finch_error *err);
+finch_status gemma_logits(trainable *t, const model_batch *batch, float *logits, finch_error *err);
+
+/* trainable_lora.c: opening and saving of adapters. */
 finch_status adapters_open(trainable *t, const char *folder, const trainable_options *options, bool same_labels,
                            finch_error *err);
-finch_status adapters_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale,
-                           uint64_t step, double *loss_sum, finch_error *err);
-finch_status adapters_logits(trainable *t, const model_batch *batch, float *logits, finch_error *err);
 finch_status adapters_save(trainable *t, const char *folder, finch_error *err);
 /* A freshly opened Gemma or BERT with its adapters' tensors in t->parameters, not yet placed. */
 finch_status frozen_layout(trainable *t, const char *folder, finch_error *err);
 /* Fills what frozen_layout placed: the base's small tensors, and first values of what learns. */
 finch_status frozen_load(trainable *t, bool keep_head, finch_error *err);
 void frozen_free(trainable *t);
-/* One block for values and one for gradients of t->parameters, each tensor on its own cache line. */
+/* One block for values and one for gradients of t->parameters, each tensor on its own cache line; the gradients of a sparse one,
+ * which is the last, apart. */
 finch_status parameters_place(trainable *t, finch_error *err);
 /* Notes that rows have gradients (trainable_backward.c). */
 void rows_touch(trainable *t, const int32_t *ids, size_t n);

@@ -1,5 +1,5 @@
 /* Adapters and a classifier beside a frozen base, as a trainable: its parameters are theirs, under the names that PEFT gives them,
- * so that optimiser, checkpoints and averages go by the same list as for any model. A Gemma's passes are gemma_learn.h's; a BERT's
+ * so that optimiser, checkpoints and averages go by the same list as for any model. A Gemma's are opened and passed in trainable_gemma.c; a BERT's
  * or MPNet's those of the training engine, over a model that does not learn (trainable_frozen.c). */
 #include "model/trainable_internal.h"
 
@@ -15,7 +15,6 @@
 
 static finch_status check_options(const trainable_options *o, const char *folder, finch_error *err)
 {
-    if (o->lora == NULL) return finch_fail(err, FINCH_E_USAGE, "%s: a Gemma 3 learns through adapters; add --lora", folder);
     if (o->head != TRAINABLE_CLASSIFIER)
         return finch_fail(err, FINCH_E_UNSUPPORTED, "%s: adapters are trained for a classifier, not for masked words",
                           folder);
@@ -36,24 +35,6 @@ static const char *targets_of(const model_config *c)
     }
 }
 
-static finch_status open_gemma(trainable *t, const char *folder, bool same_labels, finch_error *err)
-{
-    const gemma_learnt *tensors;
-    FINCH_TRY(gemma_open(folder, MODEL_F32, &t->base, err));
-    FINCH_TRY(gemma_learner_create(t->base, &t->lora, t->config.n_labels, &t->learner, err));
-    t->n_parameters = gemma_learner_tensors(t->learner, &tensors);
-    FINCH_TRY(MEM_NEW(&t->parameters, t->n_parameters, err));
-    FINCH_TRY(MEM_NEW(&t->is_vector, t->n_parameters, err));
-    for (size_t i = 0; i < t->n_parameters; i++)
-        t->parameters[i] = (trainable_parameter){
-            .name = tensors[i].name, .rows = tensors[i].rows, .cols = tensors[i].cols, .decay = true};
-    FINCH_TRY(parameters_place(t, err));
-    for (size_t i = 0; i < t->n_parameters; i++)
-        gemma_learner_bind(t->learner, i, t->parameters[i].value, t->parameters[i].grad);
-    gemma_learner_draw(t->learner, t->seed, same_labels, &t->head_is_new);
-    return FINCH_OK;
-}
-
 finch_status adapters_open(trainable *t, const char *folder, const trainable_options *o, bool same_labels, finch_error *err)
 {
     FINCH_TRY(check_options(o, folder, err));
@@ -67,42 +48,9 @@ finch_status adapters_open(trainable *t, const char *folder, const trainable_opt
     FINCH_TRY(mem_text(base, strlen(base), &t->base_path, err));
     FINCH_TRY(mem_text(targets, strlen(targets), &t->targets, err));
     t->lora.targets = t->targets;
-    if (t->config.arch == MODEL_GEMMA3) return open_gemma(t, folder, same_labels, err);
+    if (t->config.arch == MODEL_GEMMA3) return gemma_open_adapters(t, folder, same_labels, err);
     FINCH_TRY(frozen_layout(t, folder, err));
     return frozen_load(t, same_labels, err);
-}
-
-/* ---- steps ----------------------------------------------------------------------------------------------------- */
-
-finch_status adapters_step(trainable *t, const model_batch *batch, const trainable_targets *targets, double scale,
-                           uint64_t step, double *loss_sum, finch_error *err)
-{
-    const gemma_learning how = {.batch = batch,
-                                .training = true,
-                                .seed = t->seed,
-                                .step = step,
-                                .first_token = t->before.tokens,
-                                .first_text = t->before.selected,
-                                .scratch = &t->scratch};
-    size_t items = batch->n_texts * t->config.n_labels;
-    gemma_learnt_pass *pass;
-    float *logits, *dlogits;
-    FINCH_TRY(ARENA_NEW(&t->scratch, &logits, items, err));
-    FINCH_TRY(ARENA_NEW(&t->scratch, &dlogits, items, err));
-    FINCH_TRY(gemma_learner_forward(t->learner, &how, logits, &pass, err));
-    *loss_sum += classifier_losses(t, logits, batch->n_texts, targets, scale, dlogits);
-    gradients_begin(t);
-    finch_status st = gemma_learner_backward(t->learner, pass, dlogits, err);
-    if (st == FINCH_OK) gradients_final(t, 0);
-    t->grads_stale = false;
-    return st;
-}
-
-finch_status adapters_logits(trainable *t, const model_batch *batch, float *logits, finch_error *err)
-{
-    const gemma_learning how = {.batch = batch, .scratch = &t->scratch};
-    gemma_learnt_pass *pass;
-    return gemma_learner_forward(t->learner, &how, logits, &pass, err);
 }
 
 /* ---- saving: PEFT's layout ------------------------------------------------------------------------------------- */
@@ -189,7 +137,7 @@ finch_status adapters_save(trainable *t, const char *folder, finch_error *err)
 
 uint64_t trainable_frozen_hash(const trainable *t)
 {
-    if (t->base != NULL) return gemma_hash(t->base);
+    if (t->base != NULL && t->adapts) return gemma_hash(t->base);
     return t->frozen != NULL ? adapter_hash_weights(t->frozen) : 0;
 }
 

@@ -31,9 +31,20 @@ static bool set_labels(const trainable *t, json_t *config)
     return ok && json_object_set_new(config, "problem_type", json_string("single_label_classification")) == 0;
 }
 
+/* A Gemma with images has its text part's configuration in its own; what learnt is saved as a text model. */
+static json_t *config_copy(const trainable *t)
+{
+    const json_t *text = json_object_get(t->config_json, "text_config");
+    bool part = t->learner != NULL && !t->adapts && json_is_object(text);
+    json_t *config = json_deep_copy(part ? text : t->config_json);
+    if (!part || config == NULL || json_object_set_new(config, "model_type", json_string("gemma3_text")) == 0) return config;
+    json_decref(config);
+    return NULL;
+}
+
 static finch_status make_config(const trainable *t, json_t **out, finch_error *err)
 {
-    json_t *config = json_deep_copy(t->config_json);
+    json_t *config = config_copy(t);
     *out = config;
     bool ok = config != NULL && json_object_set_new(config, "architectures", json_pack("[s]", architecture(t))) == 0;
     ok = ok && json_object_set_new(config, "dtype", json_string("float32")) == 0;
@@ -41,6 +52,7 @@ static finch_status make_config(const trainable *t, json_t **out, finch_error *e
         (void)json_object_del(config, "torch_dtype"); /* dtype's older name */
         (void)json_object_del(config, "_name_or_path");
         (void)json_object_del(config, "num_labels"); /* id2label says it */
+        if (!t->adapts) (void)json_object_del(config, "quantization_config"); /* what learns is in floats */
     }
     if (ok && t->head == TRAINABLE_CLASSIFIER) ok = set_labels(t, config);
     return ok ? FINCH_OK : finch_fail(err, FINCH_E_MEMORY, "out of memory for config.json");

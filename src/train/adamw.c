@@ -139,6 +139,13 @@ static finch_status make_parts(adamw *a, finch_error *err)
     return FINCH_OK;
 }
 
+/* Of the lazy rows only those that a step has used take memory. */
+static finch_status take_moment(const adamw *a, size_t parameter, size_t items, float **out, finch_error *err)
+{
+    if (parameter == a->sparse) return mem_alloc_sparse(items, sizeof **out, (void **)out, err);
+    return MEM_NEW(out, items, err);
+}
+
 static finch_status make_moments(adamw *a, finch_error *err)
 {
     const trainable_parameter *parameters = a->parameters;
@@ -149,8 +156,8 @@ static finch_status make_moments(adamw *a, finch_error *err)
     a->arrays[0] = (adamw_array){"step", &a->steps, TENSOR_I64, 1};
     for (size_t i = 0; i < a->n_parameters; i++) {
         size_t items = parameters[i].rows * parameters[i].cols;
-        FINCH_TRY(MEM_NEW(&a->m[i], items, err));
-        FINCH_TRY(MEM_NEW(&a->v[i], items, err));
+        FINCH_TRY(take_moment(a, i, items, &a->m[i], err));
+        FINCH_TRY(take_moment(a, i, items, &a->v[i], err));
         snprintf(a->names[2 * i], ADAMW_NAME_BYTES, "%s.m", parameters[i].name);
         snprintf(a->names[2 * i + 1], ADAMW_NAME_BYTES, "%s.v", parameters[i].name);
         a->arrays[2 * i + 1] = (adamw_array){a->names[2 * i], a->m[i], TENSOR_F32, items};

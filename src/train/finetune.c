@@ -77,7 +77,8 @@ static finch_status open_model(finetune *f, finch_error *err)
                                  .attention_dropout = o->attention_dropout,
                                  .classifier_dropout = o->classifier_dropout,
                                  .seed = o->loop.seed,
-                                 .lora = o->lora};
+                                 .lora = o->lora,
+                                 .checkpoint_activations = o->lora == NULL && o->checkpoint_activations};
     if (o->lora != NULL && o->int8)
         return finch_fail(err, FINCH_E_USAGE, "adapters are written in f32; quantize the base instead");
     FINCH_TRY(trainable_open(o->model, &options, &f->trained, err));

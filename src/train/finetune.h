@@ -26,6 +26,7 @@ typedef struct finetune_tables {
  * teachers       [n_teachers] folders of models whose mean opinion is learnt besides the labels.
  * loop           folder, run, rule and keep are filled in here.
  * lora           adapters learn beside a frozen model, and the output is a folder of them; NULL: the model learns.
+ * checkpoint_activations  of a Gemma that learns (trainable.h); adapters have theirs in lora.
  * about          JSON object for the card's "data" (files and their hashes), or NULL.
  * preset         JSON object for the card's "preset" (the recipe the options came from), or NULL. */
 typedef struct finetune_options {
@@ -41,6 +42,7 @@ typedef struct finetune_options {
     classify_options classify;
     loop_options loop;
     const lora_options *lora;
+    bool checkpoint_activations;
     const json_t *about, *preset;
     finetune_say say;
     void *say_context;

@@ -1,7 +1,7 @@
 #include "train/kept.h"
 
 #include "base/file.h"
-#include "tensor/weights.h"
+#include "tensor/stored.h"
 
 #include <errno.h>
 #include <math.h>
@@ -80,23 +80,30 @@ static finch_status open_kept(const char *folder, uint64_t step, weights **out, 
     return st;
 }
 
+/* The mean of the tensors' items [begin, end). Their pages of the files are given back: a model may be as large as the memory that is
+ * left. */
+static void average_part(const tensor *const *tensors, size_t n, size_t begin, size_t end, float *out)
+{
+    for (size_t i = begin; i < end; i++) {
+        double sum = 0.0;
+        for (size_t f = 0; f < n; f++) sum += (double)((const float *)tensors[f]->data)[i];
+        out[i] = (float)(sum / (double)n);
+    }
+    for (size_t f = 0; f < n; f++) stored_forget(&(stored_matrix){.plain.weight = tensors[f]});
+}
+
 /* Puts the mean of the parameter over the files into it. */
 static finch_status average(weights *const *files, size_t n, const trainable_parameter *p, finch_error *err)
 {
+    enum { PART = 1 << 23 };
     size_t n_items = p->rows * p->cols, dims[2] = {p->rows, p->cols};
-    const float *values[KEPT_MAX];
+    const tensor *tensors[KEPT_MAX];
     for (size_t f = 0; f < n; f++) {
-        const tensor *t;
-        FINCH_TRY(weights_require(files[f], p->name, 2, dims, &t, err));
-        if (t->dtype != TENSOR_F32 || !tensor_is_aligned(t))
+        FINCH_TRY(weights_require(files[f], p->name, 2, dims, &tensors[f], err));
+        if (tensors[f]->dtype != TENSOR_F32 || !tensor_is_aligned(tensors[f]))
             return finch_fail(err, FINCH_E_DATA, "%s: %s is not as finch writes it", weights_path(files[f]), p->name);
-        values[f] = t->data;
     }
-    for (size_t i = 0; i < n_items; i++) {
-        double sum = 0.0;
-        for (size_t f = 0; f < n; f++) sum += (double)values[f][i];
-        p->value[i] = (float)(sum / (double)n);
-    }
+    for (size_t at = 0; at < n_items; at += PART) average_part(tensors, n, at, size_least(at + PART, n_items), p->value);
     return FINCH_OK;
 }
 

@@ -27,8 +27,8 @@ LABELS = ["STRONGLY_NEGATIVE", "NEGATIVE", "NEUTRAL", "POSITIVE", "STRONGLY_POSI
 WORDS = "stock up down crash record buy sell dividend call the a of to and".split()
 
 
-class Case:
-    """On self.base, with self.targets and a class of transformers."""
+class Trained:
+    """What holds of every training on self.base; how: options of train; files: what it writes that must be the same to the bit."""
 
     def setUp(self):
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="finch-train-lora-"))
@@ -54,7 +54,7 @@ class Case:
         return self.place / name
 
     def words(self, output, *more):
-        return ("train", "--lora", "--model", str(self.base), "--train", str(self.train), "--valid", str(self.valid), "--output",
+        return ("train", *self.how, "--model", str(self.base), "--train", str(self.train), "--valid", str(self.valid), "--output",
                 str(self.place / output), "--epochs", "3", "--batch", "8", "--learning-rate", "0.01", *map(str, more))
 
     def logits(self, folder):
@@ -65,6 +65,38 @@ class Case:
         columns = [name for name in rows[0] if "logit_" in name]
         self.assertEqual(len(columns), len(LABELS))
         return np.array([[float(row[name]) for name in columns] for row in rows])
+
+    def test_a_killed_run_resumes_to_the_same_bits(self):
+        whole = self.words("whole", "--checkpoint-every", 1, "--eval-every", 12)
+        self.run_finch(*whole, "--quiet")
+        command = [FINCH, *self.words("killed", "--checkpoint-every", 1, "--eval-every", 12), "--quiet"]
+        checkpoint = self.place / "killed.training" / "checkpoint.finch"
+        process = subprocess.Popen(command)
+        deadline = time.monotonic() + 60
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        subprocess.run([*command, "--resume"], check=True)
+        for name in self.files:
+            self.assertEqual((self.place / "whole" / name).read_bytes(), (self.place / "killed" / name).read_bytes(), name)
+
+    def test_early_stopping_on_several_metrics_and_accumulation(self):
+        """A rule that is never met after the first evaluation ends it after the patience; three batches of two make one step."""
+        card = finch_json(*self.words("out", "--batch", 2, "--accumulate", 3, "--epochs", 40, "--eval-every", 4, "--patience", 3,
+                                      "--stop", "macro_f1 and mcc better by 0.9, log_loss not 90% worse", "--checkpoint-activations"))
+        training = card["training"]
+        self.assertTrue(training["stopped_early"], training)
+        self.assertEqual(training["evaluations"], 4)
+        self.assertEqual(training["steps"], 16)
+        self.assertEqual(training["examples"], 16 * 6)
+        for metric in ("macro_f1", "mcc"):
+            self.assertIn(metric, training["stop_reason"])
+
+
+class Case(Trained):
+    """Adapters with self.targets, beside a class of transformers."""
+    how, files = ("--lora",), ("adapter_model.safetensors", "finch_adapter.json")
 
     def test_what_comes_out_scores_and_opens_in_peft(self):
         import transformers
@@ -87,33 +119,6 @@ class Case:
         self.assertEqual(self.logits(self.place / "out").shape, (32, 5))
         self.assertIs(json.loads((self.place / "out" / "finch_adapter.json").read_text())["exact"], False)
 
-    def test_a_killed_run_resumes_to_the_same_bits(self):
-        whole = self.words("whole", "--checkpoint-every", 1, "--eval-every", 12)
-        self.run_finch(*whole, "--quiet")
-        command = [FINCH, *self.words("killed", "--checkpoint-every", 1, "--eval-every", 12), "--quiet"]
-        checkpoint = self.place / "killed.training" / "checkpoint.finch"
-        process = subprocess.Popen(command)
-        deadline = time.monotonic() + 60
-        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        subprocess.run([*command, "--resume"], check=True)
-        for name in ("adapter_model.safetensors", "finch_adapter.json"):
-            self.assertEqual((self.place / "whole" / name).read_bytes(), (self.place / "killed" / name).read_bytes(), name)
-
-    def test_early_stopping_on_several_metrics_and_accumulation(self):
-        """A rule that is never met after the first evaluation ends it after the patience; three batches of two make one step."""
-        card = finch_json(*self.words("out", "--batch", 2, "--accumulate", 3, "--epochs", 40, "--eval-every", 4, "--patience", 3,
-                                      "--stop", "macro_f1 and mcc better by 0.9, log_loss not 90% worse", "--checkpoint-activations"))
-        training = card["training"]
-        self.assertTrue(training["stopped_early"], training)
-        self.assertEqual(training["evaluations"], 4)
-        self.assertEqual(training["steps"], 16)
-        self.assertEqual(training["examples"], 16 * 6)
-        for metric in ("macro_f1", "mcc"):
-            self.assertIn(metric, training["stop_reason"])
-
 
 class Gemma(Case, unittest.TestCase):
     peer, targets = "Gemma3TextForSequenceClassification", "q_proj,v_proj,down_proj"
@@ -126,8 +131,6 @@ class Gemma(Case, unittest.TestCase):
         for more, code, words in ((("--lora-targets", "query"), 2, "query"), (("--quantize", "int8"), 2, "quantize"),
                                   (("--lora-rank", "0"), 2, "lora-rank")):
             self.assertIn(words, self.run_finch(*self.words("none", *more), code=code))
-        given = [word for word in self.words("none") if word != "--lora"]
-        self.assertIn("--lora", self.run_finch(*given, code=2))
         given = list(self.words("none", "--lora-targets", "q_proj"))
         given[given.index(str(self.base))] = os.path.join(SOURCE, "tests", "fixtures", "models", "tiny-bert")
         self.assertIn("query, key", self.run_finch(*given, code=2))

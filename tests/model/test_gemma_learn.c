@@ -1,6 +1,6 @@
-/* Adapters beside a frozen Gemma: gradients against finite differences with dropout on (its masks are a function of the step),
- * the same bits on any number of threads and with activations computed again, and what is refused. Against PEFT:
- * tests/parity/test_lora.py. */
+/* A Gemma that learns, whole or adapters beside it: gradients against finite differences, with dropout on where there is one (its masks
+ * are a function of the step), the same bits on any number of threads and with activations computed again, and what is refused.
+ * Against PEFT and PyTorch: tests/parity/test_lora.py, test_gemma_whole.py. */
 #include "harness.h"
 
 #include "base/rng.h"
@@ -12,10 +12,13 @@
 #include <stdlib.h>
 
 static const char tiny[] = FIXTURES "/models/tiny-gemma";
+static const char all_weights[] = "all"; /* in place of targets: all weights learn */
 static const char every[] = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj";
 /* Lengths that are ragged for 16 lanes, one past the window. */
 static const uint32_t offsets[] = {0, 1, 18, 21, 54};
 enum { N_TEXTS = 4, N_TOKENS = 54, CLASSES = 3, TENSORS_MAX = 64 };
+
+static const double NOISE = 0.05;
 
 /* A learner with its numbers and gradients. */
 typedef struct bench {
@@ -29,7 +32,7 @@ typedef struct bench {
     arena scratch;
 } bench;
 
-static void bench_open(bench *b, const char *targets, bool checkpoint)
+static void bench_open(bench *b, const char *targets, bool checkpoint, double noise)
 {
     finch_error err = {0};
     lora_options o = LORA_OPTIONS_DEFAULT;
@@ -39,7 +42,10 @@ static void bench_open(bench *b, const char *targets, bool checkpoint)
     o.rank = 3, o.targets = targets, o.checkpoint_activations = checkpoint;
     arena_init(&b->scratch);
     CHECK_OK(gemma_open(tiny, MODEL_F32, &b->base, &err), &err);
-    CHECK_OK(gemma_learner_create(b->base, &o, CLASSES, &b->learner, &err), &err);
+    const gemma_whole_options all = {.checkpoint_activations = checkpoint};
+    CHECK_OK(targets == all_weights ? gemma_learner_create_whole(b->base, &all, CLASSES, &b->learner, &err)
+                                    : gemma_learner_create(b->base, &o, CLASSES, &b->learner, &err),
+             &err);
     b->n_tensors = gemma_learner_tensors(b->learner, &b->tensors);
     CHECK(b->n_tensors <= TENSORS_MAX);
     for (size_t i = 0; i < b->n_tensors; i++) b->n_items += b->tensors[i].rows * b->tensors[i].cols;
@@ -50,7 +56,8 @@ static void bench_open(bench *b, const char *targets, bool checkpoint)
     gemma_learner_draw(b->learner, 5, true, &head_is_new);
     CHECK(!head_is_new);
     for (size_t i = 0; i < b->n_items; i++)
-        b->values[i] += (float)(0.05 * rng_normal(&r)); /* B is zero: nothing would reach A */
+        b->values[i] += (float)(noise * rng_normal(&r)); /* B is zero: nothing would reach A */
+    gemma_learner_values_changed(b->learner);
     for (size_t i = 0; i < N_TOKENS; i++) b->ids[i] = (int32_t)rng_below(&r, 300);
     for (size_t i = 0; i < N_TEXTS * CLASSES; i++) b->direction[i] = (float)rng_normal(&r);
 }
@@ -74,25 +81,29 @@ static double loss(bench *b, bool backward)
     gemma_learning how = {.batch = &batch, .training = true, .seed = 3, .step = 12, .scratch = &b->scratch};
     arena_reset(&b->scratch);
     CHECK_OK(gemma_learner_forward(b->learner, &how, logits, &pass, &err), &err);
-    if (backward) CHECK_OK(gemma_learner_backward(b->learner, pass, b->direction, &err), &err);
+    if (backward)
+        CHECK_OK(
+            gemma_learner_backward(b->learner, pass, &(gemma_learning_back){.dlogits = b->direction, .add = true}, &err),
+            &err);
     double sum = 0;
     for (size_t i = 0; i < N_TEXTS * CLASSES; i++) sum += (double)logits[i] * (double)b->direction[i];
     return sum;
 }
 
 /* Tensor by tensor, along a random direction. */
-TEST(gradients_are_those_of_finite_differences)
+static void check_gradients(const char *targets)
 {
     static const double step = 1e-3;
+    enum { ITEMS_MAX = 16384 };
+    static float before[ITEMS_MAX], along[ITEMS_MAX];
     bench b;
-    bench_open(&b, every, false);
+    bench_open(&b, targets, false, NOISE);
     (void)loss(&b, true);
     rng r = {.seed = 21};
     for (size_t i = 0, at = 0; i < b.n_tensors; i++) {
         size_t n = b.tensors[i].rows * b.tensors[i].cols;
-        float before[4096], along[4096];
         double expected = 0, size = 0;
-        CHECK(n <= 4096);
+        CHECK(n <= ITEMS_MAX);
         memcpy(before, b.values + at, n * sizeof *before);
         for (size_t k = 0; k < n; k++) {
             along[k] = (float)rng_normal(&r);
@@ -103,6 +114,7 @@ TEST(gradients_are_those_of_finite_differences)
         for (size_t side = 0; side < 2; side++) {
             for (size_t k = 0; k < n; k++)
                 b.values[at + k] = before[k] + (float)((side == 0 ? step : -step) * (double)along[k] / sqrt(size) * 10);
+            gemma_learner_values_changed(b.learner);
             sides[side] = loss(&b, false);
         }
         memcpy(b.values + at, before, n * sizeof *before);
@@ -115,14 +127,23 @@ TEST(gradients_are_those_of_finite_differences)
     bench_close(&b);
 }
 
-TEST(threads_and_activations_computed_again_change_no_bit)
+TEST(gradients_are_those_of_finite_differences)
+{
+    check_gradients(every);
+}
+TEST(gradients_of_a_whole_model_are_those_of_finite_differences)
+{
+    check_gradients(all_weights);
+}
+
+static void check_bits(const char *targets)
 {
     float *first = NULL;
     double first_loss = 0;
     finch_error err = {0};
     for (size_t i = 0; i < 4; i++) {
         bench b;
-        bench_open(&b, every, i % 2 == 1);
+        bench_open(&b, targets, i % 2 == 1, NOISE);
 #ifdef _OPENMP
         int before = omp_get_max_threads();
         omp_set_num_threads(i < 2 ? 1 : 3);
@@ -143,26 +164,65 @@ TEST(threads_and_activations_computed_again_change_no_bit)
     mem_free(first);
 }
 
-/* With B zero the adapted model is the base: its logits are those of gemma_hidden and the head. */
-TEST(a_fresh_adapter_changes_nothing)
+TEST(threads_and_activations_computed_again_change_no_bit)
+{
+    check_bits(every);
+    check_bits(all_weights);
+}
+
+/* Micro-batches add up: twice the same texts are twice the gradient, of every kind of tensor. */
+TEST(gradients_of_a_whole_model_are_added)
 {
     bench b;
-    bench_open(&b, "v_proj", false);
+    float *once;
+    finch_error err = {0};
+    bench_open(&b, all_weights, false, NOISE);
+    (void)loss(&b, true);
+    CHECK_OK(mem_alloc(b.n_items, sizeof *once, (void **)&once, &err), &err);
+    memcpy(once, b.grads, b.n_items * sizeof *once);
+    (void)loss(&b, true);
+    for (size_t i = 0; i < b.n_items; i++) CHECK_NEAR(2.0f * once[i], b.grads[i], 1e-5 + 1e-5 * fabs((double)once[i]));
+    mem_free(once);
+    bench_close(&b);
+}
+
+/* The learner's logits are those of gemma_hidden and the head. */
+static void check_logits(bench *b, const gemma *base)
+{
     finch_error err = {0};
     float logits[N_TEXTS * CLASSES], hidden[N_TEXTS * 64], expected[N_TEXTS * CLASSES];
     uint32_t last[N_TEXTS];
-    bool head_is_new;
     gemma_learnt_pass *pass;
-    model_batch batch = {b.ids, offsets, N_TEXTS, N_TOKENS};
-    gemma_learning how = {.batch = &batch, .scratch = &b.scratch};
-    gemma_learner_draw(b.learner, 1, true, &head_is_new);
-    CHECK_OK(gemma_learner_forward(b.learner, &how, logits, &pass, &err), &err);
+    model_batch batch = {b->ids, offsets, N_TEXTS, N_TOKENS};
+    gemma_learning how = {.batch = &batch, .scratch = &b->scratch};
+    CHECK_OK(gemma_learner_forward(b->learner, &how, logits, &pass, &err), &err);
     for (size_t i = 0; i < N_TEXTS; i++) last[i] = offsets[i + 1] - 1;
-    gemma_batch whole = {
-        .ids = b.ids, .offsets = offsets, .n_texts = N_TEXTS, .n_tokens = N_TOKENS, .wanted = last, .n_wanted = N_TEXTS};
-    CHECK_OK(gemma_hidden(b.base, &whole, hidden, &b.scratch, &err), &err);
-    gemma_class_logits(b.base, hidden, N_TEXTS, expected);
+    gemma_batch same = {
+        .ids = b->ids, .offsets = offsets, .n_texts = N_TEXTS, .n_tokens = N_TOKENS, .wanted = last, .n_wanted = N_TEXTS};
+    CHECK_OK(gemma_hidden(base, &same, hidden, &b->scratch, &err), &err);
+    gemma_class_logits(base, hidden, N_TEXTS, expected);
     for (size_t i = 0; i < N_TEXTS * CLASSES; i++) CHECK_NEAR(expected[i], logits[i], 1e-4);
+}
+
+/* With B zero the adapted model is the base. */
+TEST(a_fresh_adapter_changes_nothing)
+{
+    bench b;
+    bench_open(&b, "v_proj", false, 0.0);
+    check_logits(&b, b.base);
+    bench_close(&b);
+}
+
+/* Though its file is closed. */
+TEST(a_whole_model_begins_as_its_base)
+{
+    bench b;
+    gemma *base;
+    finch_error err = {0};
+    bench_open(&b, all_weights, false, 0.0);
+    CHECK_OK(gemma_open(tiny, MODEL_F32, &base, &err), &err);
+    check_logits(&b, base);
+    gemma_close(base);
     bench_close(&b);
 }
 
@@ -186,5 +246,6 @@ TEST(options_that_no_adapter_can_have_are_refused)
     gemma_close(g);
     CHECK_OK(gemma_open(tiny, MODEL_INT8, &g, &err), &err);
     CHECK_STATUS(FINCH_E_USAGE, gemma_learner_create(g, &LORA_OPTIONS_DEFAULT, CLASSES, &l, &err), &err);
+    CHECK_STATUS(FINCH_E_USAGE, gemma_learner_create_whole(g, &(gemma_whole_options){0}, CLASSES, &l, &err), &err);
     gemma_close(g);
 }

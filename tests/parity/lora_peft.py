@@ -30,21 +30,24 @@ def logits_of(model, texts):
         return np.concatenate([model(input_ids=torch.tensor([ids])).logits.numpy() for _, ids in texts])
 
 
+def loss_of(model, batch):
+    longest = max(len(ids) for _, ids in batch)
+    ids = torch.tensor([row + [model.config.pad_token_id] * (longest - len(row)) for _, row in batch])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for _, row in batch])
+    return torch.nn.functional.cross_entropy(model(input_ids=ids, attention_mask=mask).logits, torch.tensor([label for label, _ in batch]))
+
+
 def peft_train(model, texts, steps, rate):
-    """Losses, in the mode that the model is in; batches padded, as PEFT has to, and no decay on biases, as finch and transformers' trainer
-    have it."""
+    """Losses, in the mode that the model is in; batches padded, as PEFT has to, and no decay on biases and norms, as finch and transformers'
+    trainer have it."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    groups = [{"params": [p for name, p in named if not name.endswith(".bias")], "weight_decay": 0.01},
-              {"params": [p for name, p in named if name.endswith(".bias")], "weight_decay": 0.0}]
+    groups = [{"params": [p for name, p in named if p.ndim > 1], "weight_decay": 0.01},
+              {"params": [p for name, p in named if p.ndim == 1], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999), eps=1e-8)
     losses = []
     for step in range(steps):
         first = step * BATCH % (len(texts) - BATCH + 1)
-        batch = texts[first:first + BATCH]
-        longest = max(len(ids) for _, ids in batch)
-        ids = torch.tensor([row + [model.config.pad_token_id] * (longest - len(row)) for _, row in batch])
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for _, row in batch])
-        loss = torch.nn.functional.cross_entropy(model(input_ids=ids, attention_mask=mask).logits, torch.tensor([label for label, _ in batch]))
+        loss = loss_of(model, texts[first:first + BATCH])
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for _, p in named], 1.0)

@@ -1,8 +1,10 @@
 /* Trains adapters over token ids, for tests that hold it against PEFT:
  *     parity_lora_run MODEL STEPS RATE TARGETS CHECKPOINTED OUT [bf16|f32 [DROPOUT]] <texts >losses
+ * TARGETS of "whole": no adapters, all weights of the model learn.
  * Each line of the input is a label and a text's ids; each step takes the next 8. OUT/start and OUT/end are what was saved before
- * and after. Prints each step's mean loss, then the trained model's logits of all texts. */
+ * and after. With no steps, OUT/gradients.safetensors has the gradients of the first 8 texts' mean loss. Prints each step's mean loss, then the trained model's logits of all texts. */
 #include "base/file.h"
+#include "tensor/safetensors.h"
 #include "train/adamw.h"
 
 #include <stdio.h>
@@ -67,6 +69,31 @@ static finch_status train(run *r, size_t n_steps, double rate, finch_error *err)
     return st;
 }
 
+static finch_status save_gradients(run *r, const char *folder, finch_error *err)
+{
+    uint32_t offsets[BATCH + 1];
+    model_batch b = part(r, 0, BATCH, offsets);
+    trainable_targets targets = {.mask = r->masks};
+    trainable_parameter *parameters;
+    double loss;
+    str path = {0};
+    safetensors_entry *entries = NULL;
+    finch_status st = trainable_step(r->t, &b, &targets, 1.0 / BATCH, 0, &loss, err);
+    size_t n = trainable_parameters(r->t, &parameters);
+    if (st == FINCH_OK) st = MEM_NEW(&entries, n, err);
+    for (size_t i = 0; st == FINCH_OK && i < n; i++)
+        entries[i] = (safetensors_entry){.name = parameters[i].name,
+                                         .dtype = TENSOR_F32,
+                                         .n_dims = 2,
+                                         .dims = {parameters[i].rows, parameters[i].cols},
+                                         .data = parameters[i].grad};
+    if (st == FINCH_OK) st = file_join(folder, "gradients.safetensors", &path, err);
+    if (st == FINCH_OK) st = safetensors_write(path.at, entries, n, err);
+    str_free(&path);
+    mem_free(entries);
+    return st;
+}
+
 static finch_status print_logits(run *r, finch_error *err)
 {
     float logits[TRAINABLE_CLASSES_MAX];
@@ -92,7 +119,10 @@ int main(int argc, char **argv)
     lora.bf16 = argc > 7 && strcmp(argv[7], "bf16") == 0;
     lora.checkpoint_activations = strcmp(argv[5], "1") == 0;
     trainable_options options = TRAINABLE_OPTIONS_DEFAULT;
-    options.lora = &lora;
+    bool whole = strcmp(argv[4], "whole") == 0;
+    if (!whole) options.lora = &lora;
+    options.bf16 = whole && lora.bf16;
+    options.checkpoint_activations = whole && lora.checkpoint_activations;
     options.hidden_dropout = options.attention_dropout = options.classifier_dropout = lora.dropout;
     options.labels = labels;
     options.n_labels = 5;
@@ -100,7 +130,9 @@ int main(int argc, char **argv)
     read_texts(&r);
     finch_status st = trainable_open(argv[1], &options, &r.t, &err);
     if (st == FINCH_OK) st = save(&r, argv[6], "start", &err);
-    if (st == FINCH_OK) st = train(&r, (size_t)strtoul(argv[2], NULL, 10), strtod(argv[3], NULL), &err);
+    size_t n_steps = (size_t)strtoul(argv[2], NULL, 10);
+    if (st == FINCH_OK && n_steps == 0) st = save_gradients(&r, argv[6], &err);
+    if (st == FINCH_OK) st = train(&r, n_steps, strtod(argv[3], NULL), &err);
     if (st == FINCH_OK) st = save(&r, argv[6], "end", &err);
     if (st == FINCH_OK) st = print_logits(&r, &err);
     if (st != FINCH_OK) fprintf(stderr, "%s\n", err.message);

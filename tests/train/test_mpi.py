@@ -25,13 +25,19 @@ class Together(RanksTest):
         for model in ("tiny-bert", "tiny-mpnet"):
             self.compare(model, 2, *self.words(model, "", "--lora", "--lora-dropout", "0.3", "--lora-targets", "all-linear", "--max-steps", "12"))
 
-    def test_adapters_of_a_gemma(self):
+    def gemma(self):
         folder = self.path("gemma")
         shutil.copytree(os.path.join(MODELS, "tiny-gemma"), folder)
         with open(os.path.join(MODELS, "tiny-bert", "vocab.txt"), encoding="utf-8") as words, open(os.path.join(folder, "vocab.txt"), "w",
                                                                                                   encoding="utf-8") as some:
             some.writelines(words.readlines()[:300])
-        self.compare("gemma-out", 2, *self.words(folder, "", "--lora", "--lora-dropout", "0.3", "--lora-targets", "all-linear", "--checkpoint-activations",
+        return folder
+
+    def test_a_gemma(self):
+        self.compare("gemma-whole", 3, *self.words(self.gemma(), "", "--batch", "7", "--accumulate", "2", "--max-steps", "8", "--max-tokens", "32"))
+
+    def test_adapters_of_a_gemma(self):
+        self.compare("gemma-out", 2, *self.words(self.gemma(), "", "--lora", "--lora-dropout", "0.3", "--lora-targets", "all-linear", "--checkpoint-activations",
                                                  "--max-steps", "8", "--max-tokens", "32"))
 
     def test_more_ranks_than_texts(self):
