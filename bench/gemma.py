@@ -80,7 +80,7 @@ def prefix(args):
         work.write_text(json.dumps({**parts, "words": test_gemma_score.constant("words_of"), "texts": texts}))
         for _ in range(args.rounds):
             ours.append(drive.finch(args.threads, "bench", "score", "--model", model, "--input", table, "--text-column", "text", "--rows", len(texts),
-                                    "--runs", 1, "--quiet"))
+                                    "--runs", args.runs, "--quiet"))
             alone.append(llama(args, "tweets", model, "--texts", work))
             kept.append(llama(args, "tweets", model, "--texts", work, "--keep-prefix"))
     def ratio(theirs):
@@ -116,9 +116,9 @@ def main():
     options = benchlib.parser(__doc__)
     options.add_argument("--case", choices=CASES, required=True)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--runs", type=int, default=5, help="prompt: passes in a round behind one that warms up (default 5)")
+    options.add_argument("--runs", type=int, default=5, help="prompt: passes in a round behind one that warms up; prefix: finch's (default 5)")
     options.add_argument("--steps", type=int, default=4, help="12b: optimiser steps (default 4)")
-    options.add_argument("--tweets", type=int, default=60, help="prefix: how many (default 60)")
+    options.add_argument("--tweets", type=int, default=24, help="prefix: how many (default 24: llama.cpp takes up to a second for each in every round)")
     options.add_argument("--llama-python", default=ROOT / "build" / "llama-native" / "bin" / "python")
     args = options.parse_args()
     benchlib.emit({"bench": "gemma", "case": args.case, "environment": benchlib.environment(args.threads), **CASES[args.case](args)}, args.save)

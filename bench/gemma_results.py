@@ -9,18 +9,17 @@ validation tables; how many were used stands in the JSON, in the table, and in t
     zero-shot     the next word's logits of five words after a bare question, no example and nothing trained
     label-words   finch's own prompt: a question and six examples, what words get with no text taken off
     lora          finch train --preset gamma-3-lora, a seed each
-    full          all 270M weights learn (a peer: transformers' trainer loop in PyTorch; finch trains a Gemma's adapters only), a seed each
+    full          finch train of all 270M weights, products in bf16, a seed each
     minilm-lora   finch train --lora on all-MiniLM-L6-v2, a seed each
     minilm-full   finch train on all-MiniLM-L6-v2, a seed each
 
 Figures of lora and the others are on the rows that also chose the best evaluation, so they flatter a little; zero-shot and label-words saw none.
-Time is training's and evaluation's, memory the peak of the process that trained.
+Time is training's and evaluation's, memory the peak of the process that trained. What a cell does and how long it took goes to stderr.
 """
 import csv
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -52,9 +51,10 @@ def table(name, n, place):
 
 
 def finch(*words):
-    done = subprocess.run([FINCH, *map(str, words), "--json", "--quiet"], capture_output=True, text=True)
+    """The document of a run, whose progress goes to stderr."""
+    done = subprocess.run([FINCH, *map(str, words), "--json"], stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        raise SystemExit(f"finch {' '.join(map(str, words))} ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise SystemExit(f"finch {' '.join(map(str, words))} ended with {done.returncode}")
     return json.loads(done.stdout)
 
 
@@ -104,7 +104,9 @@ def run_zero_shot(train, valid, seed, args, place):
     model = Gemma3ForCausalLM.from_pretrained(gemma_models.dequantised_folder(), dtype=torch.float32).eval()
     rows, probabilities, begin = read(valid), [], time.perf_counter()
     with torch.inference_mode():
-        for text, _ in rows:
+        for i, (text, _) in enumerate(rows):
+            if i % 100 == 0:
+                benchlib.note(f"zero-shot: {i} of {len(rows)} rows, {time.perf_counter() - begin:.0f} s")
             ids = tokenizer.encode(QUESTION.format(text)).ids
             logits = model(input_ids=torch.tensor([ids]), logits_to_keep=1).logits[0, -1, words]
             probabilities.append(torch.softmax(logits, 0).tolist())
@@ -144,38 +146,8 @@ def run_minilm_full(train, valid, seed, args, place):
 
 def run_full(train, valid, seed, args, place):
     import gemma_models
-    import torch
-    from transformers import Gemma3TextForSequenceClassification, get_linear_schedule_with_warmup
-    torch.manual_seed(seed)
-    tokenizer = gemma_tokenizer(place)
-    model = Gemma3TextForSequenceClassification.from_pretrained(gemma_models.dequantised_folder(), num_labels=5, dtype=torch.float32)
-    rows, batch = read(train), 8
-    steps = args.epochs * ((len(rows) + batch - 1) // batch)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.01)
-    schedule = get_linear_schedule_with_warmup(optimiser, steps // 10, steps)
-    begin = time.perf_counter()
-    model.train()
-    for _ in range(args.epochs):
-        order = torch.randperm(len(rows)).tolist()
-        for at in range(0, len(rows), batch):
-            some = [rows[i] for i in order[at:at + batch]]
-            ids = [tokenizer.encode(text).ids[:128] for text, _ in some]
-            longest = max(map(len, ids))
-            mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
-            logits = model(input_ids=torch.tensor([row + [0] * (longest - len(row)) for row in ids]), attention_mask=mask).logits
-            torch.nn.functional.cross_entropy(logits, torch.tensor([label for _, label in some])).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad()
-    seconds = time.perf_counter() - begin
-    measured, probabilities = read(valid), []
-    model.eval()
-    with torch.inference_mode():
-        for text, _ in measured:
-            probabilities.append(torch.softmax(model(input_ids=torch.tensor([tokenizer.encode(text).ids[:128]])).logits[0], 0).tolist())
-    return {"figures": figures(probabilities, [label for _, label in measured]), "train_seconds": seconds, "steps": steps,
-            "examples_per_second": args.epochs * len(rows) / seconds, "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    how = ("--batch", 8, "--learning-rate", "2e-5", "--warmup", "0.1", "--schedule", "linear", "--bf16")
+    return run_finch_training(how, gemma_models.gguf_file(), train, valid, seed, args, place)
 
 
 RUNS = {"zero-shot": run_zero_shot, "label-words": run_label_words, "lora": run_lora, "full": run_full, "minilm-lora": run_minilm_lora,
@@ -195,7 +167,9 @@ def run_cell(cell, seed, args):
         if target.is_file():
             return benchlib.note(f"{target.name} is there")
         benchlib.note(f"{target.name} ...")
+        begin = time.perf_counter()
         found = RUNS[cell](train, valid, seed, args, place)
+        benchlib.note(f"{target.name}: macro F1 {found['figures']['macro_f1']:.4f} in {time.perf_counter() - begin:.0f} s")
         whole = args.rows == 0 and args.valid_rows == 0
         benchlib.emit({"cell": cell, "seed": seed if cell in SEEDED else None, "train_rows": n_train if cell in SEEDED else 0, "valid_rows": n_valid,
                        "epochs": args.epochs if cell in SEEDED else 0, "whole_tables": whole, "environment": benchlib.environment(os.cpu_count()), **found}, target)

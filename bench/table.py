@@ -244,8 +244,10 @@ def adapters():
     for case, found in (dig(load("lora"), ["cases"]) or {}).items():
         for kind, against in found["against"].items():
             speed_of, memory = against["best"]["speed"], against["best"]["memory"]
-            lines.append(f"- LoRA on {case} ({found['finch_best']}) beside PEFT in {kind}: {speed_of['min']:.2f} / **{speed_of['median']:.2f}** / {speed_of['max']:.2f} "
-                         f"times the examples/s (asked: {against['asked_speed']:g}), its peak memory {memory['median']:.2f} times ours (asked: {against['asked_memory']:g}).")
+            what, peer = (f"LoRA on {case}", "PEFT") if "asked_speed" in against else ("all weights of gemma", "PyTorch")
+            asked = [f" (asked: {against[name]:g})" if name in against else "" for name in ("asked_speed", "asked_memory")]
+            lines.append(f"- {what} ({found['finch_best']}) beside {peer} in {kind}: {speed_of['min']:.2f} / **{speed_of['median']:.2f}** / {speed_of['max']:.2f} "
+                         f"times the examples/s{asked[0]}, its peak memory {memory['median']:.2f} times ours{asked[1]}.")
     return lines
 
 
