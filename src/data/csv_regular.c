@@ -1,12 +1,10 @@
 #include "data/csv_regular.h"
 
 #include "base/file.h"
+#include "data/csv_mask.h"
 #include "data/utf8.h"
 
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -16,53 +14,11 @@ static int threads_most(void) { return omp_get_max_threads(); }
 static int threads_most(void) { return 1; }
 #endif
 
-enum { BLOCK = 64, PIECE_BYTES = 2 << 20, PIECES_MAX = 64 };
+enum { PIECE_BYTES = 2 << 20, PIECES_MAX = 64 };
 
 /* From a piece's types to the next one's: they are written all the time, and two threads that write to one line of the cache wait
  * for each other. */
 static size_t types_stride(size_t n_columns) { return n_columns + 64 / sizeof(narrow_set); }
-
-/* Bit i is of byte i. */
-typedef struct masks {
-    uint64_t quote, separator, newline, carriage, high;
-} masks;
-
-#if defined(__SSE2__)
-static masks masks_of(const unsigned char *at, char separator)
-{
-    masks m = {0};
-    for (int part = 0; part < 4; part++) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(at + 16 * part));
-        int shift = 16 * part;
-        m.quote |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"'))) << shift;
-        m.separator |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(separator))) << shift;
-        m.newline |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\n'))) << shift;
-        m.carriage |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\r'))) << shift;
-        m.high |= (uint64_t)(unsigned)_mm_movemask_epi8(v) << shift;
-    }
-    return m;
-}
-#else
-static masks masks_of(const unsigned char *at, char separator)
-{
-    masks m = {0};
-    for (int i = 0; i < BLOCK; i++) {
-        m.quote |= (uint64_t)(at[i] == '"') << i;
-        m.separator |= (uint64_t)(at[i] == (unsigned char)separator) << i;
-        m.newline |= (uint64_t)(at[i] == '\n') << i;
-        m.carriage |= (uint64_t)(at[i] == '\r') << i;
-        m.high |= (uint64_t)(at[i] >> 7) << i;
-    }
-    return m;
-}
-#endif
-
-/* Bit i: whether an odd number of bits is set up to i. */
-static uint64_t prefix_xor(uint64_t x)
-{
-    for (int shift = 1; shift < BLOCK; shift *= 2) x ^= x << shift;
-    return x;
-}
 
 typedef struct scanner {
     bytes text;
@@ -129,12 +85,12 @@ static bool end_record(scanner *s, size_t at)
     return true;
 }
 
-/* n bytes, of which `at` has BLOCK. */
+/* n bytes, of which `at` has CSV_BLOCK. */
 static bool take_block(scanner *s, const unsigned char *at, size_t begin, size_t n, char separator)
 {
-    masks m = masks_of(at, separator);
-    uint64_t known = n < BLOCK ? (1ull << n) - 1 : ~0ull;
-    uint64_t quoted = prefix_xor(m.quote) ^ s->inside; /* from the opening quote to before the closing one */
+    csv_masks m = csv_masks_of(at, separator);
+    uint64_t known = n < CSV_BLOCK ? (1ull << n) - 1 : ~0ull;
+    uint64_t quoted = csv_prefix_xor(m.quote) ^ s->inside; /* from the opening quote to before the closing one */
     uint64_t separators = m.separator & ~quoted, newlines = m.newline & ~quoted, returns = m.carriage & ~quoted;
     uint64_t ends = separators | newlines, opening = m.quote & quoted, closing = m.quote & ~quoted;
     uint64_t bad = opening & ~((ends | m.quote) << 1 | s->may_open);
@@ -192,13 +148,13 @@ static bool next_record(bytes text, size_t at, bool inside, size_t most_bytes, s
 
 static void scan_piece(piece *p, char separator)
 {
-    unsigned char tail[BLOCK] = {0};
+    unsigned char tail[CSV_BLOCK] = {0};
     scanner own = p->s, *s = &own; /* on this thread's stack: its neighbour in the pieces is another thread's */
     bool regular = true;
-    for (size_t at = p->begin; regular && at < p->end; at += BLOCK) {
-        size_t n = p->end - at < BLOCK ? p->end - at : BLOCK;
-        if (n < BLOCK) memcpy(tail, s->text.at + at, n);
-        regular = take_block(s, n < BLOCK ? tail : s->text.at + at, at, n, separator) &&
+    for (size_t at = p->begin; regular && at < p->end; at += CSV_BLOCK) {
+        size_t n = p->end - at < CSV_BLOCK ? p->end - at : CSV_BLOCK;
+        if (n < CSV_BLOCK) memcpy(tail, s->text.at + at, n);
+        regular = take_block(s, n < CSV_BLOCK ? tail : s->text.at + at, at, n, separator) &&
                   (s->record > at || at - s->record <= s->max_record_bytes);
     }
     regular = regular && s->inside == 0 && s->returned == 0;

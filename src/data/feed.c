@@ -6,8 +6,6 @@
  * 2. A block's count is the readers that have not taken it, left it or released it; the last one frees it. */
 #include "data/feed.h"
 
-#include "data/arrow.h"
-
 #include <errno.h>
 #include <pthread.h>
 
@@ -195,27 +193,44 @@ static int room(const data_feed *f)
     return found;
 }
 
-finch_status data_feed_push(data_feed *f, duckdb_data_chunk chunk, bool *taken, finch_error *err)
+/* The block becomes the feed's, or goes where a reader has left. */
+static void push(data_feed *f, block *b, bool *taken)
 {
-    block *b;
     int found;
-    *taken = false;
-    FINCH_TRY(MEM_NEW(&b, 1, err));
     b->n_readers = f->n_readers;
-    finch_status st = take_error(duckdb_data_chunk_to_arrow(f->options, chunk, &b->columns), "hand on rows", err);
-    if (st != FINCH_OK) {
-        mem_free(b);
-        return st;
-    }
     pthread_mutex_lock(&f->lock);
     while ((found = room(f)) == 0) pthread_cond_wait(&f->changed, &f->lock);
     *taken = found > 0;
     if (*taken) f->ring[f->end++ % f->capacity] = b;
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
-    if (*taken) return FINCH_OK;
+    if (*taken) return;
     b->columns.release(&b->columns);
     mem_free(b);
+}
+
+finch_status data_feed_push(data_feed *f, duckdb_data_chunk chunk, bool *taken, finch_error *err)
+{
+    block *b;
+    *taken = false;
+    FINCH_TRY(MEM_NEW(&b, 1, err));
+    finch_status st = take_error(duckdb_data_chunk_to_arrow(f->options, chunk, &b->columns), "hand on rows", err);
+    if (st == FINCH_OK) push(f, b, taken);
+    else mem_free(b);
+    return st;
+}
+
+finch_status data_feed_push_block(data_feed *f, data_block *rows, bool *taken, finch_error *err)
+{
+    block *b;
+    *taken = false;
+    finch_status st = MEM_NEW(&b, 1, err);
+    if (st != FINCH_OK) {
+        data_block_close(rows);
+        return st;
+    }
+    data_block_hand_over(rows, &b->columns);
+    push(f, b, taken);
     return FINCH_OK;
 }
 

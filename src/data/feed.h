@@ -6,6 +6,7 @@
 #ifndef FINCH_DATA_FEED_H
 #define FINCH_DATA_FEED_H
 
+#include "data/block.h"
 #include "data/database.h"
 
 typedef struct data_feed data_feed;
@@ -22,6 +23,8 @@ void data_feed_leave(data_feed *f, size_t reader);
 
 /* Copies the chunk. *taken is false where a reader has left: nobody needs the rest. */
 finch_status data_feed_push(data_feed *f, duckdb_data_chunk chunk, bool *taken, finch_error *err);
+/* The same of a block with the same columns, which goes over to the feed whatever comes of it. */
+finch_status data_feed_push_block(data_feed *f, data_block *rows, bool *taken, finch_error *err);
 /* No more comes. Not whole: the readers' queries fail. */
 void data_feed_end(data_feed *f, bool whole);
 

@@ -1,7 +1,7 @@
 #include "data/narrow.h"
 
 #include <ctype.h>
-#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -107,4 +107,63 @@ narrow_set narrow_of(const char *value, size_t size, narrow_set asked)
     if (asked & 1u << NARROW_DATE) found |= date_of(value, size);
     if (asked & 1u << NARROW_TIME) found |= time_of(value, size);
     return found & NARROW_UNSURE ? NARROW_UNSURE : found;
+}
+
+/* ---- values ---- */
+
+static bool is_of(const char *value, size_t size, narrow type) { return narrow_of(value, size, 1u << type) == 1u << type; }
+
+bool narrow_integer(const char *value, size_t size, int64_t *out)
+{
+    if (size == 0 || !is_integer(value, size)) return false;
+    bool negative = value[0] == '-';
+    uint64_t n = 0;
+    for (size_t i = negative; i < size; i++) n = n * 10 + (uint64_t)(value[i] - '0');
+    *out = negative ? (int64_t)(0 - n) : (int64_t)n;
+    return true;
+}
+
+bool narrow_real(const char *value, size_t size, double *out)
+{
+    char text[REAL_MAX_BYTES + 1] = {0};
+    if (!is_of(value, size, NARROW_REAL)) return false;
+    memcpy(text, value, size);
+    *out = strtod(text, NULL);
+    return true;
+}
+
+bool narrow_boolean(const char *value, size_t size, bool *out)
+{
+    *out = size == 4;
+    return is_boolean(value, size);
+}
+
+/* Since 1970-01-01, of YYYY-MM-DD: Howard Hinnant, chrono-compatible low-level date algorithms, days_from_civil. */
+static int32_t days_at(const char *at)
+{
+    int32_t year = (int32_t)number(at, 4), month = (int32_t)number(at + 5, 2), day = (int32_t)number(at + 8, 2);
+    if (month <= 2) year--; /* a year begins in March, so that the leap day ends it */
+    int32_t era = year / 400, of_era = year % 400, of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+bool narrow_days(const char *value, size_t size, int32_t *out)
+{
+    if (!is_of(value, size, NARROW_DATE)) return false;
+    *out = days_at(value);
+    return true;
+}
+
+bool narrow_microseconds(const char *value, size_t size, int64_t *out)
+{
+    if (!is_of(value, size, NARROW_TIME)) return false;
+    int64_t seconds = (int64_t)days_at(value) * 86400 + number(value + 11, 2) * 3600 + number(value + 14, 2) * 60 +
+                      number(value + 17, 2);
+    int64_t fraction = 0;
+    for (size_t i = 0; i < FRACTION_DIGITS; i++) {
+        size_t at = TIME_BYTES + 1 + i;
+        fraction = fraction * 10 + (at < size ? value[at] - '0' : 0);
+    }
+    *out = seconds * 1000000 + fraction;
+    return true;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum narrow {
     NARROW_TEXT,
@@ -24,5 +25,13 @@ enum { NARROW_ALL = (1u << NARROW_COUNT) - 2 }; /* text needs no rule */
 
 /* Which types of `asked` the value has; NARROW_UNSURE alone where that can not be told here. */
 narrow_set narrow_of(const char *value, size_t size, narrow_set asked);
+
+/* What DuckDB's cast makes of a value that has the type: a BIGINT, a DOUBLE, a BOOLEAN, the days of a DATE and the
+ * microseconds of a TIMESTAMP since 1970. False where narrow_of does not say that it has the type. */
+bool narrow_integer(const char *value, size_t size, int64_t *out);
+bool narrow_real(const char *value, size_t size, double *out);
+bool narrow_boolean(const char *value, size_t size, bool *out);
+bool narrow_days(const char *value, size_t size, int32_t *out);
+bool narrow_microseconds(const char *value, size_t size, int64_t *out);
 
 #endif

@@ -171,23 +171,28 @@ finch_status prepare_row_answer(const prepare_row *f, prepare_worker *w, finch_t
 
 /* ---- chunks ---- */
 
+/* Of a chunk of DuckDB's, or of a block. */
 typedef struct column {
     duckdb_vector vector;
+    data_column *own; /* NULL: the vector */
     void *data;
-    uint64_t *valid;
+    uint64_t *valid; /* of the vector */
 } column;
 
 static finch_text argument(const column *c, idx_t row)
 {
     if (c->data == NULL) return (finch_text){NULL, 0};
+    if (c->own != NULL) return data_column_text(c->own, row);
     if (c->valid != NULL && !duckdb_validity_row_is_valid(c->valid, row)) return (finch_text){NULL, 0};
     return data_vector_text(c->data, row);
 }
 
-static void put_text(const column *c, idx_t row, finch_text text)
+static finch_status put_text(const column *c, idx_t row, finch_text text, finch_error *err)
 {
+    if (c->own != NULL) return data_column_add_text(c->own, text, err);
     if (text.at == NULL) duckdb_validity_set_row_invalid(c->valid, row);
     else duckdb_vector_assign_string_element_len(c->vector, row, text.at, text.size_bytes);
+    return FINCH_OK;
 }
 
 static finch_status run_rows(prepare_row *f, prepare_worker *w, const column *in, column *out, idx_t n, finch_error *err)
@@ -195,15 +200,23 @@ static finch_status run_rows(prepare_row *f, prepare_worker *w, const column *in
     for (idx_t row = 0; row < n; row++) {
         prepare_answer a;
         FINCH_TRY(prepare_row_answer(f, w, argument(&in[0], row), argument(&in[1], row), &a, err));
-        put_text(&out[PREPARE_FIELD_TEXT], row, a.text);
-        put_text(&out[PREPARE_FIELD_TICKERS], row, a.tickers);
-        put_text(&out[PREPARE_FIELD_LANGUAGE], row, (finch_text){a.language, a.language != NULL ? strlen(a.language) : 0});
+        finch_text language = {a.language, a.language != NULL ? strlen(a.language) : 0};
+        FINCH_TRY(put_text(&out[PREPARE_FIELD_TEXT], row, a.text, err));
+        FINCH_TRY(put_text(&out[PREPARE_FIELD_TICKERS], row, a.tickers, err));
+        FINCH_TRY(put_text(&out[PREPARE_FIELD_LANGUAGE], row, language, err));
         ((uint8_t *)out[PREPARE_FIELD_REASON].data)[row] = (uint8_t)a.reason;
         ((uint64_t *)out[PREPARE_FIELD_LOW].data)[row] = a.key.low;
         ((uint64_t *)out[PREPARE_FIELD_HIGH].data)[row] = a.key.high;
         ((uint64_t *)out[PREPARE_FIELD_FLOOD].data)[row] = a.flood;
     }
     return FINCH_OK;
+}
+
+void prepare_row_fail(prepare_row *f, const finch_error *why)
+{
+    pthread_mutex_lock(&f->lock);
+    if (f->error.status == FINCH_OK) f->error = *why;
+    pthread_mutex_unlock(&f->lock);
 }
 
 static finch_status run_chunk(prepare_row *f, const column *in, column *out, idx_t n, finch_error *err)
@@ -213,16 +226,13 @@ static finch_status run_chunk(prepare_row *f, const column *in, column *out, idx
     if (st == FINCH_OK) st = run_rows(f, w, in, out, n, err);
     if (w != NULL) prepare_row_return(f, w);
     __atomic_fetch_add(&f->done, n, __ATOMIC_RELAXED);
-    if (st == FINCH_OK) return FINCH_OK;
-    pthread_mutex_lock(&f->lock);
-    if (f->error.status == FINCH_OK) f->error = *err;
-    pthread_mutex_unlock(&f->lock);
+    if (st != FINCH_OK) prepare_row_fail(f, err);
     return st;
 }
 
 static column read_column(duckdb_vector vector)
 {
-    return (column){vector, duckdb_vector_get_data(vector), duckdb_vector_get_validity(vector)};
+    return (column){vector, NULL, duckdb_vector_get_data(vector), duckdb_vector_get_validity(vector)};
 }
 
 static column written_column(duckdb_vector vector)
@@ -250,6 +260,21 @@ finch_status prepare_row_fill(prepare_row *f, duckdb_data_chunk chunk, size_t te
     if (author != SIZE_MAX) in[1] = read_column(duckdb_data_chunk_get_vector(chunk, author));
     for (idx_t i = 0; i < PREPARE_FIELDS; i++) out[i] = written_column(duckdb_data_chunk_get_vector(chunk, first + i));
     return run_chunk(f, in, out, duckdb_data_chunk_get_size(chunk), &mine);
+}
+
+finch_status prepare_row_fill_block(prepare_row *f, data_block *block, size_t text, size_t author, size_t first)
+{
+    finch_error mine = {0};
+    column in[2] = {{0}}, out[PREPARE_FIELDS];
+    data_column *columns = block->columns;
+    size_t n = columns[text].n;
+    in[0] = (column){.own = &columns[text], .data = columns[text].values};
+    if (author != SIZE_MAX) in[1] = (column){.own = &columns[author], .data = columns[author].values};
+    for (size_t i = 0; i < PREPARE_FIELDS; i++)
+        out[i] = (column){.own = &columns[first + i], .data = columns[first + i].values};
+    FINCH_TRY(run_chunk(f, in, out, n, &mine));
+    for (size_t i = 0; i < PREPARE_FIELDS; i++) columns[first + i].n = n;
+    return FINCH_OK;
 }
 
 /* ---- registration ---- */

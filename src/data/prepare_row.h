@@ -10,6 +10,7 @@
 #define FINCH_DATA_PREPARE_ROW_H
 
 #include "base/siphash.h"
+#include "data/block.h"
 #include "data/database.h"
 #include "data/prepare.h"
 #include "text/clean.h"
@@ -62,6 +63,10 @@ finch_status prepare_row_register(data_database *db, prepare_row *f, finch_error
 /* The same for a chunk outside of a query: the members go into its columns from `first` on, which are of their types and not
  * null. text and author are columns of VARCHAR; author is SIZE_MAX where there is none. Failures: also in f->error. */
 finch_status prepare_row_fill(prepare_row *f, duckdb_data_chunk chunk, size_t text, size_t author, size_t first);
+/* The same for a block whose columns before `first` are filled. */
+finch_status prepare_row_fill_block(prepare_row *f, data_block *block, size_t text, size_t author, size_t first);
+/* Keeps the first failure. Threads: any. */
+void prepare_row_fail(prepare_row *f, const finch_error *why);
 
 /* The same for one row outside of a query. raw (any bytes) and author are borrowed, at NULL where they are null; the
  * answer's texts are the worker's and stay until its next row. Returning a worker adds what it counted. */

@@ -1,7 +1,7 @@
 /* Rows on their way from the input, one pass:
  *
  *     input -> DuckDB -> chunks in order -> cleaners -> verdicts -> feed -> DuckDB -> kept rows
- *                                                                      \-> DuckDB -> dropped rows
+ *          \-> records of CSV in order -> blocks -/                     \-> DuckDB -> dropped rows
  *
  * Equal texts are found in the rows' order, so a row's verdict is known as soon as the rows before it are. Where a stage or a report looks at
  * all rows first, the feed has one reader, which writes every row into the temporary file, and there are no verdicts yet.
@@ -126,73 +126,123 @@ static void stop_writer(writer *w)
 
 /* ---- rows ---- */
 
-/* The n rows of the chunk that the verdicts took last. */
-static void put_verdicts(const prepare_verdicts *v, duckdb_data_chunk chunk, idx_t column, size_t n)
+/* Where rows come from: the records of regular CSV, or else a query's chunks. */
+typedef struct source {
+    data_csv_rows *rows; /* NULL: the result's */
+    duckdb_result result; /* its columns are the rows' in any case */
+} source;
+
+/* Columns of a batch that hold a verdict behind the keys that it is made of. */
+typedef struct fields {
+    uint8_t *reason;
+    uint64_t *low, *high, *flood;
+} fields;
+
+/* The n rows of the batch that the verdicts took last. */
+static void put_verdicts(const prepare_verdicts *v, const fields *to, size_t n)
 {
-    uint8_t *reason = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_REASON));
-    uint64_t *cluster = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_LOW));
-    uint64_t *first = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_HIGH));
-    uint64_t *number = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, column + PREPARE_FIELD_FLOOD));
     for (size_t i = 0, row = v->n - n; i < n; i++, row++) {
-        reason[i] = v->reason[row];
-        cluster[i] = v->cluster[row];
-        first[i] = v->kept[row];
-        number[i] = row;
+        to->reason[i] = v->reason[row];
+        to->low[i] = v->cluster[row];
+        to->high[i] = v->kept[row];
+        to->flood[i] = row;
     }
 }
 
-static finch_status judge(prepare_job *j, duckdb_data_chunk chunk, prepare_keys *keys, finch_error *err)
+static finch_status judge_chunk(prepare_job *j, duckdb_data_chunk chunk, prepare_keys *keys, finch_error *err)
 {
     idx_t column = data_relation_columns(j->input)->n;
     const idx_t columns[PREPARE_KEY_COLUMNS] = {column + PREPARE_FIELD_TEXT, column + PREPARE_FIELD_REASON,
                                                 column + PREPARE_FIELD_LOW, column + PREPARE_FIELD_HIGH,
                                                 column + PREPARE_FIELD_FLOOD};
+    void *data[PREPARE_KEY_COLUMNS];
     size_t n = (size_t)duckdb_data_chunk_get_size(chunk);
     prepare_read_keys(chunk, columns, keys);
     FINCH_TRY(prepare_verdicts_add(&j->verdicts, keys, n, err));
-    put_verdicts(&j->verdicts, chunk, column, n);
+    for (size_t i = 1; i < PREPARE_KEY_COLUMNS; i++)
+        data[i] = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, columns[i]));
+    put_verdicts(&j->verdicts, &(fields){data[1], data[2], data[3], data[4]}, n);
     return FINCH_OK;
 }
 
-/* The oldest chunk that the cleaners have; *taken is false where a writer has left. */
+static finch_status judge_block(prepare_job *j, data_block *block, prepare_keys *keys, finch_error *err)
+{
+    data_column *c = block->columns + data_relation_columns(j->input)->n;
+    const fields f = {c[PREPARE_FIELD_REASON].values, c[PREPARE_FIELD_LOW].values, c[PREPARE_FIELD_HIGH].values,
+                      c[PREPARE_FIELD_FLOOD].values};
+    size_t n = c->n;
+    for (size_t row = 0; row < n; row++)
+        keys[row] = (prepare_keys){.text = data_column_text(&c[PREPARE_FIELD_TEXT], row),
+                                   .reason = f.reason[row],
+                                   .key = {f.low[row], f.high[row]},
+                                   .flood = f.flood[row]};
+    FINCH_TRY(prepare_verdicts_add(&j->verdicts, keys, n, err));
+    put_verdicts(&j->verdicts, &f, n);
+    return FINCH_OK;
+}
+
+static finch_status push(data_feed *feed, prepare_batch *batch, bool *taken, finch_error *err)
+{
+    data_block *block = batch->block;
+    if (block == NULL) return data_feed_push(feed, batch->chunk, taken, err);
+    batch->block = NULL;
+    return data_feed_push_block(feed, block, taken, err);
+}
+
+/* The oldest batch that the cleaners have; *taken is false where a writer has left. */
 static finch_status pass_on(prepare_job *j, const sink *to, prepare_cleaners *cleaners, data_feed *feed, prepare_keys *keys,
                             bool *taken, finch_error *err)
 {
-    duckdb_data_chunk chunk = prepare_cleaners_take(cleaners);
-    if (chunk == NULL) return finch_fail(err, FINCH_E_FAILED, "a row could not be cleaned");
-    finch_status st = to->judges ? judge(j, chunk, keys, err) : FINCH_OK;
-    if (st == FINCH_OK) st = data_feed_push(feed, chunk, taken, err);
-    duckdb_destroy_data_chunk(&chunk);
+    prepare_batch batch = prepare_cleaners_take(cleaners);
+    if (batch.chunk == NULL && batch.block == NULL) return finch_fail(err, FINCH_E_FAILED, "a row could not be cleaned");
+    finch_status st = FINCH_OK;
+    if (to->judges)
+        st = batch.block != NULL ? judge_block(j, batch.block, keys, err) : judge_chunk(j, batch.chunk, keys, err);
+    if (st == FINCH_OK) st = push(feed, &batch, taken, err);
+    prepare_batch_close(&batch);
     uint64_t done = __atomic_load_n(&j->row.done, __ATOMIC_RELAXED);
     if (st != FINCH_OK || progress_report(j->options->watch, done, data_relation_rows(j->input), NULL)) return st;
     return finch_fail(err, FINCH_E_CANCELLED, "interrupted");
 }
 
-static finch_status pass_all(prepare_job *j, const sink *to, prepare_cleaners *cleaners, data_feed *feed,
-                             duckdb_result *result, prepare_keys *keys, bool *taken, finch_error *err)
+/* The next rows go to the cleaners, which have room; *any is false at their end. */
+static finch_status give_next(source *from, prepare_cleaners *cleaners, bool *any, finch_error *err)
 {
-    finch_status st = FINCH_OK;
-    duckdb_data_chunk chunk = NULL;
-    *taken = true;
-    while (st == FINCH_OK && *taken && (chunk = duckdb_fetch_chunk(*result)) != NULL) {
-        if (prepare_cleaners_full(cleaners)) st = pass_on(j, to, cleaners, feed, keys, taken, err);
-        if (st == FINCH_OK && *taken) prepare_cleaners_give(cleaners, chunk);
-        else duckdb_destroy_data_chunk(&chunk);
+    if (from->rows == NULL) {
+        duckdb_data_chunk chunk = duckdb_fetch_chunk(from->result);
+        *any = chunk != NULL;
+        if (*any) prepare_cleaners_give(cleaners, chunk);
+        return *any ? FINCH_OK : data_stream_check(&from->result, err);
     }
-    while (st == FINCH_OK && *taken && !prepare_cleaners_empty(cleaners))
-        st = pass_on(j, to, cleaners, feed, keys, taken, err);
-    return st == FINCH_OK && *taken ? data_stream_check(result, err) : st;
+    size_t n = 0;
+    FINCH_TRY(data_csv_rows_next(from->rows, prepare_cleaners_records(cleaners), &n, err));
+    *any = n > 0;
+    if (*any) prepare_cleaners_give_records(cleaners);
+    return FINCH_OK;
 }
 
-static finch_status take_rows(prepare_job *j, const sink *to, data_feed *feed, duckdb_result *result, finch_error *err)
+static finch_status pass_all(prepare_job *j, const sink *to, prepare_cleaners *cleaners, data_feed *feed, source *from,
+                             prepare_keys *keys, bool *taken, finch_error *err)
+{
+    bool any = true;
+    *taken = true;
+    while (*taken && (any || !prepare_cleaners_empty(cleaners))) {
+        if (any && !prepare_cleaners_full(cleaners)) FINCH_TRY(give_next(from, cleaners, &any, err));
+        else FINCH_TRY(pass_on(j, to, cleaners, feed, keys, taken, err));
+    }
+    return FINCH_OK;
+}
+
+static finch_status take_rows(prepare_job *j, const sink *to, data_feed *feed, source *from, finch_error *err)
 {
     prepare_keys *keys;
     prepare_cleaners *cleaners = NULL;
     bool taken = true;
     const prepare_clean_columns columns = {j->text, to->author, data_relation_columns(j->input)->n};
-    FINCH_TRY(MEM_NEW(&keys, duckdb_vector_size(), err));
-    finch_status st = prepare_cleaners_open(&j->row, &columns, j->options->n_threads, &cleaners, err);
-    if (st == FINCH_OK) st = pass_all(j, to, cleaners, feed, result, keys, &taken, err);
+    size_t most = DATA_CSV_PIECE_ROWS > duckdb_vector_size() ? DATA_CSV_PIECE_ROWS : duckdb_vector_size();
+    FINCH_TRY(MEM_NEW(&keys, most, err));
+    finch_status st = prepare_cleaners_open(&j->row, &columns, from->rows, j->options->n_threads, &cleaners, err);
+    if (st == FINCH_OK) st = pass_all(j, to, cleaners, feed, from, keys, &taken, err);
     prepare_cleaners_close(cleaners);
     mem_free(keys);
     if (st != FINCH_OK || !taken || !to->judges) return st;
@@ -200,16 +250,16 @@ static finch_status take_rows(prepare_job *j, const sink *to, data_feed *feed, d
     return prepare_check_rows(j, j->verdicts.n, err);
 }
 
-/* From the result to the writers. Why a writer left is what the run fails with. */
-static finch_status run_writers(prepare_job *j, const sink *to, data_feed *feed, duckdb_result *result,
-                                uint64_t n_rows[WRITERS_MAX], finch_error *err)
+/* From the source to the writers. Why a writer left is what the run fails with. */
+static finch_status run_writers(prepare_job *j, const sink *to, data_feed *feed, source *from, uint64_t n_rows[WRITERS_MAX],
+                                finch_error *err)
 {
     writer writers[WRITERS_MAX] = {0};
     finch_status st = FINCH_OK;
     for (size_t i = 0; i < to->n_writers; i++) writers[i] = (writer){.job = j, .feed = feed, .index = i, .run = to->run};
     for (size_t i = 0; st == FINCH_OK && i < to->n_writers; i++)
         st = start_writer(&writers[i], i == 0 ? j->database_bytes * 5 / 16 : j->database_bytes / 4, err);
-    if (st == FINCH_OK) st = take_rows(j, to, feed, result, err);
+    if (st == FINCH_OK) st = take_rows(j, to, feed, from, err);
     data_feed_end(feed, st == FINCH_OK);
     for (size_t i = 0; i < to->n_writers; i++) stop_writer(&writers[i]);
     for (size_t i = 0; st == FINCH_OK && i < to->n_writers; i++) {
@@ -231,7 +281,15 @@ static finch_status add_author(const prepare_job *j, str *sql, sink *to, finch_e
     return texts ? FINCH_OK : str_add_format(sql, err, ", CAST(c%zu AS VARCHAR) AS author", j->author);
 }
 
-static finch_status open_rows(prepare_job *j, sink *to, duckdb_result *result, finch_error *err)
+/* Regular CSV is read without DuckDB, which then only tells what its columns are. */
+static finch_status open_csv_rows(const prepare_job *j, const sink *to, data_csv_rows **out, finch_error *err)
+{
+    *out = NULL;
+    bool another_author = to->author != SIZE_MAX && to->author >= data_relation_columns(j->input)->n;
+    return another_author ? FINCH_OK : data_relation_csv_rows(j->input, out, err);
+}
+
+static finch_status open_rows(prepare_job *j, sink *to, source *from, finch_error *err)
 {
     str sql = {0};
     uint64_t ahead = AHEAD_BYTES * (uint64_t)j->options->n_threads;
@@ -244,7 +302,9 @@ static finch_status open_rows(prepare_job *j, sink *to, duckdb_result *result, f
     if (st == FINCH_OK) st = add_author(j, &sql, to, err);
     if (st == FINCH_OK) st = str_add_text(&sql, " FROM ", err);
     if (st == FINCH_OK) st = prepare_input_query(j, &sql, err);
-    if (st == FINCH_OK) st = data_query_stream(&j->db, sql.at, result, err);
+    if (st == FINCH_OK) st = open_csv_rows(j, to, &from->rows, err);
+    if (st == FINCH_OK && from->rows != NULL) st = str_add_text(&sql, " LIMIT 0", err);
+    if (st == FINCH_OK) st = data_query_stream(&j->db, sql.at, &from->result, err);
     str_free(&sql);
     return st;
 }
@@ -252,12 +312,13 @@ static finch_status open_rows(prepare_job *j, sink *to, duckdb_result *result, f
 static finch_status run(prepare_job *j, sink *to, uint64_t n_rows[WRITERS_MAX], finch_error *err)
 {
     data_feed *feed = NULL;
-    duckdb_result result = {0};
-    finch_status st = open_rows(j, to, &result, err);
-    if (st == FINCH_OK) st = data_feed_open(&j->db, &result, to->n_writers, FEED_CHUNKS, &feed, err);
-    if (st == FINCH_OK) st = run_writers(j, to, feed, &result, n_rows, err);
-    duckdb_destroy_result(&result);
+    source from = {0};
+    finch_status st = open_rows(j, to, &from, err);
+    if (st == FINCH_OK) st = data_feed_open(&j->db, &from.result, to->n_writers, FEED_CHUNKS, &feed, err);
+    if (st == FINCH_OK) st = run_writers(j, to, feed, &from, n_rows, err);
+    duckdb_destroy_result(&from.result);
     data_feed_close(feed);
+    data_csv_rows_close(from.rows);
     if (j->row.error.status == FINCH_OK) return st;
     if (err != NULL) *err = j->row.error; /* our own words rather than DuckDB's about them */
     return j->row.error.status;

@@ -1,6 +1,5 @@
 #include "data/relation.h"
 
-#include "data/narrow.h"
 #include "data/reader.h"
 
 #include <inttypes.h>
@@ -11,6 +10,7 @@
 typedef struct group {
     size_t begin, end;
     char *select;
+    narrow *types; /* of CSV that DuckDB had not to be asked about; else NULL */
 } group;
 
 struct data_relation {
@@ -234,6 +234,10 @@ static finch_status add_group(data_database *db, data_relation *r, size_t begin,
     if (csv) FINCH_GO(done, st, add_cast_columns(&select, first, types, err));
     else FINCH_GO(done, st, str_add_text(&select, "*", err));
     FINCH_GO(done, st, mem_text(select.at, select.size, &r->groups[r->n_groups].select, err));
+    if (csv && (known || !options->typed)) {
+        r->groups[r->n_groups].types = types;
+        types = NULL;
+    }
     r->groups[r->n_groups].begin = begin;
     r->groups[r->n_groups++].end = end;
     FINCH_GO(done, st,
@@ -386,7 +390,10 @@ void data_relation_close(data_relation *r)
 {
     if (r == NULL) return;
     for (size_t i = 0; i < r->n_open; i++) data_reader_close(&r->readers[i]);
-    for (size_t i = 0; i < r->n_groups; i++) mem_free(r->groups[i].select);
+    for (size_t i = 0; i < r->n_groups; i++) {
+        mem_free(r->groups[i].select);
+        mem_free(r->groups[i].types);
+    }
     mem_free(r->readers);
     mem_free(r->groups);
     data_names_free(&r->paths);
@@ -407,6 +414,16 @@ bool data_relation_is_csv(const data_relation *r)
         if (r->readers[i].file.kind.format != DATA_CSV) return false;
     return true;
 }
+
+finch_status data_relation_csv_rows(const data_relation *r, data_csv_rows **out, finch_error *err)
+{
+    *out = NULL;
+    if (r->n_groups != 1 || r->groups[0].types == NULL) return FINCH_OK;
+    for (size_t i = 0; i < r->n_open; i++)
+        if (r->readers[i].narrow == NULL || strcmp(r->readers[i].file.encoding, "utf-8") != 0) return FINCH_OK;
+    return data_csv_rows_open(r->readers, r->n_open, r->groups[0].types, out, err);
+}
+
 uint64_t data_relation_rows(const data_relation *r) { return r->n_rows; }
 const data_rejects *data_relation_rejects(const data_relation *r) { return &r->rejects; }
 

@@ -7,6 +7,7 @@
 #define FINCH_DATA_RELATION_H
 
 #include "base/progress.h"
+#include "data/csv_rows.h"
 #include "data/database.h"
 #include "data/rejects.h"
 #include "data/table.h"
@@ -41,6 +42,9 @@ const data_names *data_relation_columns(const data_relation *r);
 const data_names *data_relation_types(const data_relation *r);
 /* Whether all files are CSV. */
 bool data_relation_is_csv(const data_relation *r);
+/* The rows of all files without DuckDB, with the columns above; *out is NULL where the files are anything else than regular CSV
+ * in UTF-8 with the same columns. r outlives *out. */
+finch_status data_relation_csv_rows(const data_relation *r, data_csv_rows **out, finch_error *err);
 /* Good rows of all files. */
 uint64_t data_relation_rows(const data_relation *r);
 const data_rejects *data_relation_rejects(const data_relation *r);
