@@ -129,10 +129,11 @@ static finch_status flood_key(const prepare_row *f, prepare_worker *w, finch_tex
     return FINCH_OK;
 }
 
-static finch_status list_tickers(prepare_worker *w, prepare_answer *a, finch_error *err)
+static finch_status list_tickers(const prepare_row *f, prepare_worker *w, prepare_answer *a, finch_error *err)
 {
     str_clear(&w->line);
-    size_t n = text_tickers_find(a->text, w->tickers, TICKERS_MAX);
+    bool links = f->clean.urls == TEXT_CLEAN_KEEP;
+    size_t n = (links ? text_tickers_find : text_tickers_find_linkless)(a->text, w->tickers, TICKERS_MAX);
     if (n > TICKERS_MAX) n = TICKERS_MAX;
     for (size_t i = 0; i < n; i++) {
         bool seen = false;
@@ -166,7 +167,7 @@ finch_status prepare_row_answer(const prepare_row *f, prepare_worker *w, finch_t
         if (found.answer == TEXT_LANGUAGE_OTHER && out->reason == PREPARE_KEPT) out->reason = PREPARE_NOT_ENGLISH;
     }
     FINCH_TRY(flood_key(f, w, author, out, err)); /* its line is the tickers' then */
-    return is_off(f, PREPARE_TICKERS) ? FINCH_OK : list_tickers(w, out, err);
+    return is_off(f, PREPARE_TICKERS) ? FINCH_OK : list_tickers(f, w, out, err);
 }
 
 /* ---- chunks ---- */

@@ -6,6 +6,9 @@
 #include "text/ticker_table.h"
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 enum { ROOT_MAX = 6, CLASS_MAX = 2, WORD_MAX = 31, SEPARATOR_MAX = 4 };
 
@@ -87,14 +90,9 @@ static word word_behind(finch_text t, size_t end)
     return word_at(t, at);
 }
 
-static bool is_filler(const char *folded)
-{
-    return strcmp(folded, "s") == 0 || strcmp(folded, "of") == 0 || strcmp(folded, "and") == 0 || strcmp(folded, "the") == 0;
-}
-
 static bool begins_with_capital(finch_text t, const word *w)
 {
-    return is_upper(t.at[w->begin]) || is_digit(t.at[w->begin]) || is_filler(w->folded);
+    return is_upper(t.at[w->begin]) || is_digit(t.at[w->begin]) || ticker_word_is_filler(w->folded, strlen(w->folded));
 }
 
 static bool has_lower(finch_text t, size_t begin, size_t end)
@@ -186,7 +184,7 @@ static bool name_at(finch_text t, const word *w, text_ticker *out)
 }
 
 /* Whether a ticker begins at *at, inside a piece that is none of links and user names; else *at moves on. */
-static bool find_at(finch_text t, size_t *at, text_ticker *out)
+static bool find_at(const ticker_marks *marks, finch_text t, size_t *at, text_ticker *out)
 {
     size_t begin = *at;
     if (!is_word(t.at[begin])) {
@@ -195,23 +193,106 @@ static bool find_at(finch_text t, size_t *at, text_ticker *out)
         return false;
     }
     *at = word_end(t, begin);
-    if (!ticker_name_may_begin(t.at + begin, *at - begin)) return false;
+    if (!ticker_name_may_begin(marks, t.at + begin, *at - begin)) return false;
     word w = word_at(t, begin);
     return name_at(t, &w, out);
 }
 
 size_t text_tickers_find(finch_text text, text_ticker *out, size_t max)
 {
-    size_t n = 0;
-    for (size_t at = 0; at < text.size_bytes;) {
+    const ticker_marks *marks = ticker_marks_all();
+    size_t n = 0, at = 0;
+    for (size_t piece = 0, end; piece < text.size_bytes; piece = end) {
         clean_piece kind = CLEAN_OTHER;
-        size_t end = clean_plain_end(text.at, text.size_bytes, at);
-        if (end == at) end = clean_piece_next(text.at, text.size_bytes, at, &kind);
-        if (kind != CLEAN_RUN && kind != CLEAN_OTHER) at = end;
+        end = clean_plain_end(text.at, text.size_bytes, piece);
+        if (end == piece) end = clean_piece_next(text.at, text.size_bytes, piece, &kind);
+        size_t begin = kind == CLEAN_RUN || kind == CLEAN_OTHER ? piece : end;
+        if (at < begin) at = begin; /* a name may have gone on into this piece */
         while (at < end) {
             text_ticker found;
-            if (!find_at(text, &at, &found)) continue;
+            if (!find_at(marks, text, &at, &found)) continue;
             at = found.end;
+            if (n++ < max) out[n - 1] = found;
+        }
+    }
+    return n;
+}
+
+/* ---- without links ----
+ * Where no link is passed over, pieces need not be looked at: no ticker begins behind '@' or '_' (may_begin), so none is found in
+ * a user name, and no name goes on over an '@'. What is left is where words and '$' begin, 64 bytes at a time. */
+
+enum { BLOCK = 64 };
+
+/* Bit i is of byte i. */
+typedef struct block_bits {
+    uint64_t word, dollar;
+} block_bits;
+
+#if defined(__SSE2__)
+static __m128i at_most(__m128i bytes, char most) { return _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(most)), bytes); }
+
+static block_bits bits_of(const char *at)
+{
+    block_bits b = {0, 0};
+    for (int part = 0; part < BLOCK / 16; part++) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(at + 16 * part));
+        __m128i letters = _mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+        __m128i digits = _mm_sub_epi8(v, _mm_set1_epi8('0'));
+        __m128i words = _mm_or_si128(at_most(letters, 'z' - 'a'), at_most(digits, 9));
+        b.word |= (uint64_t)(unsigned)_mm_movemask_epi8(words) << 16 * part;
+        b.dollar |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('$'))) << 16 * part;
+    }
+    return b;
+}
+#else
+static block_bits bits_of(const char *at)
+{
+    block_bits b = {0, 0};
+    for (int i = 0; i < BLOCK; i++) {
+        b.word |= (uint64_t)is_word(at[i]) << i;
+        b.dollar |= (uint64_t)(at[i] == '$') << i;
+    }
+    return b;
+}
+#endif
+
+/* The end of the word that begins at `place` of the block whose first byte is text[base]. */
+static size_t word_end_by_bits(finch_text t, size_t base, uint64_t words, int place)
+{
+    uint64_t others = ~words >> place;
+    size_t end = base + (size_t)place + (others != 0 ? (size_t)__builtin_ctzll(others) : (size_t)(BLOCK - place));
+    return others != 0 ? end : word_end(t, end);
+}
+
+static bool name_of_marked(const ticker_marks *marks, finch_text t, size_t begin, size_t end, text_ticker *out)
+{
+    if (!ticker_name_may_begin(marks, t.at + begin, end - begin)) return false;
+    word w = word_at(t, begin);
+    return name_at(t, &w, out);
+}
+
+size_t text_tickers_find_linkless(finch_text text, text_ticker *out, size_t max)
+{
+    const ticker_marks *marks = ticker_marks_all();
+    char tail[BLOCK] = {0};
+    size_t n = 0, behind = 0; /* the ticker found last */
+    uint64_t word_before = 0;
+    for (size_t base = 0; base < text.size_bytes; base += BLOCK) {
+        size_t left = text.size_bytes - base;
+        block_bits b = bits_of(left >= BLOCK ? text.at + base : memcpy(tail, text.at + base, left));
+        uint64_t begins = (b.word & ~(b.word << 1 | word_before)) | b.dollar;
+        word_before = b.word >> (BLOCK - 1);
+        for (; begins != 0; begins &= begins - 1) {
+            int place = __builtin_ctzll(begins);
+            size_t begin = base + (size_t)place;
+            text_ticker found;
+            if (begin < behind) continue;
+            if (b.dollar >> place & 1
+                    ? !cashtag_at(text, begin, &found)
+                    : !name_of_marked(marks, text, begin, word_end_by_bits(text, base, b.word, place), &found))
+                continue;
+            behind = found.end;
             if (n++ < max) out[n - 1] = found;
         }
     }

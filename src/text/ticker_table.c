@@ -5,14 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum {
-    SYMBOLS_MAX = 1 << 14,
-    NAMES_MAX = 1 << 12,
-    SYMBOL_SLOTS = 1 << 15,
-    NAME_SLOTS = 1 << 13,
-    NAME_MARKS = 1 << 16,
-    COLUMNS = 3
-};
+enum { SYMBOLS_MAX = 1 << 14, NAMES_MAX = 1 << 12, SYMBOL_SLOTS = 1 << 15, NAME_SLOTS = 1 << 13, COLUMNS = 3 };
 
 /* Written once, under table_once; constant from then on. A slot holds an index and one. */
 static text_symbol symbols[SYMBOLS_MAX];
@@ -21,7 +14,7 @@ static size_t n_symbols, n_names;
 static size_t run_first; /* the first of the names that begin with the last one's first word: they lie together, */
 static uint16_t name_runs[NAMES_MAX]; /* and so many they are, at the place of the first */
 static uint16_t symbol_slots[SYMBOL_SLOTS], name_slots[NAME_SLOTS];
-static uint64_t name_marks[NAME_MARKS / 64]; /* a bit for each name_mark of a name's first word */
+static ticker_marks marks; /* of the names' first words */
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;
 
 static uint32_t hash_of(const char *at, size_t size)
@@ -74,11 +67,21 @@ static ticker_rule rule_of(const char *text)
     return strcmp(text, "capital") == 0 ? TICKER_CAPITAL : TICKER_CONTEXT;
 }
 
-/* Of a word in any case: three of its letters and whether its size is odd. */
-static size_t name_mark(const char *word, size_t size)
+bool ticker_word_is_filler(const char *word, size_t size)
 {
-    size_t first = word[0] & 31, second = word[size > 1] & 31, last = word[size - 1] & 31;
-    return first | second << 5 | last << 10 | (size & 1) << 15;
+    static const char *const fillers[] = {"s", "of", "and", "the"};
+    for (size_t i = 0; i < sizeof fillers / sizeof *fillers; i++)
+        if (strlen(fillers[i]) == size && memcmp(word, fillers[i], size) == 0) return true;
+    return false;
+}
+
+static void add_mark(const ticker_name *name, size_t first_size)
+{
+    if (first_size == 0) return;
+    size_t mark = ticker_mark(name->alias, first_size);
+    marks.any[mark / 64] |= 1ull << mark % 64;
+    if (name->rule == TICKER_ANY || ticker_word_is_filler(name->alias, first_size))
+        marks.small[mark / 64] |= 1ull << mark % 64;
 }
 
 static void add_name(char *const column[COLUMNS])
@@ -87,6 +90,7 @@ static void add_name(char *const column[COLUMNS])
     if (n_names == NAMES_MAX || listing == NULL) return;
     names[n_names++] = (ticker_name){column[0], listing, rule_of(column[2])};
     size_t size = strcspn(column[0], " ");
+    add_mark(&names[n_names - 1], size);
     if (n_names > 1 && strncmp(names[n_names - 2].alias, column[0], size) == 0 &&
         strcspn(names[n_names - 2].alias, " ") == size) {
         name_runs[run_first]++;
@@ -97,9 +101,6 @@ static void add_name(char *const column[COLUMNS])
     size_t slot = hash_of(column[0], size) % NAME_SLOTS;
     while (name_slots[slot] != 0) slot = (slot + 1) % NAME_SLOTS;
     name_slots[slot] = (uint16_t)n_names;
-    if (size == 0) return;
-    size_t mark = name_mark(column[0], size);
-    name_marks[mark / 64] |= 1ull << mark % 64;
 }
 
 static void fill(void)
@@ -117,11 +118,10 @@ static void need_table(void)
     (void)pthread_once(&table_once, fill);
 } /* fails for no once and no function: neither is so */
 
-bool ticker_name_may_begin(const char *word, size_t size)
+const ticker_marks *ticker_marks_all(void)
 {
     need_table();
-    size_t mark = name_mark(word, size);
-    return name_marks[mark / 64] >> mark % 64 & 1;
+    return &marks;
 }
 
 const ticker_name *ticker_names_of(const char *word, size_t size, size_t *n)

@@ -4,6 +4,9 @@
 
 #include "text/ticker.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* When a name counts as the company (data/symbols/names.tsv):
  *   any      however it is written            capital  where each word begins with a capital
  *   upper    in capitals only                 context  with capitals, and a word like "shares" or "earnings" behind it */
@@ -18,8 +21,34 @@ typedef struct ticker_name {
 /* The names that begin with this word (lower case): those from *first on, *n of them, shorter ones before longer ones. */
 const ticker_name *ticker_names_of(const char *word, size_t size, size_t *n);
 
+/* Words that may begin a name, by a mark: few others share one. A word that begins with a small letter begins only names that
+ * need no capital, and these have marks of their own. */
+enum { TICKER_MARKS = 1 << 16 };
+
+typedef struct ticker_marks {
+    uint64_t any[TICKER_MARKS / 64], small[TICKER_MARKS / 64]; /* a bit a mark */
+} ticker_marks;
+
+/* Of the table: constant. */
+const ticker_marks *ticker_marks_all(void);
+
+/* Of a word in any case, not empty: three of its letters and whether its size is odd. */
+static inline size_t ticker_mark(const char *word, size_t size)
+{
+    size_t first = word[0] & 31, second = word[size > 1] & 31, last = word[size - 1] & 31;
+    return first | second << 5 | last << 10 | (size & 1) << 15;
+}
+
 /* Whether a name may begin with this word (in any case, not empty): false for nearly all that do not. */
-bool ticker_name_may_begin(const char *word, size_t size);
+static inline bool ticker_name_may_begin(const ticker_marks *marks, const char *word, size_t size)
+{
+    size_t mark = ticker_mark(word, size);
+    const uint64_t *bits = word[0] >= 'a' && word[0] <= 'z' ? marks->small : marks->any;
+    return bits[mark / 64] >> mark % 64 & 1;
+}
+
+/* Words inside a name that may be small where others begin with a capital: "of", "the". In lower case. */
+bool ticker_word_is_filler(const char *word, size_t size);
 
 size_t ticker_name_count(void);
 const ticker_name *ticker_name_at(size_t index);

@@ -1,6 +1,8 @@
 /* Which tickers a text names, and what the table holds. */
 #include "harness.h"
 
+#include "base/rng.h"
+#include "text/clean.h"
 #include "text/ticker.h"
 #include "text/ticker_table.h"
 
@@ -58,6 +60,8 @@ TEST(words_that_are_also_names_need_what_their_rule_says)
 TEST(links_names_and_addresses_are_passed_over)
 {
     CHECK_TEXT("", found("http://finance.yahoo.com/q?s=$AAPL @Microsoft me@microsoft.com finance.yahoo.com"));
+    /* The run goes on behind the name: what it is, its beginning says. */
+    CHECK_TEXT("BAC AAPL", found("bank of america.--www.x&Apple"));
 }
 
 TEST(more_tickers_than_room_are_counted)
@@ -66,6 +70,127 @@ TEST(more_tickers_than_room_are_counted)
     CHECK_EQUAL(3, text_tickers_find((finch_text){"$A $B $C", 8}, one, 1));
     CHECK_TEXT("A", one[0].symbol);
     CHECK_EQUAL(3, text_tickers_find((finch_text){"$A $B $C", 8}, NULL, 0));
+}
+
+/* Of parts that tickers, links and names are made of, glued at random. */
+static size_t random_text(rng *r, char *out, size_t room)
+{
+    static const char *const parts[] = {"$",
+                                        "$",
+                                        "$AAPL",
+                                        "$brk-b",
+                                        "$GM.F",
+                                        "Apple",
+                                        "apple",
+                                        "APPLE",
+                                        " shares",
+                                        "bank of america",
+                                        "Bank",
+                                        " of ",
+                                        "the ",
+                                        "Home Depot",
+                                        "the home depot",
+                                        "'s ",
+                                        "&",
+                                        "-",
+                                        ".",
+                                        "..",
+                                        "@",
+                                        "@user",
+                                        "@bob_",
+                                        "http",
+                                        "http://t.co/ab",
+                                        "www.",
+                                        "x.com/",
+                                        "RT @a: ",
+                                        " ",
+                                        " ",
+                                        "  ",
+                                        "7",
+                                        "3M",
+                                        "3m",
+                                        "IBM",
+                                        "ibm",
+                                        "_",
+                                        "Microsoft",
+                                        "caf\303\251",
+                                        "\342\200\231",
+                                        "\342\200\246",
+                                        "\360\237\232\200",
+                                        "goldmansachsisonewordofmorethanthirtyoneletters",
+                                        "AT&T",
+                                        "at&t",
+                                        "General Electric",
+                                        "general "};
+    size_t size = 0;
+    for (size_t n = rng_below(r, 40); n > 0; n--) {
+        const char *part = parts[rng_below(r, sizeof parts / sizeof *parts)];
+        if (size + strlen(part) > room) break;
+        memcpy(out + size, part, strlen(part));
+        size += strlen(part);
+    }
+    return size;
+}
+
+static size_t n_compared;
+
+static void compare_finders(const char *text, size_t size)
+{
+    text_ticker a[64], b[64];
+    finch_text t = {text, size};
+    size_t n = text_tickers_find(t, a, 64);
+    bool same = n <= 64 && n == text_tickers_find_linkless(t, b, 64);
+    for (size_t i = 0; same && i < n; i++)
+        same = strcmp(a[i].symbol, b[i].symbol) == 0 && a[i].listing == b[i].listing && a[i].found == b[i].found &&
+               a[i].begin == b[i].begin && a[i].end == b[i].end;
+    if (!same) print_message("<%.*s>\n", (int)size, text);
+    CHECK(same);
+    n_compared += n;
+}
+
+/* The text in a block of exactly its size, so that the address sanitizer sees a read past it. */
+TEST(clean_texts_have_the_same_tickers_without_a_look_at_links)
+{
+    rng r = {.seed = 3};
+    str clean = {0};
+    text_clean_scratch scratch = {0};
+    finch_error err;
+    for (int i = 0; i < 60000; i++) {
+        char text[400], *block;
+        text_clean_options options = TEXT_CLEAN_DEFAULT;
+        options.urls = i % 2 == 0 ? TEXT_CLEAN_TOKEN : TEXT_CLEAN_REMOVE;
+        options.users = (text_clean_mark)rng_below(&r, 3);
+        options.spaces = i % 5 > 0;
+        size_t size = random_text(&r, text, sizeof text);
+        CHECK_OK(text_clean((finch_text){text, size}, &options, &clean, NULL, &scratch, &err), &err);
+        CHECK_OK(mem_alloc(clean.size, 1, (void **)&block, &err), &err);
+        if (clean.size > 0) memcpy(block, clean.at, clean.size);
+        compare_finders(block, clean.size);
+        mem_free(block);
+    }
+    CHECK(n_compared > 60000);
+    text_clean_scratch_free(&scratch);
+    str_free(&clean);
+}
+
+/* Each name as it stands in the table and in other cases, at each place of a block. */
+TEST(every_name_is_found_either_way)
+{
+    for (size_t i = 0; i < ticker_name_count(); i++) {
+        char text[200];
+        const char *alias = ticker_name_at(i)->alias;
+        int before = (int)(i % 66);
+        int size = snprintf(text, sizeof text, "%*s%s shares", before, "", alias);
+        CHECK(size > 0 && size < (int)sizeof text);
+        compare_finders(text, (size_t)size);
+        for (int k = before; k < size; k++)
+            if ((k == before || text[k - 1] == ' ') && text[k] >= 'a' && text[k] <= 'z')
+                text[k] = (char)(text[k] - 'a' + 'A');
+        compare_finders(text, (size_t)size);
+        for (int k = before; k < size; k++)
+            if (text[k] >= 'a' && text[k] <= 'z') text[k] = (char)(text[k] - 'a' + 'A');
+        compare_finders(text, (size_t)size);
+    }
 }
 
 TEST(the_table_is_in_order_and_whole)
@@ -104,6 +229,8 @@ TEST(a_megabyte_of_one_thing_takes_linear_time)
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         size_t size = strlen(parts[i]);
         for (size_t k = 0; k < sizeof text; k++) text[k] = parts[i][k % size];
-        (void)text_tickers_find((finch_text){text, sizeof text}, NULL, 0); /* a quadratic walk would outlast the timeout */
+        /* a quadratic walk would outlast the timeout */
+        (void)text_tickers_find((finch_text){text, sizeof text}, NULL, 0);
+        (void)text_tickers_find_linkless((finch_text){text, sizeof text}, NULL, 0);
     }
 }
