@@ -14,7 +14,8 @@ static int threads_most(void) { return omp_get_max_threads(); }
 static int threads_most(void) { return 1; }
 #endif
 
-enum { PIECE_BYTES = 2 << 20, PIECES_MAX = 64 };
+/* A window is of several pieces a thread, so that its threads seldom wait for each other; it comes into memory as a whole. */
+enum { PIECE_BYTES = 1 << 20, PIECES_A_THREAD = 8, PIECES_MAX = 64 };
 
 /* From a piece's types to the next one's: they are written all the time, and two threads that write to one line of the cache wait
  * for each other. */
@@ -99,12 +100,12 @@ static bool take_block(scanner *s, const unsigned char *at, size_t begin, size_t
     if ((bad & known) != 0) return false;
     if (s->utf8 && m.high != 0 && !valid_block(s, begin, begin + n)) return false;
     s->lines_in_quotes = s->lines_in_quotes || ((m.newline | m.carriage) & quoted & known) != 0;
-    s->n_newlines += (uint64_t)__builtin_popcountll(newlines);
-    s->n_returns += (uint64_t)__builtin_popcountll(returns);
+    if (returns != 0) s->n_returns += (uint64_t)__builtin_popcountll(returns & known);
     for (uint64_t left = ends & known; left != 0; left &= left - 1) {
         size_t place = (size_t)__builtin_ctzll(left);
-        bool good = newlines >> place & 1 ? end_record(s, begin + place) : end_field(s, begin + place);
-        if (!good) return false;
+        bool line = newlines >> place & 1;
+        s->n_newlines += line;
+        if (line ? !end_record(s, begin + place) : !end_field(s, begin + place)) return false;
     }
     size_t last = n - 1;
     s->inside = (quoted >> last & 1) != 0 ? ~0ull : 0;
@@ -183,7 +184,7 @@ static void scan_window(scanner *whole, piece *pieces, narrow_set *types, int n_
     bytes text = whole->text;
     size_t begin = whole->record, n_columns = whole->n_columns;
     bool inside = false;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < n_pieces; i++) {
         size_t from = size_least(begin + (size_t)i * PIECE_BYTES, text.size);
         pieces[i].odd = odd_quotes(text, from, size_least(from + PIECE_BYTES, text.size));
@@ -196,7 +197,7 @@ static void scan_window(scanner *whole, piece *pieces, narrow_set *types, int n_
         *regular = next_record(text, to, inside, whole->max_record_bytes + 2, &pieces[i].end); /* with its \r\n */
     }
     if (!*regular) return;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < n_pieces; i++) {
         piece *p = &pieces[i];
         p->s = (scanner){.text = text,
@@ -223,7 +224,7 @@ static finch_status scan_all(scanner *s, const file_map *map, char separator, co
 {
     piece *pieces = NULL;
     narrow_set *types = NULL;
-    int n_threads = threads_most(), n_pieces = n_threads < PIECES_MAX ? n_threads : PIECES_MAX;
+    int most = PIECES_A_THREAD * threads_most(), n_pieces = most < PIECES_MAX ? most : PIECES_MAX;
     finch_status st;
     FINCH_GO(done, st, MEM_NEW(&pieces, (size_t)n_pieces, err));
     FINCH_GO(done, st, MEM_NEW(&types, (size_t)n_pieces * types_stride(s->n_columns), err));

@@ -137,7 +137,8 @@ static finch_status list_tickers(const prepare_row *f, prepare_worker *w, prepar
     if (n > TICKERS_MAX) n = TICKERS_MAX;
     for (size_t i = 0; i < n; i++) {
         bool seen = false;
-        for (size_t k = 0; k < i && !seen; k++) seen = strcmp(w->tickers[k].symbol, w->tickers[i].symbol) == 0;
+        for (size_t k = 0; k < i && !seen; k++)
+            seen = memcmp(w->tickers[k].symbol, w->tickers[i].symbol, TEXT_SYMBOL_BYTES) == 0;
         if (seen) continue;
         if (w->line.size > 0) FINCH_TRY(str_add(&w->line, "|", 1, err));
         FINCH_TRY(str_add_text(&w->line, w->tickers[i].symbol, err));

@@ -44,13 +44,13 @@ static bool cashtag_at(finch_text t, size_t begin, text_ticker *out)
     if (class > CLASS_MAX || goes_on(t, end + 1 + class)) class = 0;
     *out = (text_ticker){.found = TEXT_TICKER_CASHTAG, .begin = begin, .end = class > 0 ? end + 1 + class : end};
     for (size_t i = 0; begin + 1 + i < out->end; i++) out->symbol[i] = i == root ? '.' : upper(t.at[begin + 1 + i]);
-    out->listing = text_symbol_find(out->symbol, strlen(out->symbol));
+    out->listing = ticker_symbol_of(out->symbol);
     if (class == 0 || out->listing != NULL) return true;
     /* "$AAPL.We" and "$GM-F" are their roots; "$BRK.B" was in the table. */
     out->symbol[root] = '\0';
     memset(out->symbol + root, 0, sizeof out->symbol - root);
     out->end = end;
-    out->listing = text_symbol_find(out->symbol, root);
+    out->listing = ticker_symbol_of(out->symbol);
     return true;
 }
 

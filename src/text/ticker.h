@@ -21,7 +21,7 @@ typedef struct text_symbol {
 typedef enum text_ticker_found { TEXT_TICKER_CASHTAG, TEXT_TICKER_NAME } text_ticker_found;
 
 typedef struct text_ticker {
-    char symbol[TEXT_SYMBOL_BYTES]; /* upper case, a class behind a dot */
+    char symbol[TEXT_SYMBOL_BYTES]; /* upper case, a class behind a dot; NUL bytes to its end */
     const text_symbol *listing;     /* NULL: a cashtag that is not in the table */
     text_ticker_found found;
     size_t begin, end; /* bytes of the text, the '$' included */

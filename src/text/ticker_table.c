@@ -38,6 +38,15 @@ static bool next_line(char **at, const char *end, char *column[COLUMNS])
     return true;
 }
 
+static size_t symbol_slot(const char symbol[TEXT_SYMBOL_BYTES])
+{
+    uint64_t begin;
+    uint32_t end;
+    memcpy(&begin, symbol, sizeof begin);
+    memcpy(&end, symbol + sizeof begin, sizeof end);
+    return (size_t)((begin ^ end) * 0x9E3779B97F4A7C15u >> 32) % SYMBOL_SLOTS; /* Fibonacci hashing */
+}
+
 static void add_symbol(char *const column[COLUMNS])
 {
     size_t size = strlen(column[0]);
@@ -46,18 +55,31 @@ static void add_symbol(char *const column[COLUMNS])
     memcpy(s->symbol, column[0], size + 1);
     s->name = column[1];
     s->exchange = column[2];
-    size_t slot = hash_of(s->symbol, size) % SYMBOL_SLOTS;
+    size_t slot = symbol_slot(s->symbol);
     while (symbol_slots[slot] != 0) slot = (slot + 1) % SYMBOL_SLOTS;
     symbol_slots[slot] = (uint16_t)n_symbols;
 }
 
-static const text_symbol *find(const char *symbol, size_t size)
+/* Of one that is filled up with NUL bytes. */
+static const text_symbol *find(const char symbol[TEXT_SYMBOL_BYTES])
 {
-    for (size_t slot = hash_of(symbol, size) % SYMBOL_SLOTS; symbol_slots[slot] != 0; slot = (slot + 1) % SYMBOL_SLOTS) {
+    for (size_t slot = symbol_slot(symbol); symbol_slots[slot] != 0; slot = (slot + 1) % SYMBOL_SLOTS) {
         const text_symbol *s = &symbols[symbol_slots[slot] - 1];
-        if (memcmp(s->symbol, symbol, size) == 0 && s->symbol[size] == '\0') return s;
+        if (memcmp(s->symbol, symbol, TEXT_SYMBOL_BYTES) == 0) return s;
     }
     return NULL;
+}
+
+/* In any case, '-' for '.'. */
+static const text_symbol *find_folded(const char *symbol, size_t size)
+{
+    char folded[TEXT_SYMBOL_BYTES] = {0};
+    if (size >= sizeof folded) return NULL;
+    for (size_t i = 0; i < size; i++) {
+        char c = symbol[i];
+        folded[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c == '-' ? '.' : c;
+    }
+    return find(folded);
 }
 
 static ticker_rule rule_of(const char *text)
@@ -86,7 +108,7 @@ static void add_mark(const ticker_name *name, size_t first_size)
 
 static void add_name(char *const column[COLUMNS])
 {
-    const text_symbol *listing = find(column[1], strlen(column[1]));
+    const text_symbol *listing = find_folded(column[1], strlen(column[1]));
     if (n_names == NAMES_MAX || listing == NULL) return;
     names[n_names++] = (ticker_name){column[0], listing, rule_of(column[2])};
     size_t size = strcspn(column[0], " ");
@@ -161,14 +183,14 @@ const text_symbol *text_symbol_at(size_t index)
     return index < n_symbols ? &symbols[index] : NULL;
 }
 
+const text_symbol *ticker_symbol_of(const char symbol[TEXT_SYMBOL_BYTES])
+{
+    need_table();
+    return find(symbol);
+}
+
 const text_symbol *text_symbol_find(const char *symbol, size_t size)
 {
-    char folded[TEXT_SYMBOL_BYTES];
-    if (size >= sizeof folded) return NULL;
-    for (size_t i = 0; i < size; i++) {
-        char c = symbol[i];
-        folded[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c == '-' ? '.' : c;
-    }
     need_table();
-    return find(folded, size);
+    return find_folded(symbol, size);
 }

@@ -32,11 +32,14 @@ typedef struct ticker_marks {
 /* Of the table: constant. */
 const ticker_marks *ticker_marks_all(void);
 
-/* Of a word in any case, not empty: three of its letters and whether its size is odd. */
+/* Of a word in any case, not empty: five of its letters and its size. */
 static inline size_t ticker_mark(const char *word, size_t size)
 {
-    size_t first = word[0] & 31, second = word[size > 1] & 31, last = word[size - 1] & 31;
-    return first | second << 5 | last << 10 | (size & 1) << 15;
+    const char *last = word + size - 1;
+    uint32_t letters = (uint32_t)(word[0] & 31) | (uint32_t)(word[size > 1] & 31) << 5 |
+                       (uint32_t)(word[size > 2 ? 2 : 0] & 31) << 10 | (uint32_t)(*last & 31) << 15 |
+                       (uint32_t)(last[size > 1 ? -1 : 0] & 31) << 20;
+    return (letters | (uint32_t)size << 25) * 2654435761u >> 16; /* Fibonacci hashing: Knuth, TAOCP 6.4 */
 }
 
 /* Whether a name may begin with this word (in any case, not empty): false for nearly all that do not. */
@@ -46,6 +49,9 @@ static inline bool ticker_name_may_begin(const ticker_marks *marks, const char *
     const uint64_t *bits = word[0] >= 'a' && word[0] <= 'z' ? marks->small : marks->any;
     return bits[mark / 64] >> mark % 64 & 1;
 }
+
+/* The listing of a symbol as the table writes it, filled up with NUL bytes; NULL where there is none. */
+const text_symbol *ticker_symbol_of(const char symbol[TEXT_SYMBOL_BYTES]);
 
 /* Words inside a name that may be small where others begin with a capital: "of", "the". In lower case. */
 bool ticker_word_is_filler(const char *word, size_t size);
