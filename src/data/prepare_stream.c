@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum {
-    FEED_CHUNKS = 8,
+    FEED_CHUNKS = 16, /* the rows of a row group: while a writer packs one, the cleaners do not wait */
     AHEAD_BYTES = 1 << 20, /* of rows that a reading thread has made before those ahead of them are taken */
     WRITERS_MAX = 2,
 };

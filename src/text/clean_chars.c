@@ -81,6 +81,16 @@ static bool mark_is_one_too_many(mark_run *run, uint32_t code)
     return false;
 }
 
+/* Whether the eight bytes at `at` are printable ASCII, of which everything stays: high bits, what 0x20 can not be taken from, and
+ * 0x7F, which one more makes a high bit. A borrow comes only out of a byte that is none itself. */
+static bool all_printable(const unsigned char *at)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    return ((bytes | (bytes - 0x20 * ones) | (bytes + ones)) & 0x80 * ones) == 0;
+}
+
 /* Writes what stays of in to out, which has room; true where NFC has to look at it. */
 static bool filter(finch_text in, str *out)
 {
@@ -88,6 +98,13 @@ static bool filter(finch_text in, str *out)
     mark_run run = {' ', 0};
     bool check = false;
     while (at < end) {
+        while (end - at >= 8 && all_printable(at)) {
+            memcpy(out->at + out->size, at, 8);
+            out->size += 8;
+            at += 8;
+            run = (mark_run){at[-1], 0};
+        }
+        if (at == end) break;
         utf8_char c = utf8_next(at);
         at += c.size;
         if (c.code >= 0x80 && c.code <= 0x9F && windows1252[c.code - 0x80] != 0) c.code = windows1252[c.code - 0x80];

@@ -144,6 +144,34 @@ TEST(what_no_text_needs_is_removed)
     CHECK_EXAMPLES(NULL, examples);
 }
 
+/* Eight printable bytes are taken at once: what is none of them goes from any place among them, and nothing else does; and the
+ * letter before a combining mark may be one of them. */
+TEST(control_characters_go_from_any_place_of_a_text)
+{
+    enum { SIZE = 27 };
+    const text_clean_options options = {.repair = true};
+    for (unsigned code = 0; code < 0x80; code++) {
+        for (size_t place = 0; place < SIZE; place++) {
+            char text[SIZE + 3], want[SIZE + 3];
+            bool stays = (code >= 0x20 && code < 0x7F) || code == '\t' || code == '\n' || code == '\r';
+            memset(text, '~', SIZE);
+            memcpy(text + SIZE, "\303\251", 3);
+            text[place] = (char)code;
+            memcpy(want, text, place);
+            memcpy(want + place, text + place + !stays, sizeof text - place - !stays);
+            check_example(&options, text, sizeof text - 1, want);
+        }
+    }
+    for (size_t before = 0; before < SIZE; before++) {
+        char text[SIZE + 4] = "", want[SIZE + 4] = "";
+        memset(text, '~', before);
+        memset(want, '~', before);
+        memcpy(text + before, "e\314\201", 3);
+        memcpy(want + before, "\303\251", 2);
+        check_example(&options, text, strlen(text), want);
+    }
+}
+
 TEST(a_letter_has_so_many_combining_marks_and_no_more)
 {
     char text[1 + 2 * (CLEAN_MARKS_MAX + 5) + 1] = "x", want[1 + 2 * CLEAN_MARKS_MAX + 1] = "x";
