@@ -184,7 +184,7 @@ static void scan_window(scanner *whole, piece *pieces, narrow_set *types, int n_
     bytes text = whole->text;
     size_t begin = whole->record, n_columns = whole->n_columns;
     bool inside = false;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (n_pieces > 1)
     for (int i = 0; i < n_pieces; i++) {
         size_t from = size_least(begin + (size_t)i * PIECE_BYTES, text.size);
         pieces[i].odd = odd_quotes(text, from, size_least(from + PIECE_BYTES, text.size));
@@ -197,7 +197,7 @@ static void scan_window(scanner *whole, piece *pieces, narrow_set *types, int n_
         *regular = next_record(text, to, inside, whole->max_record_bytes + 2, &pieces[i].end); /* with its \r\n */
     }
     if (!*regular) return;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (n_pieces > 1)
     for (int i = 0; i < n_pieces; i++) {
         piece *p = &pieces[i];
         p->s = (scanner){.text = text,
@@ -230,7 +230,8 @@ static finch_status scan_all(scanner *s, const file_map *map, char separator, co
     FINCH_GO(done, st, MEM_NEW(&types, (size_t)n_pieces * types_stride(s->n_columns), err));
     *regular = true;
     while (*regular && s->record < s->text.size) {
-        scan_window(s, pieces, types, n_pieces, separator, regular);
+        size_t n_left = (s->text.size - s->record + PIECE_BYTES - 1) / PIECE_BYTES;
+        scan_window(s, pieces, types, (int)size_least(n_left, (size_t)n_pieces), separator, regular);
         file_map_forget(map, s->record); /* what lies before is not looked at again: it need not stay in memory */
         if (!progress_report(watch, s->n_rows, 0, NULL))
             FINCH_GO(done, st, finch_fail(err, FINCH_E_CANCELLED, "interrupted"));
