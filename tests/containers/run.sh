@@ -4,12 +4,12 @@
 # not be pulled are made from the distribution, which is said). A step that this machine cannot run is said with its reason. No time is
 # judged: what is waited for has a ceiling that a busy machine keeps, too, and what it took is said. What a second run needs again is kept:
 # the engine's images, and build/containers (podman-compose, and the compiler's cache of the development images); all else is gone at the end.
-#   tests/containers/run.sh [images|services|monitoring|development|devtools]...     all where none is named
+#   tests/containers/run.sh [images|services|targets|monitoring|development|devtools]...     all where none is named
 set -uo pipefail
 export LC_ALL=C
 source=$(cd "$(dirname "$0")/../.." && pwd)
 here=$source/tests/containers
-parts=" ${*:-images services monitoring development devtools} "
+parts=" ${*:-images services targets monitoring development devtools} "
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/tree
@@ -144,9 +144,13 @@ if ! reason=$(base "$(preset DEBIAN backend)" debian_from_packages "$(preset DEB
     exit
 fi
 
+# As deploy/compose.sh says them of a tree without git: engines that take every argument for a part of every layer (Buildah 1.28) find
+# for make up what was built before.
+build_args=(--build-arg "VERSION=$(sed -n 's/^#define FINCH_VERSION "\(.*\)"$/\1/p' "$source/include/finch.h")" --build-arg REVISION=unknown --build-arg CREATED=1970-01-01T00:00:00Z)
 build_stage() { # folder stage
-    (cd "$tree" && $engine build -f "deploy/$1/Dockerfile" --target "$2" -t "finch-$1-$2:test" .)
+    (cd "$tree" && $engine build "${build_args[@]}" -f "deploy/$1/Dockerfile" --target "$2" -t "finch-$1-$2:test" .)
 }
+build_devtools() { (cd "$tree" && $engine build "${build_args[@]}" -f deploy/devtools/Dockerfile -t finch-devtools:test .); }
 # The names under which compose.yaml knows them.
 name_run_images() { $engine tag finch-backend-run:test finch-backend:test && $engine tag finch-frontend-run:test finch-frontend:test; }
 # Those of a run before are of other sources: each run builds them once, in its first part that needs them.
@@ -361,6 +365,28 @@ if part services; then
     skip "health checks by the engine's own timer, start order by health" "$([ "$engine" = podman ] && echo 'Podman runs them through systemd, and podman-compose does not wait: both are polled above' || echo 'checked by docker itself')"
 fi
 
+# ---- the make targets, as people type them ----
+
+target() { (cd "$tree" && make --no-print-directory "$@"); }
+has_state_volume() { $engine volume inspect "${COMPOSE_PROJECT_NAME}_finch-state" >/dev/null 2>&1; }
+if part targets; then
+    started=yes
+    check "make up builds, starts, and ends when the services answer" target up
+    check "they do" sh -c "curl -fsS '$backend/ready' && curl -fsS '$web/ready'"
+    key=$(target key NAME=typed 2>/dev/null | grep -o 'finch_[A-Za-z0-9_-]*' | head -n 1)
+    check "make key gives a key that predicts" comes predicts "$web" "$key"
+    check "make ps names both services" sh -c "cd '$tree' && make ps >'$work/ps' && grep -q backend '$work/ps' && grep -q frontend '$work/ps'"
+    (cd "$tree" && timeout 10 make logs) >"$work/logs" 2>&1
+    check "make logs shows what the backend says" grep -q 'serves on' "$work/logs"
+    check "make down ends them" target down
+    check "and keeps the volume" has_state_volume
+    check "so does make clean, which says what it removes" sh -c "cd '$tree' && mkdir -p build && make clean >'$work/clean' && grep -q '^removing build' '$work/clean' && ! [ -e build ]"
+    check "the volume is there" has_state_volume
+    check "make clean VOLUMES=1 takes it" target clean VOLUMES=1
+    if has_state_volume; then fail "the volume is gone"; else pass "the volume is gone"; fi
+    started=
+fi
+
 # ---- monitoring ----
 
 target_is_up() { curl -fsS "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/targets" | grep -q '"health":"up"'; }
@@ -434,7 +460,7 @@ starts_kernel() { # token: the server starts a Python for a notebook, and says s
     curl -fsS --max-time $PATIENCE -X POST -H "Authorization: token $1" -H 'Content-Type: application/json' -d '{"name":"python3"}' "$lab/api/kernels" | grep -q '"execution_state"'
 }
 if part devtools; then
-    check "the dev tools image builds" sh -c "cd '$tree' && $engine build -f deploy/devtools/Dockerfile -t finch-devtools:test ."
+    check "the dev tools image builds" build_devtools
     check "with compilers, debuggers and JupyterLab" $engine run --rm --network none finch-devtools:test sh -c 'gcc --version && clang --version && gdb --version && valgrind --version && cmake --version && jupyter lab --version'
     started=yes
     FINCH_UID=$(stat -c %u "$tree") FINCH_GID=$(stat -c %g "$tree")
