@@ -22,15 +22,28 @@ static size_t whole_part(const char *value, size_t size)
     return sign + (value[sign] == '0' ? 1 : n);
 }
 
-static bool is_integer(const char *value, size_t size)
+/* In one pass: most values of a table are whole numbers. */
+bool narrow_integer(const char *value, size_t size, int64_t *out)
 {
     enum { SURE_DIGITS = 18, MOST_DIGITS = 19 };
-    bool negative = value[0] == '-';
-    size_t n = size - negative;
-    if (whole_part(value, size) != size || (negative && value[1] == '0')) return false;
-    if (n <= SURE_DIGITS) return true;
-    if (n > MOST_DIGITS) return false;
+    bool negative = size > 0 && value[0] == '-';
+    size_t n_digits = size - negative;
+    uint64_t n = 0;
+    if (n_digits == 0 || n_digits > MOST_DIGITS || (value[negative] == '0' && size > 1)) return false;
+    for (size_t i = negative; i < size; i++) {
+        unsigned digit = (unsigned char)value[i] - (unsigned)'0';
+        if (digit > 9) return false;
+        n = n * 10 + digit;
+    }
+    *out = (int64_t)(negative ? 0 - n : n);
+    if (n_digits <= SURE_DIGITS) return true;
     return memcmp(value + negative, negative ? "9223372036854775808" : "9223372036854775807", MOST_DIGITS) <= 0;
+}
+
+static bool is_integer(const char *value, size_t size)
+{
+    int64_t ignored;
+    return narrow_integer(value, size, &ignored);
 }
 
 static narrow_set real_of(const char *value, size_t size)
@@ -112,16 +125,6 @@ narrow_set narrow_of(const char *value, size_t size, narrow_set asked)
 /* ---- values ---- */
 
 static bool is_of(const char *value, size_t size, narrow type) { return narrow_of(value, size, 1u << type) == 1u << type; }
-
-bool narrow_integer(const char *value, size_t size, int64_t *out)
-{
-    if (size == 0 || !is_integer(value, size)) return false;
-    bool negative = value[0] == '-';
-    uint64_t n = 0;
-    for (size_t i = negative; i < size; i++) n = n * 10 + (uint64_t)(value[i] - '0');
-    *out = negative ? (int64_t)(0 - n) : (int64_t)n;
-    return true;
-}
 
 bool narrow_real(const char *value, size_t size, double *out)
 {

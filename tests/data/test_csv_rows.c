@@ -145,6 +145,30 @@ TEST(days_and_times_of_all_years)
     str_free(&text);
 }
 
+TEST(whole_numbers_of_any_size_and_what_is_none)
+{
+    int64_t n;
+    CHECK(narrow_integer("-9223372036854775808", 20, &n) && n == INT64_MIN);
+    CHECK(narrow_integer("9223372036854775807", 19, &n) && n == INT64_MAX);
+    CHECK(narrow_integer("0", 1, &n) && n == 0);
+    CHECK(narrow_integer("-10", 3, &n) && n == -10);
+    static const char *const none[] = {"",
+                                       "-",
+                                       "-0",
+                                       "00",
+                                       "-01",
+                                       "1-",
+                                       "+1",
+                                       " 1",
+                                       "1 ",
+                                       "1:",
+                                       "1/",
+                                       "9223372036854775808",
+                                       "-9223372036854775809",
+                                       "12345678901234567890"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) CHECK(!narrow_integer(none[i], strlen(none[i]), &n));
+}
+
 /* Of several files, over several pieces, with quotes, separators and line ends at any place of a block. */
 TEST(random_files_are_read_as_duckdb_reads_them)
 {
