@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The packages for real (make test-package; about ten minutes on two cores):
+# The packages for real (make test-package; about ten minutes on two cores, half an hour where others want them too):
 #   1. finch is built twice, in folders of different names, one with blanks: program, library, dashboard and both packages must have the same bytes
 #   2. they are installed in a clean Debian tree: finch doctor, a score, the server, pages, completion, C and C++ programs built with libfinch-dev
 #      there; and removed again
