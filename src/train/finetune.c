@@ -61,6 +61,22 @@ static finch_status choose_classes(const finetune_options *o, const model_config
     return FINCH_OK;
 }
 
+/* Value, gradient and two moments of each weight; of words of which few are used only the values are sure to be touched. */
+static void say_model(const finetune *f)
+{
+    trainable_parameter *p;
+    size_t n = trainable_parameters(f->trained, &p);
+    double weights = 0.0, floats = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double items = (double)p[i].rows * (double)p[i].cols;
+        weights += items;
+        floats += items * (p[i].sparse_rows ? 1.0 : 4.0);
+    }
+    say(f, "%s: %s%zu classes, texts up to %zu tokens; %.1f million weights learn, in %.0f MiB and what a batch needs",
+        f->options->model, trainable_head_is_new(f->trained) ? "a new classifier, " : "", f->classes.n, f->max_tokens,
+        weights / 1e6, floats * sizeof(float) / (1024.0 * 1024.0));
+}
+
 static finch_status open_model(finetune *f, finch_error *err)
 {
     const finetune_options *o = f->options;
@@ -86,8 +102,7 @@ static finch_status open_model(finetune *f, finch_error *err)
     for (size_t i = 0; i < classes.n; i++) f->classes.names[i] = trainable_config(f->trained)->labels[i];
     size_t most = model_config_max_tokens(trainable_config(f->trained));
     f->max_tokens = o->max_tokens < most ? o->max_tokens : most;
-    say(f, "%s: %s%zu classes, texts up to %zu tokens", o->model,
-        trainable_head_is_new(f->trained) ? "a new classifier, " : "", f->classes.n, f->max_tokens);
+    say_model(f);
     return FINCH_OK;
 }
 

@@ -59,6 +59,42 @@ class Whole(test_train_lora.Trained, unittest.TestCase):
             self.assertNotIn("quantization_config", config)
             self.assertLess(np.abs(self.logits(self.place / f"of-{name}") - self.transformers_logits(self.place / f"of-{name}")).max(), 1e-4, name)
 
+    def make_hollow(self, folder, layers):
+        """A Gemma whose file has a header and no bytes on the disk: zeros, 1.5 GiB a layer where all learn."""
+        hidden, wide = 1024, 32768
+        config = json.loads((self.base / "config.json").read_text())
+        config.update(hidden_size=hidden, intermediate_size=wide, num_hidden_layers=layers)
+        config.pop("layer_types")
+        names = {"input_layernorm": [hidden], "post_attention_layernorm": [hidden], "pre_feedforward_layernorm": [hidden], "post_feedforward_layernorm": [hidden],
+                 "self_attn.q_norm": [16], "self_attn.k_norm": [16], "self_attn.q_proj": [64, hidden], "self_attn.k_proj": [32, hidden],
+                 "self_attn.v_proj": [32, hidden], "self_attn.o_proj": [hidden, 64], "mlp.gate_proj": [wide, hidden], "mlp.up_proj": [wide, hidden],
+                 "mlp.down_proj": [hidden, wide]}
+        shapes = {f"model.layers.{i}.{name}.weight": shape for i in range(layers) for name, shape in names.items()}
+        shapes.update({"model.embed_tokens.weight": [config["vocab_size"], hidden], "model.norm.weight": [hidden]})
+        header, at = {}, 0
+        for name, shape in shapes.items():
+            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + 2 * int(np.prod(shape))]}
+            at = header[name]["data_offsets"][1]
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config))
+        with (folder / "model.safetensors").open("wb") as out:
+            out.write(len(text).to_bytes(8, "little") + text)
+            out.truncate(8 + len(text) + at)
+        self.add_words(folder)
+
+    def test_a_model_that_does_not_fit_the_machine_is_refused(self):
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        layers = there // (3 << 29) + 1
+        if layers > 256:
+            self.skipTest("more memory than the largest model that a configuration can describe")
+        self.make_hollow(self.place / "hollow", layers)
+        said = self.run_finch(*[str(self.place / "hollow") if word == str(self.base) else word for word in self.words("none")], code=1)
+        self.assertIn("GiB", said)
+        self.assertIn("--lora", said)
+        self.assertFalse((self.place / "none").exists())
+
     def test_what_can_not_be_is_told(self):
         for more, code, words in ((("--dropout", "0.1"), 3, "without dropout"), (("--bf16x3",), 2, "bf16x3")):
             self.assertIn(words, self.run_finch(*self.words("none", *more), code=code))
