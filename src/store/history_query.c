@@ -77,26 +77,29 @@ static finch_status read_pruned(store *s, int64_t *out, finch_error *err)
 #define SUM(x) "CAST(sum(" x ") AS BIGINT)"
 #define CLASS(x, label) SUM("CASE WHEN label = " label " THEN " x " ELSE 0 END")
 #define CLASSES(x) CLASS(x, "0") ", " CLASS(x, "1") ", " CLASS(x, "2") ", " CLASS(x, "3") ", " CLASS(x, "4")
-/* history_sums_of in SQL. */
-#define ROW_SUMS                                                                                                   \
-    "count(*), " SUM("score") ", " SUM("(score * score + 5000) / 10000") ", " SUM("w") ", " SUM("w * w") ", " SUM( \
-        "w * score") ", " SUM("(w * (score * score) + 500000) / 1000000") ", " CLASSES("1") ", " CLASSES("w")
+/* history_sums_of in SQL: the columns of HISTORY_SUM_COLUMNS_PLAIN and _BY_REACH. */
+#define ROW_SUMS_PLAIN "count(*), " SUM("score") ", " SUM("(score * score + 5000) / 10000") ", " CLASSES("1")
+#define ROW_SUMS_BY_REACH                                                   \
+    "count(*), " SUM("w") ", " SUM("w * w") ", " SUM("w * score") ", " SUM( \
+        "(w * (score * score) + 500000) / 1000000") ", " CLASSES("w")
+#define FROM_ROWS " FROM prediction_ticker WHERE ticker = $1 AND time >= $2 AND time < $3 " ONLY " GROUP BY 1, 2 ORDER BY 1"
 
-static finch_status read_part(store *s, const part *from, const char *ticker, int64_t model, sql_row_fn each, void *context,
-                              finch_error *err)
+/* Only the sums that a question needs: half of them, which is most of the time that a question about thousands of hours takes. */
+#define HISTORY_SUM(columns)                                                                                   \
+    "SELECT bucket, kind, " columns " FROM history_sum WHERE grain = $5 AND ticker = $1 AND bucket >= $2 AND " \
+    "bucket < $3 " ONLY " ORDER BY bucket"
+
+static finch_status read_part(store *s, const part *from, const char *ticker, int64_t model, bool by_reach, sql_row_fn each,
+                              void *context, finch_error *err)
 {
-    static const sql_statement sums = {
-        "SELECT bucket, kind, " HISTORY_SUM_COLUMNS
-        " FROM history_sum WHERE grain = $5 AND ticker = $1 AND bucket >= $2 AND bucket < $3 " ONLY " ORDER BY bucket",
-        NULL};
-    static const sql_statement rows = {"SELECT time / 60000 * 60000, kind, " ROW_SUMS
-                                       " FROM prediction_ticker WHERE ticker = $1 AND time >= $2 AND time < $3 " ONLY
-                                       " GROUP BY 1, 2 ORDER BY 1",
-                                       NULL};
+    static const sql_statement sums[] = {{HISTORY_SUM(HISTORY_SUM_COLUMNS_PLAIN), NULL},
+                                         {HISTORY_SUM(HISTORY_SUM_COLUMNS_BY_REACH), NULL}};
+    static const sql_statement rows[] = {{"SELECT time / 60000 * 60000, kind, " ROW_SUMS_PLAIN FROM_ROWS, NULL},
+                                         {"SELECT time / 60000 * 60000, kind, " ROW_SUMS_BY_REACH FROM_ROWS, NULL}};
     bool single = from->grain == HISTORY_MINUTE_MS;
     sql_value values[] = {sql_text(ticker), sql_integer(from->from_ms), sql_integer(from->to_ms), sql_integer(model),
                           sql_integer(from->grain)};
-    return store_run(s, single ? &rows : &sums, values, single ? 4 : 5, each, context, NULL, err);
+    return store_run(s, single ? &rows[by_reach] : &sums[by_reach], values, single ? 4 : 5, each, context, NULL, err);
 }
 
 /* ---- points ---- */
@@ -154,7 +157,7 @@ static finch_status take_sums(void *context, const sql_row *row, finch_error *er
     history_sums sums;
     int64_t time = sql_row_integer(row, 0);
     if (time < a->from_ms) time = a->from_ms;
-    history_sums_read(&sums, row, 2);
+    history_sums_read(&sums, row, 2, a->query->by_reach);
     if (!a->open || time >= a->end_ms) {
         FINCH_TRY(close_bucket(a, err));
         a->open = true;
@@ -188,7 +191,7 @@ static finch_status ask(store *s, asking *a, finch_error *err)
     plan p = plan_make(a->query->from_ms, a->query->to_ms, a->whole ? HISTORY_DAY_MS : grain_of(&a->query->bucket), pruned);
     for (size_t i = 0; i < p.n; i++) {
         a->from_ms = p.parts[i].from_ms;
-        FINCH_TRY(read_part(s, &p.parts[i], ticker, model, take_sums, a, err));
+        FINCH_TRY(read_part(s, &p.parts[i], ticker, model, a->query->by_reach, take_sums, a, err));
     }
     return close_bucket(a, err);
 }
@@ -262,7 +265,7 @@ static finch_status take_ticker(void *context, const sql_row *row, finch_error *
         l->ticker[ticker.size_bytes] = '\0';
         l->now = (filling){.n_seen = 0};
     }
-    history_sums_read(&sums, row, 2);
+    history_sums_read(&sums, row, 2, l->query->by_reach);
     fill(&l->now, l->query, sql_row_integer(row, 1), &sums);
     return FINCH_OK;
 }
@@ -279,25 +282,25 @@ static int by_mean(const void *a, const void *b)
 static finch_status read_leaders(store *s, leading *l, finch_error *err)
 {
 #define RANGE(grain, from, to) "SELECT * FROM history_sum WHERE grain = " grain " AND bucket >= " from " AND bucket < " to
-    static const sql_statement look = {
-        "SELECT ticker, kind, " SUM("n") ", " SUM("s") ", " SUM("sq") ", " SUM("w") ", " SUM("w2") ", " SUM("ws") ", " SUM("wsq") ", " SUM("c0") ", " SUM("c1") ", " SUM("c2") ", " SUM("c3") ", " SUM(
-            "c4") ", " SUM("v0") ", " SUM("v1") ", " SUM("v2") ", " SUM("v3") ", " SUM("v4") " FROM (" RANGE("3600000", "$1",
-                                                                                                             "$2") " UNION "
-                                                                                                                   "ALL"
-                                                                                                                   " " RANGE("86400000", "$2", "$3") " UNION ALL " RANGE(
-                                                                                                                       "3600"
-                                                                                                                       "000",
-                                                                                                                       "$5",
-                                                                                                                       "$6") ") AS parts WHERE ticker <> '*' " ONLY
-                                                                                                                             " GROUP BY ticker, kind ORDER BY ticker",
-        NULL};
+#define LEADERS(columns)                                                                              \
+    "SELECT ticker, kind, " columns " FROM (" RANGE("3600000", "$1", "$2") " UNION ALL " RANGE(       \
+        "86400000", "$2", "$3") " UNION ALL " RANGE("3600000", "$5", "$6") ") AS parts WHERE ticker " \
+                                                                           "<> '*' " ONLY             \
+                                                                           " GROUP BY ticker, kind ORDER BY ticker"
+    static const sql_statement looks[] = {
+        {LEADERS(SUM("n") ", " SUM("s") ", " SUM("sq") ", " SUM("c0") ", " SUM("c1") ", " SUM("c2") ", " SUM("c3") ", " SUM(
+             "c4")),
+         NULL},
+        {LEADERS(SUM("n") ", " SUM("w") ", " SUM("w2") ", " SUM("ws") ", " SUM("wsq") ", " SUM("v0") ", " SUM("v1") ", " SUM(
+             "v2") ", " SUM("v3") ", " SUM("v4")),
+         NULL}};
     int64_t from = down_to(l->query->from_ms, HISTORY_HOUR_MS), to = up_to(l->query->to_ms, HISTORY_HOUR_MS), model;
     int64_t begin = up_to(from, HISTORY_DAY_MS), end = down_to(to, HISTORY_DAY_MS);
     FINCH_TRY(model_number(s, l->query, &model, err));
     if (begin >= end) begin = end = to; /* no whole day in it: hours only */
     sql_value values[] = {sql_integer(from),  sql_integer(begin), sql_integer(end),
                           sql_integer(model), sql_integer(end),   sql_integer(to)};
-    FINCH_TRY(store_run(s, &look, values, 6, take_ticker, l, NULL, err));
+    FINCH_TRY(store_run(s, &looks[l->query->by_reach], values, 6, take_ticker, l, NULL, err));
     return close_ticker(l, err);
 }
 

@@ -36,14 +36,13 @@ void history_sums_add(history_sums *to, const history_sums *from)
     }
 }
 
-void history_sums_read(history_sums *out, const sql_row *row, size_t column)
+void history_sums_read(history_sums *out, const sql_row *row, size_t column, bool by_reach)
 {
-    int64_t *const at[] = {&out->n, &out->s, &out->sq, &out->w, &out->w2, &out->ws, &out->wsq};
-    for (size_t i = 0; i < 7; i++) *at[i] = sql_row_integer(row, column + i);
-    for (size_t i = 0; i < HISTORY_CLASSES; i++) {
-        out->c[i] = sql_row_integer(row, column + 7 + i);
-        out->v[i] = sql_row_integer(row, column + 7 + HISTORY_CLASSES + i);
-    }
+    *out = (history_sums){.n = sql_row_integer(row, column)};
+    int64_t *const plain[] = {&out->s, &out->sq}, *const weighted[] = {&out->w, &out->w2, &out->ws, &out->wsq};
+    size_t n = by_reach ? 4 : 2;
+    for (size_t i = 0; i < n; i++) *(by_reach ? weighted : plain)[i] = sql_row_integer(row, column + 1 + i);
+    for (size_t i = 0; i < HISTORY_CLASSES; i++) (by_reach ? out->v : out->c)[i] = sql_row_integer(row, column + 1 + n + i);
 }
 
 const char *history_class_name(size_t index)

@@ -24,10 +24,12 @@ void history_point_set(history_point *point, const history_sums *sums, bool by_r
 /* The 97.5 % quantile of Student's t with df > 0 degrees of freedom. */
 double history_t975(double df);
 
-/* The columns of history_sum that hold them, in this order, and their number. */
+/* The columns of history_sum that hold them. */
 #define HISTORY_SUM_COLUMNS "n, s, sq, w, w2, ws, wsq, c0, c1, c2, c3, c4, v0, v1, v2, v3, v4"
-enum { HISTORY_SUM_COUNT = 17 };
-void history_sums_read(history_sums *out, const sql_row *row, size_t column);
+/* What history_point_set needs of them, as a row has it from a column on; the others become 0. */
+#define HISTORY_SUM_COLUMNS_PLAIN "n, s, sq, c0, c1, c2, c3, c4"
+#define HISTORY_SUM_COLUMNS_BY_REACH "n, w, w2, ws, wsq, v0, v1, v2, v3, v4"
+void history_sums_read(history_sums *out, const sql_row *row, size_t column, bool by_reach);
 
 /* A prediction as the tables of sums see it. */
 typedef struct history_mark {

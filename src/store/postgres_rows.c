@@ -61,3 +61,11 @@ unsigned postgres_array_type(const sql_value *values, size_t column)
 {
     return is_text(values, column) ? POSTGRES_OID_TEXTS : POSTGRES_OID_INT8S;
 }
+
+int64_t postgres_integer(const char *at, size_t size)
+{
+    if (size == 0 || size > sizeof(uint64_t)) return 0;
+    uint64_t bits = (signed char)at[0] < 0 ? UINT64_MAX : 0;
+    for (size_t i = 0; i < size; i++) bits = bits << 8 | (unsigned char)at[i];
+    return (int64_t)bits;
+}

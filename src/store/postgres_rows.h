@@ -19,4 +19,7 @@ finch_status postgres_array(str *out, const sql_value *values, size_t n_rows, si
                             finch_error *err);
 unsigned postgres_array_type(const sql_value *values, size_t column);
 
+/* A whole number of size bytes as a result in binary has it: big-endian, with its sign; 8 bytes are also a double's bits. 0 where size is not 1 to 8. */
+int64_t postgres_integer(const char *at, size_t size);
+
 #endif

@@ -457,6 +457,23 @@ TEST(figures_and_texts_at_their_edges_come_back)
     test_end();
 }
 
+/* Results come in binary, where a NUMERIC's bytes would make some other number. */
+TEST(a_result_that_can_not_be_read_is_an_error)
+{
+    static const sql_statement look = {"SELECT 1 AS n", "SELECT CAST(7 AS NUMERIC) AS n"};
+    static const sql_statement kinds = {
+        "SELECT -3000000000, -5",
+        "SELECT CAST(-3000000000 AS BIGINT) WHERE CAST(-5 AS SMALLINT) < 0 AND CAST(-0.5 AS FLOAT8) < 0"};
+    int64_t value = 0;
+    test_begin();
+    finch_status st = store_run(s, &look, NULL, 0, sql_take_integer, &value, NULL, &err);
+    CHECK_EQUAL(test_postgres() != NULL ? FINCH_E_FAILED : FINCH_OK, st);
+    if (test_postgres() != NULL) CHECK(strstr(err.message, "column 1 (n)") != NULL);
+    CHECK_OK(store_run(s, &kinds, NULL, 0, sql_take_integer, &value, NULL, &err), &err);
+    CHECK_EQUAL(INT64_C(-3000000000), value);
+    test_end();
+}
+
 /* More than is sent to PostgreSQL in one piece, and with many sums. */
 TEST(a_large_batch_is_one_batch)
 {
@@ -474,7 +491,7 @@ TEST(a_large_batch_is_one_batch)
     CHECK_EQUAL(MANY, test_number("SELECT count(*) FROM prediction"));
     CHECK_EQUAL(first + MANY - 1, test_number("SELECT max(id) FROM prediction"));
     CHECK_EQUAL(MANY, test_number("SELECT count(*) FROM prediction_ticker WHERE ticker = '*'"));
-    CHECK_EQUAL(MANY, test_number("SELECT sum(n) FROM history_sum WHERE ticker = '*' AND grain = 3600000"));
+    CHECK_EQUAL(MANY, test_number("SELECT CAST(sum(n) AS BIGINT) FROM history_sum WHERE ticker = '*' AND grain = 3600000"));
     CHECK_EQUAL(0,
                 test_number("SELECT count(*) FROM prediction p JOIN prediction_ticker t ON t.id = p.id AND t.ticker = '*' "
                             "WHERE t.time <> p.time OR t.score <> p.score OR t.label <> p.label OR t.model <> p.model"));
@@ -764,7 +781,7 @@ TEST(a_full_disk_loses_nothing_that_was_acknowledged)
     CHECK_EQUAL(FINCH_E_IO, st);
     CHECK(at > 0 && at < N);
     CHECK_EQUAL(at, test_number("SELECT count(*) FROM prediction"));
-    CHECK_EQUAL(at, test_number("SELECT sum(n) FROM history_sum WHERE ticker = '*' AND grain = 86400000"));
+    CHECK_EQUAL(at, test_number("SELECT CAST(sum(n) AS BIGINT) FROM history_sum WHERE ticker = '*' AND grain = 86400000"));
     test_run("PRAGMA max_page_count = 1000000");
     for (; at < N; at += 50) CHECK_OK(history_append(s, NULL, &made[at], 50, NULL, &err), &err);
     check_query((history_query){.from_ms = BEGIN, .to_ms = BEGIN + 40 * (int64_t)HISTORY_DAY_MS});

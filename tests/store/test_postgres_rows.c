@@ -11,6 +11,20 @@ static void check_bytes(const void *expected, size_t size, const str *seen)
     assert_memory_equal(expected, seen->at, size);
 }
 
+TEST(a_number_of_a_result_has_its_sign)
+{
+    static const unsigned char low[] = {0x80, 0, 0, 0, 0, 0, 0, 0},
+                               high[] = {0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0xF8};
+    const char *bytes = (const char *)low;
+    CHECK_EQUAL(INT64_MIN, postgres_integer(bytes, 8));
+    CHECK_EQUAL(INT32_MIN, postgres_integer(bytes, 4));
+    CHECK_EQUAL(INT16_MIN, postgres_integer(bytes, 2));
+    bytes = (const char *)high;
+    CHECK_EQUAL(INT64_C(0x01020304050607F8), postgres_integer(bytes, 8));
+    CHECK_EQUAL(1, postgres_integer(bytes, 1));
+    CHECK_EQUAL(0, postgres_integer(bytes, 0));
+}
+
 TEST(a_copy_is_the_documented_one)
 {
     static const unsigned char
