@@ -12,7 +12,7 @@
 #include <malloc.h>
 #endif
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20, ROOM_LEAST = 16 };
 
 static atomic_uint_fast64_t n_allocations;
 static atomic_int_fast64_t n_live;
@@ -111,6 +111,19 @@ finch_status mem_grow(void **block, size_t old_bytes, size_t n, size_t item_byte
     if (*block != NULL) memcpy(grown, *block, old_bytes < new_bytes ? old_bytes : new_bytes);
     mem_free(*block);
     *block = grown;
+    return FINCH_OK;
+}
+
+finch_status mem_room(void **block, size_t n, size_t more, size_t *n_room, size_t item_bytes, finch_error *err)
+{
+    size_t wanted, grown;
+    if (!size_add(n, more, &wanted) || !size_mul(*n_room, 2, &grown))
+        return finch_fail(err, FINCH_E_MEMORY, "more than %zu items do not fit memory", n);
+    if (wanted <= *n_room) return FINCH_OK;
+    if (grown < wanted) grown = wanted;
+    if (grown < ROOM_LEAST) grown = ROOM_LEAST;
+    FINCH_TRY(mem_grow(block, n * item_bytes, grown, item_bytes, err));
+    *n_room = grown;
     return FINCH_OK;
 }
 

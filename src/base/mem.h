@@ -25,6 +25,10 @@ finch_status mem_alloc_sparse(size_t n, size_t item_bytes, void **out, finch_err
 /* Grows *block from old_bytes to n * item_bytes keeping its contents; *block stays valid on failure. */
 finch_status mem_grow(void **block, size_t old_bytes, size_t n, size_t item_bytes, finch_error *err);
 
+/* Makes room for more items behind the n that *block holds of its *n_room, by doubling: adding items one at a time copies each a few times
+ * only. Nothing changes on failure. */
+finch_status mem_room(void **block, size_t n, size_t more, size_t *n_room, size_t item_bytes, finch_error *err);
+
 /* NULL is legal. */
 void mem_free(void *block);
 
@@ -41,6 +45,8 @@ finch_status mem_text(const char *text, size_t size, char **out, finch_error *er
 
 /* Typed shorthand: MEM_NEW(&p, n, err) allocates n zeroed items of *p. */
 #define MEM_NEW(out, n, err) mem_alloc_zero((n), sizeof **(out), (void **)(out), (err))
+/* MEM_ROOM(&list->at, list->n, 1, &list->n_room, err): room for one more of list->at[]. */
+#define MEM_ROOM(block, n, more, n_room, err) mem_room((void **)(block), (n), (more), (n_room), sizeof **(block), (err))
 
 /* Since the process began. live counts blocks not yet freed. */
 typedef struct mem_counts {

@@ -189,11 +189,7 @@ typedef struct rules {
 static finch_status keep_rule(void *context, const sql_row *row, finch_error *err)
 {
     rules *r = context;
-    if (r->n == r->n_room) {
-        size_t room = r->n_room > 0 ? 2 * r->n_room : 16;
-        FINCH_TRY(mem_grow((void **)&r->at, r->n * sizeof *r->at, room, sizeof *r->at, err));
-        r->n_room = room;
-    }
+    FINCH_TRY(MEM_ROOM(&r->at, r->n, 1, &r->n_room, err));
     r->at[r->n] = (alert_rule){.id = ""};
     return read_rule(&r->at[r->n++], row, err);
 }

@@ -222,11 +222,7 @@ typedef struct pairs {
 
 static finch_status pairs_add(pairs *p, pair one, finch_error *err)
 {
-    if (p->n == p->n_room) {
-        size_t room = p->n_room > 0 ? 2 * p->n_room : 64;
-        FINCH_TRY(mem_grow((void **)&p->at, p->n * sizeof *p->at, room, sizeof *p->at, err));
-        p->n_room = room;
-    }
+    FINCH_TRY(MEM_ROOM(&p->at, p->n, 1, &p->n_room, err));
     p->at[p->n++] = one;
     return FINCH_OK;
 }

@@ -242,11 +242,7 @@ typedef struct leading {
 static finch_status close_ticker(leading *l, finch_error *err)
 {
     if (l->ticker[0] == '\0' || l->now.counted.n < l->least_n || l->now.counted.n == 0) return FINCH_OK;
-    if (l->n == l->n_room) {
-        size_t room = l->n_room > 0 ? 2 * l->n_room : 64;
-        FINCH_TRY(mem_grow((void **)&l->leaders, l->n * sizeof *l->leaders, room, sizeof *l->leaders, err));
-        l->n_room = room;
-    }
+    FINCH_TRY(MEM_ROOM(&l->leaders, l->n, 1, &l->n_room, err));
     leader *one = &l->leaders[l->n++];
     memcpy(one->ticker, l->ticker, sizeof one->ticker);
     one->point = point_of(&l->now, l->query->by_reach, l->query->from_ms, l->query->to_ms);

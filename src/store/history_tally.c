@@ -16,11 +16,7 @@ enum { WRITE_MOST = 1000, CELL_VALUES = 22 };
 finch_status history_tally_add(history_tally *tally, const history_mark *mark, finch_error *err)
 {
     static const int64_t grains[] = {HISTORY_HOUR_MS, HISTORY_DAY_MS};
-    if (tally->n + 2 > tally->n_room) {
-        size_t room = tally->n_room > 0 ? 2 * tally->n_room : 256;
-        FINCH_TRY(mem_grow((void **)&tally->cells, tally->n * sizeof *tally->cells, room, sizeof *tally->cells, err));
-        tally->n_room = room;
-    }
+    FINCH_TRY(MEM_ROOM(&tally->cells, tally->n, 2, &tally->n_room, err));
     for (size_t i = 0; i < 2; i++) {
         history_cell *cell = &tally->cells[tally->n++];
         *cell = (history_cell){.grain = grains[i], .kind = mark->kind, .model = mark->model};

@@ -61,11 +61,7 @@ static void take_text(char *out, size_t room, finch_text text)
 static finch_status take_key(void *context, const sql_row *row, finch_error *err)
 {
     table *t = context;
-    if (t->n == t->n_room) {
-        size_t room = t->n_room > 0 ? 2 * t->n_room : 64;
-        FINCH_TRY(mem_grow((void **)&t->keys, t->n * sizeof *t->keys, room, sizeof *t->keys, err));
-        t->n_room = room;
-    }
+    FINCH_TRY(MEM_ROOM(&t->keys, t->n, 1, &t->n_room, err));
     known_key *key = &t->keys[t->n++];
     memset(key, 0, sizeof *key);
     take_text(key->entry.id, sizeof key->entry.id, sql_row_text(row, 0));

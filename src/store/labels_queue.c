@@ -17,11 +17,7 @@ void labels_items_free(labels_items *items)
 
 static finch_status items_add(labels_items *items, const labels_item *item, const char *text, size_t size, finch_error *err)
 {
-    if (items->n == items->capacity) {
-        size_t capacity = items->capacity > 0 ? items->capacity * 2 : 64;
-        FINCH_TRY(mem_grow((void **)&items->at, items->n * sizeof *items->at, capacity, sizeof *items->at, err));
-        items->capacity = capacity;
-    }
+    FINCH_TRY(MEM_ROOM(&items->at, items->n, 1, &items->capacity, err));
     labels_item *added = &items->at[items->n];
     *added = *item;
     FINCH_TRY(mem_text(text, size, &added->text, err));

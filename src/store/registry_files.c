@@ -29,11 +29,7 @@ void registry_files_free(registry_files *files)
 finch_status registry_files_add(registry_files *files, const char *path, size_t path_bytes, const char *sha256, int64_t size,
                                 finch_error *err)
 {
-    if (files->n == files->n_room) {
-        size_t room = files->n_room > 0 ? 2 * files->n_room : 16;
-        FINCH_TRY(mem_grow((void **)&files->at, files->n * sizeof *files->at, room, sizeof *files->at, err));
-        files->n_room = room;
-    }
+    FINCH_TRY(MEM_ROOM(&files->at, files->n, 1, &files->n_room, err));
     registry_file *file = &files->at[files->n];
     *file = (registry_file){.size = size};
     snprintf(file->sha256, sizeof file->sha256, "%s", sha256);

@@ -196,11 +196,7 @@ static finch_status replay(void *context, const sql_row *row, finch_error *err)
         while (x->n > 0 && x->at[x->n - 1] != after) x->n--;
         return FINCH_OK;
     }
-    if (x->n == x->n_room) {
-        size_t room = x->n_room > 0 ? 2 * x->n_room : 16;
-        FINCH_TRY(mem_grow((void **)&x->at, x->n * sizeof *x->at, room, sizeof *x->at, err));
-        x->n_room = room;
-    }
+    FINCH_TRY(MEM_ROOM(&x->at, x->n, 1, &x->n_room, err));
     x->at[x->n++] = after;
     return FINCH_OK;
 }

@@ -64,6 +64,35 @@ TEST(growing_keeps_the_content_also_when_it_fails)
     mem_free(block);
 }
 
+TEST(room_grows_by_doubling_and_stays_on_failure)
+{
+    enum { MANY = 1000 };
+    finch_error err;
+    size_t *items = NULL, room = 0;
+    mem_counts before = mem_count();
+    for (size_t n = 0; n < MANY; n++) {
+        CHECK_OK(MEM_ROOM(&items, n, 1, &room, &err), &err);
+        CHECK(room > n);
+        items[n] = 3 * n;
+    }
+    for (size_t n = 0; n < MANY; n++) CHECK_EQUAL(3 * n, items[n]);
+    CHECK(mem_count().allocations - before.allocations < 10);
+    size_t kept = room;
+    CHECK_OK(MEM_ROOM(&items, room - 1, 1, &room, &err), &err);
+    CHECK_EQUAL(kept, room);
+    fault_arm(FAULT_ALLOC, 1);
+    CHECK_STATUS(FINCH_E_MEMORY, MEM_ROOM(&items, MANY, kept, &room, &err), &err);
+    CHECK(fault_disarm());
+    CHECK_STATUS(FINCH_E_MEMORY, MEM_ROOM(&items, MANY, SIZE_MAX, &room, &err), &err);
+    CHECK_STATUS(FINCH_E_MEMORY, MEM_ROOM(&items, MANY, SIZE_MAX / 2, &room, &err), &err);
+    CHECK_EQUAL(kept, room);
+    CHECK_EQUAL(3 * (MANY - 1), items[MANY - 1]);
+    CHECK_OK(MEM_ROOM(&items, MANY, 5 * MANY, &room, &err), &err); /* more than twice as many */
+    CHECK_EQUAL(6 * MANY, room);
+    CHECK_EQUAL(3 * (MANY - 1), items[MANY - 1]);
+    mem_free(items);
+}
+
 TEST(blocks_are_counted)
 {
     finch_error err;
