@@ -3,7 +3,7 @@
     python bench/growth.py [--state postgres|sqlite] [--sizes 1000000 10000000] [--plan 100000000] [--rounds 7] [--save FILE]
 
 Predictions come at a steady rate in the order of time, as they do in life, until each of the sizes; `finch history import` brings them in, and then
-`finch serve` is asked. PostgreSQL is a server of the bench's own whose commits wait for the disk (shared_buffers 512 MB), with the history in parts by
+`finch serve` is asked. PostgreSQL is a server of the bench's own whose commits wait for the disk (shared_buffers 512 MB, else as it comes), with the history in parts by
 month. The spans are the same at every size: the last 90 days, 30 days, and what ends within an hour; "all of it" grows with the rows.
 
 rows_a_second  of each step, the whole command
@@ -22,7 +22,7 @@ import history
 from postgres import Postgres
 
 TABLE_ROWS = 500_000  # that one import takes
-SETTINGS = "shared_buffers = '512MB'\nmax_wal_size = '4GB'\nautovacuum_naptime = '10s'"
+SETTINGS = "shared_buffers = '512MB'\nmax_wal_size = '4GB'"
 
 
 class PostgresState:
@@ -32,7 +32,7 @@ class PostgresState:
 
     def settle(self):
         """As autovacuum does in its time."""
-        self.server.query("growth", "VACUUM ANALYZE")
+        self.server.query("growth", "VACUUM ANALYZE", timeout_s=1800)
 
     def size_bytes(self):
         return int(self.server.query("growth", "SELECT pg_database_size('growth')")[0][0])

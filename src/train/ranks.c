@@ -70,10 +70,18 @@ finch_status ranks_sum_begin(ranks *r, float *values, size_t n, finch_error *err
     return r->table->begin(values, n, why) == 0 ? FINCH_OK : fail(r, why, err);
 }
 
+/* Between two looks: at first only others go before; after a millisecond what is awaited comes from afar or from a rank that still
+ * computes, and the core is better left to them. */
+static void rest(double waited_seconds)
+{
+    if (waited_seconds < 0.001) sched_yield();
+    else clock_sleep(50e-6);
+}
+
 finch_status ranks_wait(ranks *r, finch_error *err)
 {
     char why[RANKS_WHY_BYTES] = "";
-    double stopped_at = 0.0;
+    double stopped_at = 0.0, began = clock_seconds();
     for (int done = 0;;) {
         if (r->table->poll(&done, why) != 0) return fail(r, why, err);
         if (done) return FINCH_OK;
@@ -83,7 +91,7 @@ finch_status ranks_wait(ranks *r, finch_error *err)
             if (now - stopped_at > RANKS_PATIENCE_SECONDS)
                 return finch_fail(err, FINCH_E_CANCELLED, "interrupted while rank %zu waited for the others", r->rank);
         }
-        sched_yield();
+        rest(clock_seconds() - began);
     }
 }
 

@@ -75,10 +75,10 @@ class Postgres:
             self.query("postgres", f'CREATE DATABASE "{database}"')
         return f"postgresql://finch@127.0.0.1:{self.port}/{database}"
 
-    def query(self, database, sql):
+    def query(self, database, sql, timeout_s=60):
         """Rows of text."""
         done = subprocess.run([os.path.join(self.bin, "psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "finch", "-d", database, "-X", "-A", "-t",
-                               "-F", "\t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"], input=sql, capture_output=True, text=True, timeout=60)
+                               "-F", "\t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"], input=sql, capture_output=True, text=True, timeout=timeout_s)
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
         return [line.split("\t") for line in done.stdout.splitlines()]
