@@ -82,8 +82,8 @@ web/node_modules/.package-lock.json: web/package-lock.json
 web: setup web/node_modules/.package-lock.json ## the dashboard as static files in web/out
 	@cd web && npm run --silent build
 
-test-frontend: setup-test build web ## the dashboard's tests, in Chromium against a real server
-	@cd web && npm run --silent typecheck && npm test --silent && npm run --silent e2e
+test-frontend: setup-test build web ## the dashboard's tests, in Chromium against a real server, and npm audit
+	@cd web && npm run --silent typecheck && npm test --silent && npm run --silent e2e && npm run --silent audit
 
 bench: build setup-test ## the benchmarks of bench/ against their peers (long; prints JSON)
 	@bench/run_all.sh
