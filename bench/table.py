@@ -251,15 +251,36 @@ def adapters():
     return lines
 
 
+QUALITY = (("macro_f1", "macro F1"), ("accuracy", "accuracy"), ("weighted_f1", "weighted F1"), ("kappa", "kappa"), ("mcc", "MCC"), ("log_loss", "log loss"))
+
+
+def quality_of_finch():
+    found = load("quality")
+    if found is None:
+        return ""
+    text = ("\nfinch's recipe (`tools/make_model.sh`) on the same rows, as trained and as it ships; the last column is on `data/tfns/valid.csv`, classes "
+            "collapsed to three, beside FinGPT's published 0.894:\n\n"
+            "| model | weights | " + " | ".join(label for _, label in QUALITY) + " | TFNS weighted F1 |\n|" + "---|" * (len(QUALITY) + 3) + "\n")
+    for run in found["seeds"]:
+        for kind in ("f32", "int8"):
+            text += f"| {run['model']} | {kind} | " + " | ".join(f"{run[kind][key]:.4f}" for key, _ in QUALITY)
+            text += f" | {run['three_classes_int8']['weighted_f1']:.4f} |\n" if kind == "int8" else " | |\n"
+    means = {kind: {key: found["summary"][kind][key]["mean"] for key, _ in QUALITY} for kind in ("f32", "int8", "three_classes_int8")}
+    for kind in ("f32", "int8"):
+        text += f"| mean | {kind} | " + " | ".join(f"{means[kind][key]:.4f}" for key, _ in QUALITY)
+        text += f" | {means['three_classes_int8']['weighted_f1']:.4f} |\n" if kind == "int8" else " | |\n"
+    return text
+
+
 def quality():
     found = load("baseline_trainer")
     if found is None:
         return NOT_MEASURED + "\n"
-    names = (("macro_f1", "macro F1"), ("accuracy", "accuracy"), ("weighted_f1", "weighted F1"), ("kappa", "kappa"), ("mcc", "MCC"), ("log_loss", "log loss"))
+    names = QUALITY
     text = "| seed | " + " | ".join(label for _, label in names) + " | examples/s |\n|" + "---|" * (len(names) + 2) + "\n"
     for run in [*found["seeds"], {"seed": "mean", **found["mean"]}]:
         text += f"| {run['seed']} | " + " | ".join(f"{run[key]:.4f}" for key, _ in names) + f" | {run['examples_per_second']:.1f} |\n"
-    return text + f"\n{found['recipe']['epochs']} epochs, {found['recipe']['train_rows']:,} training rows, {found['recipe']['valid_rows']:,} validation rows.\n" + gemma_quality()
+    return text + f"\n{found['recipe']['epochs']} epochs, {found['recipe']['train_rows']:,} training rows, {found['recipe']['valid_rows']:,} validation rows.\n" + quality_of_finch() + gemma_quality()
 
 
 def gemma_quality():
@@ -286,7 +307,7 @@ def products():
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
     for name in (*(f"score-{case}{where}" for where in ("", *LESSER_UNITS) for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
-                 "near", "score-files", "serve-load", "serve-one", "history", "growth", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer",
+                 "near", "score-files", "serve-load", "serve-one", "history", "growth", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer", "quality",
                  *(name for name in ("generate", "gemma-12b") if load(name))):
         found = load(name)
         if found is None:
