@@ -120,7 +120,7 @@ COMPOSE := deploy/compose.sh
 NAME ?= dashboard
 SCOPES ?= read,predict
 # By name, because podman-compose knows no --profile '*'.
-PROFILES := --profile postgres --profile monitoring --profile devtools
+PROFILES := --profile postgres --profile monitoring --profile devtools --profile gpu
 
 up: ## the services of compose.yaml, built and started; ends when they answer
 	@deploy/up.sh

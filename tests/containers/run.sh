@@ -61,7 +61,7 @@ dev() { compose -f compose.yaml -f compose.dev.yaml -f tests/containers/cache.ya
 devtools() { compose -f compose.yaml -f tests/containers/cache.yaml --profile devtools "$@"; }
 clean_up() {
     if [ -n "$started" ]; then
-        dev --profile postgres --profile monitoring --profile devtools down --volumes >/dev/null 2>&1
+        dev --profile postgres --profile monitoring --profile devtools --profile gpu down --volumes >/dev/null 2>&1
     fi
     # A build that was interrupted leaves its containers and their mounts.
     [ "$engine" != podman ] || working_containers | grep -vxFf "$work/working" | xargs -r podman rm -f >/dev/null 2>&1
@@ -188,6 +188,11 @@ refuses() { # setting
     cat "$work/refusal"
     [ $code -eq 2 ] && grep -q 'refused in a production container' "$work/refusal"
 }
+says_of_the_gpu() { # image words: finch doctor's, in a container that is given none
+    in_image "$1" finch doctor >"$work/doctor" 2>&1
+    cat "$work/doctor"
+    grep '^ok   GPU ' "$work/doctor" | grep -qF "$2"
+}
 has_bill() { # image part...
     in_image "$1" cat /usr/share/finch/sbom.cdx.json >"$work/sbom"
     python3 - "$work/sbom" "${@:2}" <<'PYTHON'
@@ -205,12 +210,21 @@ if part images; then
     done
     check "images are named for compose" name_run_images
     run_images=built
-    for image in finch-backend:test finch-frontend:test; do
+    # NVIDIA's compiler is pinned for one architecture (tools/cuda.sh).
+    gpu_image=
+    if [ "$(uname -m)" = x86_64 ]; then
+        gpu_image=finch-backend-gpu:test
+        for stage in cuda build-gpu; do check "the stage $stage of backend builds" build_stage backend $stage; done
+        check "the profile gpu builds its image" compose --profile gpu build backend-gpu
+    else
+        skip "the image with the GPU's module" "no CUDA compiler is pinned for $(uname -m)"
+    fi
+    for image in finch-backend:test $gpu_image finch-frontend:test; do
         check "$image is under 250 MB" small_enough $image
         sed 's/^/      /' "$work/log"
         check "$image has no compiler and no script language" lacks_tools $image
         check "$image is not root's" sh -c "[ \"\$($engine image inspect --format '{{.Config.User}}' $image | cut -d: -f1)\" -gt 10000 ]"
-        check "$image says its title and licence" sh -c "$engine image inspect $image | grep -q '\"org.opencontainers.image.licenses\": \"Apache-2.0\"'"
+        check "$image says its title and licence" sh -c "$engine image inspect $image | grep -q '\"org.opencontainers.image.licenses\": \"Apache-2.0'"
         check "$image holds no secret in layers, history or inspect" holds_no_secret $image
     done
     # The search can find something: a canary that was copied in.
@@ -221,6 +235,11 @@ if part images; then
     check "the backend's SBOM names its libraries" has_bill finch-backend:test libc6 libdnnl2 duckdb
     check "the frontend's SBOM names nginx and the pages' packages" has_bill finch-frontend:test nginx-light react next chart.js
     check "finch doctor is content as the image's user, read-only, without network" in_image finch-backend:test finch doctor
+    check "it has no module for GPUs, and says so" says_of_the_gpu finch-backend:test 'libfinch_cuda.so was not found'
+    if [ -n "$gpu_image" ]; then
+        check "the image with the module opens it, which finds no driver in a container without a GPU" says_of_the_gpu $gpu_image "NVIDIA's driver is not installed"
+        check "its SBOM names CUDA's runtime, too" has_bill $gpu_image libc6 libdnnl2 duckdb nvidia-cuda-runtime
+    fi
     echo '{"body":"$AAPL beats and raises"}' >"$work/tweet"
     check "a score in the image" sh -c "$engine run --rm -i --read-only --network none --entrypoint '' finch-backend:test finch score --input - --output - --quiet <'$work/tweet' | grep -q '\"label\":\"POSITIVE\"'"
     for setting in FINCH_SERVE_OPEN_TO_NETWORK=yes FINCH_SERVE_REQUIRE_KEYS=no 'FINCH_SERVE_CORS_ORIGIN=*'; do

@@ -63,7 +63,7 @@ class Compose(unittest.TestCase):
         self.assertEqual(networks["frontend"], {"frontend"})
         self.assertEqual(networks["postgres"], {"data"})
         self.assertEqual(networks["backend"], {"frontend", "backend", "data"})
-        self.assertEqual({name for name in networks if "data" in networks[name]}, {"backend", "postgres"})
+        self.assertEqual({name for name in networks if "data" in networks[name]}, {"backend", "backend-gpu", "postgres"})
         self.assertIs(self.all["networks"]["data"]["internal"], True)
         self.assertNotIn("ports", self.services["postgres"])
 
@@ -72,12 +72,28 @@ class Compose(unittest.TestCase):
             for port in service.get("ports", []):
                 self.assertRegex(port, r"^(127\.0\.0\.1|\$\{FINCH_BIND:-127\.0\.0\.1\}):", name)
 
+    def test_the_gpu_is_the_profiles_alone(self):
+        backend, gpu = self.services["backend"], self.services["backend-gpu"]
+        self.assertEqual(gpu["profiles"], ["gpu"])
+        self.assertEqual(gpu["deploy"], {"resources": {"reservations": {"devices": [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]}}})
+        self.assertEqual([name for name, service in self.services.items() if "deploy" in service or "devices" in service], ["backend-gpu"])
+        self.assertEqual({name for name in backend.keys() | gpu.keys() if backend.get(name) != gpu.get(name)},
+                         {"profiles", "image", "build", "networks", "ports", "deploy", "depends_on"})
+        self.assertEqual(gpu["build"], {**backend["build"], "target": "run-gpu"})
+
+    def test_every_profile_is_taken_down_and_offered(self):
+        profiles = {profile for service in self.services.values() for profile in service.get("profiles", [])}
+        self.assertEqual(set(re.findall(r"--profile (\S+)", re.search(r"(?m)^PROFILES := (.*)$", read("Makefile")).group(1))), profiles)
+        offered = re.search(r"(?m)^# Optional services, with commas between: (.*)\.$", read(".env.example")).group(1)
+        self.assertEqual(set(offered.split(", ")), profiles)
+
     def test_the_order_of_start_is_by_health(self):
         waits = {name: {other: how["condition"] for other, how in service.get("depends_on", {}).items()} for name, service in self.services.items()}
         self.assertEqual(waits["frontend"], {"backend": "service_healthy"})
         self.assertEqual(waits["backend"], {"postgres": "service_healthy"})
         self.assertIs(self.services["backend"]["depends_on"]["postgres"]["required"], False)
         self.assertEqual(waits["prometheus"], {"backend": "service_healthy"})
+        self.assertEqual(waits["backend-gpu"], {"backend": "service_healthy"})
 
     def test_secrets_are_files_and_nothing_else(self):
         for name, secret in self.all["secrets"].items():
@@ -153,13 +169,21 @@ class Images(unittest.TestCase):
 
     def test_what_runs_is_not_root_and_says_what_it_is(self):
         for path in self.FILES.values():
-            last = read(path).split("\nFROM ")[-1]
+            stages = read(path).split("\nFROM ")
+            last = next((stage for stage in stages if re.match(r"\S+ AS run\n", stage)), stages[-1])
             self.assertRegex(last, r"(?m)^USER [1-9]\d+:[1-9]\d+$")
             self.assertIn("HEALTHCHECK", last)
             self.assertIn("sbom.cdx.json", last)
             for label in ("title", "description", "licenses", "version", "revision"):
                 self.assertIn(f"org.opencontainers.image.{label}=", last)
         self.assertIn("HEALTHCHECK --interval=30s --timeout=10s --retries=3 CMD curl -f http://localhost:8000/health\n", read(self.FILES["backend"]))
+
+    def test_the_image_with_the_gpus_module_is_the_other_with_it(self):
+        stage = re.search(r"(?ms)^FROM run AS run-gpu\n(.*?)(?=^FROM |\Z)", read(self.FILES["backend"])).group(1)
+        self.assertEqual(re.findall(r"(?m)^USER (\S+)$", stage)[-1], "10001:10001")
+        self.assertEqual(re.findall(r"(?m)^COPY (.+)$", stage), ["--from=build-gpu /out /"])
+        self.assertIn("sbom.cdx.json", stage)
+        self.assertNotRegex(stage, "(?m)^(ENTRYPOINT|CMD|HEALTHCHECK|ENV|VOLUME)")
 
     def test_what_is_copied_is_there_and_in_the_context(self):
         ignored = read(".dockerignore").splitlines()
@@ -368,6 +392,10 @@ class Scripts(unittest.TestCase):
         self.assertEqual(set(machines), {"x86_64", "aarch64"})
         for name, checksum in machines.items():
             self.assertRegex(checksum, "^[0-9a-f]{64}$", name)
+        wheels = re.findall(r"(?m)^(\S+==\S+)(.*)$", read("tools", "cuda.sh"))
+        self.assertIn("nvidia-cuda-runtime", [wheel.split("==")[0] for wheel, _ in wheels])
+        for wheel, checksum in wheels:
+            self.assertRegex(checksum, "^ --hash=sha256:[0-9a-f]{64}$", wheel)
 
     def test_the_targets_that_people_know(self):
         text = read("Makefile")
