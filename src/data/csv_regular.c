@@ -14,8 +14,9 @@ static int threads_most(void) { return omp_get_max_threads(); }
 static int threads_most(void) { return 1; }
 #endif
 
-/* A window is of several pieces a thread, so that its threads seldom wait for each other; it comes into memory as a whole. */
-enum { PIECE_BYTES = 1 << 20, PIECES_A_THREAD = 8, PIECES_MAX = 64 };
+/* A window is of several pieces a thread, so that its threads seldom wait for each other; it comes into memory as a whole, which the
+ * 64 MiB of finch label have to have room for. */
+enum { PIECE_BYTES = 1 << 18, PIECES_A_THREAD = 8, PIECES_MAX = 64 };
 
 /* From a piece's types to the next one's: they are written all the time, and two threads that write to one line of the cache wait
  * for each other. */

@@ -130,6 +130,7 @@ class Killed(unittest.TestCase):
             # One in their place finds that they are dead and takes over what they had, long before their leases run out.
             words.append(fleet.command(provider, source, f"{self.folder}/{WORKERS}.csv", state, "--in-flight", 4, "--batch", 10, *PATIENCE))
             workers.append(self.start(words[-1], env))
+            self.wait_for_requests_of(server, workers[-1])
             self.wait_for_answers(provider, len(provider.answers()) + N // 20)
             self.assertTrue(all(one.poll() is None for one in workers[DEATHS:]), "done before the restart: the test shows too little")
             begin = time.monotonic()
@@ -146,6 +147,14 @@ class Killed(unittest.TestCase):
             used = {came["id"] for came, _ in provider.requests().values()}
             print(f"{N} tweets, {WORKERS} workers, {DEATHS} killed, PostgreSQL restarted: {len(used)} requests, "
                   f"{sum(n - 1 for n in answers.values())} answers paid twice of {len(excused)} in flight at a kill")
+
+    def wait_for_requests_of(self, server, worker):
+        """Until it has come into the store: a server that is not there when a command begins is an error, not a loss to be survived."""
+        begin = time.monotonic()
+        while not server.query("jobs", f"SELECT 1 FROM label_request WHERE owner LIKE '%/{worker.pid}/%' LIMIT 1"):
+            self.assertIsNone(worker.poll(), "it ended before it asked anything")
+            self.assertLess(time.monotonic() - begin, PATIENCE_SECONDS, "it asked nothing")
+            time.sleep(0.02)
 
     def wait_for_answers(self, provider, n):
         end = time.monotonic() + PATIENCE_SECONDS
