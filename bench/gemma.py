@@ -94,7 +94,8 @@ def prefix(args):
 def large(args):
     import make_12b
     model = make_12b.make()
-    texts = [(" ".join(["the stock of this company goes up and down again"] * 8), LABELS[i % 5]) for i in range(args.steps + 8)]  # past 64 tokens
+    tweets = rows(6 * (args.steps + 8))  # six of them are past 64 tokens; none may be like another, or it would be kept out of training
+    texts = [(" ".join(text for text, _ in tweets[6 * i:6 * i + 6]), LABELS[i % 5]) for i in range(args.steps + 8)]
     with tempfile.TemporaryDirectory(prefix="finch-bench-") as place:
         table = pathlib.Path(place) / "tweets.csv"
         with table.open("w", encoding="utf-8", newline="") as lines:

@@ -170,6 +170,10 @@ def serving():
     lines, health, history = [], dig(load("serve-one"), ["cases", "health"]), load("history")
     if health:
         lines.append(f"- /health, one HTTP thread, 32 connections: {health['requests_per_second']['median']:,.0f} requests/s (asked: {health['goal']:,}).")
+    soak = load("soak")
+    if soak:
+        lines.append(f"- {soak['seconds'] / 60:.0f} minutes at 80 % of capacity: {soak['requests']:,} requests at {soak['asked_a_second']:,.0f} a second, {soak['errors']} errors, "
+                     f"p99 {soak['p99_ms']:.0f} ms (asked: under {soak['goals']['p99_ms']}), memory in the end {soak['memory']:.4f} times what it was after warming up (asked: {soak['goals']['memory']:g}).")
     for case in (history or {}).get("cases", []):
         others = ", ".join(f"{name} asked directly {found['median']:.1f} ms" for name, found in case["ms"].items() if name != "finch")
         lines.append(f"- sentiment over HTTP out of {history['rows']:,} predictions, {case['question']}: {case['ms']['finch']['median']:.1f} ms, "
@@ -307,7 +311,7 @@ def products():
 def runs():
     text = "| result | command | date | CPU | threads | commit |\n|---|---|---|---|---|---|\n"
     for name in (*(f"score-{case}{where}" for where in ("", *LESSER_UNITS) for case in SCORE_CASES), "train", "wordpiece", "spm", "label-speed", "label-memory", "label-fleet", "clean", "fetch", "gemm", "prepare-polars", "prepare-duckdb", "prepare-duckdb-distinct",
-                 "near", "score-files", "serve-load", "serve-one", "history", "growth", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer", "quality",
+                 "near", "score-files", "serve-load", "serve-one", "soak", "history", "growth", "python", "stream", "mpi", "simulate", "gemma-prompt-128", "gemma-prompt-512", "gemma-prefix", "lora", "baseline_trainer", "quality",
                  *(name for name in ("generate", "gemma-12b") if load(name))):
         found = load(name)
         if found is None:
