@@ -116,14 +116,20 @@ def train_once(seed, args, tokenizer, train, valid):
 
 
 def summary(result):
-    """Adds mean and standard deviation over the seeds."""
+    """Adds mean and standard deviation over the seeds. A seed whose process was held up (times null) counts for its quality alone."""
     runs = result["seeds"]
-    result["mean"] = {name: statistics.fmean(run[name] for run in runs) for name in FIGURES}
-    result["stdev"] = {name: statistics.stdev(run[name] for run in runs) for name in FIGURES} if len(runs) > 1 else None
+    values = {name: [run[name] for run in runs if run[name] is not None] for name in FIGURES}
+    result["mean"] = {name: statistics.fmean(found) for name, found in values.items()}
+    result["stdev"] = {name: statistics.stdev(found) for name, found in values.items() if len(found) > 1}
     return result
 
 
-def merge(paths):
+def commands(part):
+    command = part["environment"]["command"]
+    return [command] if isinstance(command, str) else command
+
+
+def merge(paths, untimed):
     """Seeds that ran one by one become one result; they must be of one recipe."""
     parts = [json.loads(pathlib.Path(path).read_text(encoding="utf-8")) for path in paths]
     for path, part in zip(paths, parts):
@@ -131,7 +137,10 @@ def merge(paths):
             raise SystemExit(f"{path}: another recipe or other versions than {paths[0]}; run these seeds again")
     first = parts[0]
     first["seeds"] = [run for part in parts for run in part["seeds"]]
-    first["environment"]["command"] = [part["environment"]["command"] for part in parts]
+    for run in first["seeds"]:
+        if run["seed"] in untimed:
+            run |= dict.fromkeys(("seconds", "training_seconds", "examples_per_second"))
+    first["environment"]["command"] = [command for part in parts for command in commands(part)]
     return summary(first)
 
 
@@ -145,9 +154,10 @@ def main():
     options.add_argument("--train", default=str(benchlib.ROOT / "data/fintweets5/train.csv"))
     options.add_argument("--valid", default=str(benchlib.ROOT / "data/fintweets5/valid.csv"))
     options.add_argument("--merge", nargs="+", metavar="JSON", help="train nothing: make one result of these of single seeds")
+    options.add_argument("--untimed", type=int, nargs="*", default=[], help="with --merge: seeds whose times say nothing, because the process was held up")
     args = options.parse_args()
     if args.merge:
-        benchlib.emit(merge(args.merge), args.save)
+        benchlib.emit(merge(args.merge, args.untimed), args.save)
         return
 
     torch.set_num_threads(args.threads)

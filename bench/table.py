@@ -276,6 +276,10 @@ def quality_of_finch():
     return text
 
 
+def rate(run):
+    return "not timed" if run["examples_per_second"] is None else f"{run['examples_per_second']:.1f}"
+
+
 def quality():
     found = load("baseline_trainer")
     if found is None:
@@ -283,7 +287,7 @@ def quality():
     names = QUALITY
     text = "| seed | " + " | ".join(label for _, label in names) + " | examples/s |\n|" + "---|" * (len(names) + 2) + "\n"
     for run in [*found["seeds"], {"seed": "mean", **found["mean"]}]:
-        text += f"| {run['seed']} | " + " | ".join(f"{run[key]:.4f}" for key, _ in names) + f" | {run['examples_per_second']:.1f} |\n"
+        text += f"| {run['seed']} | " + " | ".join(f"{run[key]:.4f}" for key, _ in names) + f" | {rate(run)} |\n"
     return text + f"\n{found['recipe']['epochs']} epochs, {found['recipe']['train_rows']:,} training rows, {found['recipe']['valid_rows']:,} validation rows.\n" + quality_of_finch() + gemma_quality()
 
 
