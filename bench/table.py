@@ -265,14 +265,11 @@ def quality_of_finch():
     text = ("\nfinch's recipe (`tools/make_model.sh`) on the same rows, as trained and as it ships; the last column is on `data/tfns/valid.csv`, classes "
             "collapsed to three, beside FinGPT's published 0.894:\n\n"
             "| model | weights | " + " | ".join(label for _, label in QUALITY) + " | TFNS weighted F1 |\n|" + "---|" * (len(QUALITY) + 3) + "\n")
-    for run in found["seeds"]:
+    mean = {kind: {key: figure["mean"] for key, figure in figures.items()} for kind, figures in found["summary"].items()}
+    for run in [*found["seeds"], {"model": "mean", **mean}]:
         for kind in ("f32", "int8"):
             text += f"| {run['model']} | {kind} | " + " | ".join(f"{run[kind][key]:.4f}" for key, _ in QUALITY)
             text += f" | {run['three_classes_int8']['weighted_f1']:.4f} |\n" if kind == "int8" else " | |\n"
-    means = {kind: {key: found["summary"][kind][key]["mean"] for key, _ in QUALITY} for kind in ("f32", "int8", "three_classes_int8")}
-    for kind in ("f32", "int8"):
-        text += f"| mean | {kind} | " + " | ".join(f"{means[kind][key]:.4f}" for key, _ in QUALITY)
-        text += f" | {means['three_classes_int8']['weighted_f1']:.4f} |\n" if kind == "int8" else " | |\n"
     return text
 
 

@@ -38,6 +38,17 @@ const char *harness_folder(void)
     return folder;
 }
 
+const char *harness_file(const char *name, const char *content, size_t size)
+{
+    static char paths[4][200];
+    static int next;
+    char *path = paths[next++ % 4];
+    finch_error err = {0};
+    snprintf(path, sizeof paths[0], "%s/%s", harness_folder(), name);
+    CHECK_OK(file_write(path, content, size, &err), &err);
+    return path;
+}
+
 static size_t open_descriptors(void)
 {
     size_t n = 0;

@@ -39,5 +39,7 @@ void harness_status(finch_status expected, finch_status actual, const finch_erro
 
 /* A fresh empty folder for this test, removed at its end; valid until then. */
 const char *harness_folder(void);
+/* A file of that folder with the content; its path, valid until the fourth call from here. */
+const char *harness_file(const char *name, const char *content, size_t size);
 
 #endif

@@ -2,7 +2,9 @@
 #ifndef FINCH_DATA_CSV_MASK_H
 #define FINCH_DATA_CSV_MASK_H
 
-#include <stdint.h>
+#include "base/mem.h"
+
+#include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -49,6 +51,26 @@ static inline uint64_t csv_prefix_xor(uint64_t x)
 {
     for (int shift = 1; shift < CSV_BLOCK; shift *= 2) x ^= x << shift;
     return x;
+}
+
+/* n bytes of a text; the bits at and behind n say nothing. */
+typedef struct csv_block {
+    csv_masks bits;
+    size_t n;
+    uint64_t known;  /* the bits below n */
+    uint64_t quoted; /* of the bytes in quotes, the opening one included */
+} csv_block;
+
+/* The block at `at`, before size. *inside: all ones where the byte before lies in quotes; then whether the block's last one does. */
+static inline csv_block csv_block_of(const unsigned char *text, size_t size, size_t at, char separator, uint64_t *inside)
+{
+    unsigned char tail[CSV_BLOCK] = {0};
+    csv_block b = {.n = size_least(size - at, CSV_BLOCK)};
+    b.bits = csv_masks_of(b.n < CSV_BLOCK ? memcpy(tail, text + at, b.n) : text + at, separator);
+    b.known = b.n < CSV_BLOCK ? (1ull << b.n) - 1 : ~0ull;
+    b.quoted = csv_prefix_xor(b.bits.quote) ^ *inside;
+    *inside = b.quoted >> (b.n - 1) & 1 ? ~0ull : 0;
+    return b;
 }
 
 #endif

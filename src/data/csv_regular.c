@@ -87,19 +87,19 @@ static bool end_record(scanner *s, size_t at)
     return true;
 }
 
-/* n bytes, of which `at` has CSV_BLOCK. */
-static bool take_block(scanner *s, const unsigned char *at, size_t begin, size_t n, char separator)
+/* The block at `begin`, before `end`. */
+static bool take_block(scanner *s, size_t begin, size_t end, char separator)
 {
-    csv_masks m = csv_masks_of(at, separator);
-    uint64_t known = n < CSV_BLOCK ? (1ull << n) - 1 : ~0ull;
-    uint64_t quoted = csv_prefix_xor(m.quote) ^ s->inside; /* from the opening quote to before the closing one */
+    const csv_block b = csv_block_of(s->text.at, end, begin, separator, &s->inside);
+    const csv_masks m = b.bits;
+    const uint64_t known = b.known, quoted = b.quoted;
     uint64_t separators = m.separator & ~quoted, newlines = m.newline & ~quoted, returns = m.carriage & ~quoted;
     uint64_t ends = separators | newlines, opening = m.quote & quoted, closing = m.quote & ~quoted;
     uint64_t bad = opening & ~((ends | m.quote) << 1 | s->may_open);
     bad |= (closing << 1 | s->closed) & ~(ends | returns | m.quote);
     bad |= (returns << 1 | s->returned) & ~newlines;
     if ((bad & known) != 0) return false;
-    if (s->utf8 && m.high != 0 && !valid_block(s, begin, begin + n)) return false;
+    if (s->utf8 && m.high != 0 && !valid_block(s, begin, begin + b.n)) return false;
     s->lines_in_quotes = s->lines_in_quotes || ((m.newline | m.carriage) & quoted & known) != 0;
     if (returns != 0) s->n_returns += (uint64_t)__builtin_popcountll(returns & known);
     for (uint64_t left = ends & known; left != 0; left &= left - 1) {
@@ -108,8 +108,7 @@ static bool take_block(scanner *s, const unsigned char *at, size_t begin, size_t
         s->n_newlines += line;
         if (line ? !end_record(s, begin + place) : !end_field(s, begin + place)) return false;
     }
-    size_t last = n - 1;
-    s->inside = (quoted >> last & 1) != 0 ? ~0ull : 0;
+    size_t last = b.n - 1;
     s->may_open = (ends | m.quote) >> last & 1;
     s->closed = closing >> last & 1;
     s->returned = returns >> last & 1;
@@ -150,15 +149,10 @@ static bool next_record(bytes text, size_t at, bool inside, size_t most_bytes, s
 
 static void scan_piece(piece *p, char separator)
 {
-    unsigned char tail[CSV_BLOCK] = {0};
     scanner own = p->s, *s = &own; /* on this thread's stack: its neighbour in the pieces is another thread's */
     bool regular = true;
-    for (size_t at = p->begin; regular && at < p->end; at += CSV_BLOCK) {
-        size_t n = p->end - at < CSV_BLOCK ? p->end - at : CSV_BLOCK;
-        if (n < CSV_BLOCK) memcpy(tail, s->text.at + at, n);
-        regular = take_block(s, n < CSV_BLOCK ? tail : s->text.at + at, at, n, separator) &&
-                  (s->record > at || at - s->record <= s->max_record_bytes);
-    }
+    for (size_t at = p->begin; regular && at < p->end; at += CSV_BLOCK)
+        regular = take_block(s, at, p->end, separator) && (s->record > at || at - s->record <= s->max_record_bytes);
     regular = regular && s->inside == 0 && s->returned == 0;
     if (regular && s->record < p->end) regular = end_record(s, p->end); /* the file's last line has no end */
     p->s = own;

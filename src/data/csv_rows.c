@@ -116,14 +116,9 @@ static int nth_bit(uint64_t bits, size_t n)
 /* Goes on to behind the record that makes them `most`, or to the end of what there is: then false. */
 static bool cut_to(cut *c, const str *records, size_t most)
 {
-    unsigned char tail[CSV_BLOCK] = {0};
     while (c->at < records->size) {
-        size_t n = size_least(records->size - c->at, CSV_BLOCK);
-        const unsigned char *at = (const unsigned char *)records->at + c->at;
-        if (n < CSV_BLOCK) at = memcpy(tail, at, n);
-        csv_masks m = csv_masks_of(at, '\n');
-        uint64_t known = n < CSV_BLOCK ? (1ull << n) - 1 : ~0ull;
-        uint64_t quoted = csv_prefix_xor(m.quote) ^ c->inside, ends = m.newline & ~quoted & known;
+        csv_block b = csv_block_of((const unsigned char *)records->at, records->size, c->at, '\n', &c->inside);
+        uint64_t ends = b.bits.newline & ~b.quoted & b.known;
         size_t n_ends = (size_t)__builtin_popcountll(ends), needed = c->at < PIECE_BYTES ? most - c->n_rows : 1;
         if (n_ends >= needed) {
             c->at += (size_t)nth_bit(ends, needed - 1) + 1;
@@ -132,8 +127,7 @@ static bool cut_to(cut *c, const str *records, size_t most)
             return true;
         }
         c->n_rows += n_ends;
-        c->inside = quoted >> (n - 1) & 1 ? ~0ull : 0;
-        c->at += n;
+        c->at += b.n;
     }
     return false;
 }
@@ -253,20 +247,13 @@ static finch_status end_field(parser *p, size_t at, bool line, finch_error *err)
 
 finch_status data_csv_rows_parse(const data_csv_rows *r, const str *records, data_block *block, finch_error *err)
 {
-    unsigned char tail[CSV_BLOCK] = {0};
     parser p = {.rows = r, .block = block, .text = records->at};
     uint64_t inside = 0;
     for (size_t begin = 0; begin < records->size; begin += CSV_BLOCK) {
-        size_t n = size_least(records->size - begin, CSV_BLOCK);
-        const unsigned char *at = (const unsigned char *)records->at + begin;
-        if (n < CSV_BLOCK) at = memcpy(tail, at, n);
-        csv_masks m = csv_masks_of(at, r->separator);
-        uint64_t known = n < CSV_BLOCK ? (1ull << n) - 1 : ~0ull;
-        uint64_t quoted = csv_prefix_xor(m.quote) ^ inside;
-        inside = quoted >> (n - 1) & 1 ? ~0ull : 0;
-        for (uint64_t ends = (m.separator | m.newline) & ~quoted & known; ends != 0; ends &= ends - 1) {
+        csv_block b = csv_block_of((const unsigned char *)records->at, records->size, begin, r->separator, &inside);
+        for (uint64_t ends = (b.bits.separator | b.bits.newline) & ~b.quoted & b.known; ends != 0; ends &= ends - 1) {
             int place = __builtin_ctzll(ends);
-            FINCH_TRY(end_field(&p, begin + (size_t)place, m.newline >> place & 1, err));
+            FINCH_TRY(end_field(&p, begin + (size_t)place, b.bits.newline >> place & 1, err));
         }
     }
     if (p.field < records->size) FINCH_TRY(end_field(&p, records->size, true, err)); /* the last line has no end */

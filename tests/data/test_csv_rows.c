@@ -1,23 +1,12 @@
 /* DuckDB's reader is the reference: what it makes of a file is what must come out, value for value. */
 #include "data/csv_rows.h"
 
-#include "base/file.h"
 #include "base/rng.h"
 #include "data/relation.h"
 
 #include "harness.h"
 
 static finch_error err;
-
-static const char *written(const char *name, const char *content, size_t size)
-{
-    static char paths[4][200];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", harness_folder(), name);
-    CHECK_OK(file_write(path, content, size, &err), &err);
-    return path;
-}
 
 typedef struct opened {
     data_database db;
@@ -108,7 +97,7 @@ static size_t hold_against_duckdb(const char *const *paths, size_t n_paths, cons
 
 static size_t hold_text(const char *text, size_t size)
 {
-    const char *path = written("a.csv", text, size);
+    const char *path = harness_file("a.csv", text, size);
     return hold_against_duckdb(&path, 1, NULL);
 }
 
@@ -192,7 +181,7 @@ TEST(random_files_are_read_as_duckdb_reads_them)
                 CHECK_OK(str_add_format(&text, &err, "%zu,%s,%s,%g%s", row, texts[rng_below(&r, 8)], texts[rng_below(&r, 8)],
                                         (double)rng_below(&r, 1000) / 8, file == 1 && row + 1 == sizes[turn] ? "" : end),
                          &err);
-            paths[file] = written(file == 0 ? "a.csv" : "b.csv", text.at, text.size);
+            paths[file] = harness_file(file == 0 ? "a.csv" : "b.csv", text.at, text.size);
             str_free(&text);
         }
         CHECK_EQUAL(2 * sizes[turn], hold_against_duckdb(paths, 2, "b"));
@@ -208,7 +197,7 @@ TEST(pieces_of_wide_rows_are_small)
     size_t n = 1, n_rows = 0;
     CHECK_OK(str_add_text(&text, "a,b\n", &err), &err);
     for (int i = 0; i < ROWS; i++) CHECK_OK(str_add_format(&text, &err, "%d,%0*d\n", i, ROW_BYTES, i), &err);
-    const char *path = written("a.csv", text.at, text.size);
+    const char *path = harness_file("a.csv", text.at, text.size);
     CHECK_EQUAL(ROWS, hold_against_duckdb(&path, 1, "b"));
     open_files(&path, 1, "b", &o);
     for (; n > 0; n_rows += n) {
@@ -234,8 +223,8 @@ TEST(what_duckdb_has_to_read_is_left_to_it)
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         opened o;
-        const char *paths[] = {written("a.csv", files[i].a, strlen(files[i].a)),
-                               written("b.csv", files[i].b, strlen(files[i].b))};
+        const char *paths[] = {harness_file("a.csv", files[i].a, strlen(files[i].a)),
+                               harness_file("b.csv", files[i].b, strlen(files[i].b))};
         open_files(paths, 2, NULL, &o);
         CHECK(o.rows == NULL);
         close_files(&o);
@@ -252,10 +241,10 @@ TEST(a_file_that_changed_behind_the_scan_is_told)
         str records = {0};
         size_t n = 0;
         data_block *block;
-        const char *path = written("a.csv", "i,s\n1,a\n2,b\n", 12);
+        const char *path = harness_file("a.csv", "i,s\n1,a\n2,b\n", 12);
         open_files(&path, 1, NULL, &o);
         CHECK(o.rows != NULL);
-        (void)written("a.csv", after[i], strlen(after[i]));
+        (void)harness_file("a.csv", after[i], strlen(after[i]));
         finch_status st = data_csv_rows_next(o.rows, &records, &n, &err);
         CHECK_OK(data_block_open(o.kinds, 2, DATA_CSV_PIECE_ROWS, &block, &err), &err);
         if (st == FINCH_OK) st = data_csv_rows_parse(o.rows, &records, block, &err);
@@ -273,7 +262,7 @@ TEST(a_piece_with_too_many_rows_is_refused)
     str records = {0};
     opened o;
     data_block *block;
-    const char *path = written("a.csv", "i,s\n1,a\n", 8);
+    const char *path = harness_file("a.csv", "i,s\n1,a\n", 8);
     open_files(&path, 1, NULL, &o);
     for (int i = 0; i <= DATA_CSV_PIECE_ROWS; i++) CHECK_OK(str_add_text(&records, "1,a\n", &err), &err);
     CHECK_OK(data_block_open(o.kinds, 2, DATA_CSV_PIECE_ROWS, &block, &err), &err);

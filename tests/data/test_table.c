@@ -1,6 +1,5 @@
 #include "harness.h"
 
-#include "base/file.h"
 #include "base/rng.h"
 #include "data/table.h"
 
@@ -8,17 +7,7 @@
 
 static finch_error err;
 
-static const char *written(const char *name, const char *content, size_t size)
-{
-    static char paths[4][200];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", harness_folder(), name);
-    CHECK_OK(file_write(path, content, size, &err), &err);
-    return path;
-}
-
-#define WRITTEN(name, content) written(name, content, sizeof content - 1)
+#define WRITTEN(name, content) harness_file(name, content, sizeof content - 1)
 
 static data_columns *read_two(const char *path, const char *a, const char *b)
 {
@@ -108,7 +97,7 @@ TEST(separators_byte_order_marks_and_line_ends_are_found)
     CHECK_VALUE("x,\r\ny", c, 0, 0);
     CHECK_VALUE("3", c, 1, 1);
     data_columns_free(c);
-    c = read_two(written("b.tsv", utf16, sizeof utf16 - 1), "body", "id");
+    c = read_two(harness_file("b.tsv", utf16, sizeof utf16 - 1), "body", "id");
     CHECK_VALUE("\xF0\x9F\x9A\x80", c, 0, 0);
     data_columns_free(c);
     c = read_two(WRITTEN("c.csv", "id|body\n1|caf\xE9\n"), "body", "id");
@@ -213,7 +202,7 @@ TEST(files_that_are_not_what_they_seem_are_refused)
         {"c.csv.gz", "\x1F\x8B\x08", FINCH_E_DATA},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const char *path = written(cases[i].name, cases[i].content, strlen(cases[i].content));
+        const char *path = harness_file(cases[i].name, cases[i].content, strlen(cases[i].content));
         CHECK_STATUS(cases[i].status, read_status(path, false), &err);
         CHECK(strstr(err.message, cases[i].name) != NULL);
     }
@@ -238,7 +227,7 @@ TEST(random_files_are_read_as_they_were_counted)
         size_t n = rng_below(&r, 30);
         for (size_t i = 0; i < n; i++) strcat(content, pieces[rng_below(&r, sizeof pieces / sizeof pieces[0])]);
         strcat(content, "\n2,y\n");
-        const char *path = written("random.csv", content, strlen(content)), *columns[] = {"body"};
+        const char *path = harness_file("random.csv", content, strlen(content)), *columns[] = {"body"};
         data_columns *c;
         finch_status st = data_columns_read(&(data_source){.inputs = &path, .n_inputs = 1}, columns, (bool[]){false}, 1, &c,
                                             &err);
